@@ -1,0 +1,45 @@
+"""moediff-rt: a brain MRI scan in, a sharper, 7T-like scan out.
+
+Research software, not a medical device.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .errors import (
+    BackendError,
+    BundleError,
+    Cancelled,
+    EngineError,
+    InputError,
+    MoediffError,
+    OutputError,
+)
+
+if TYPE_CHECKING:
+    from .session import Enhanced, Session
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BackendError",
+    "BundleError",
+    "Cancelled",
+    "Enhanced",
+    "EngineError",
+    "InputError",
+    "MoediffError",
+    "OutputError",
+    "Session",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Session pulls in numpy and the extension; errors and the version must not wait for them.
+    if name in ("Session", "Enhanced"):
+        from . import session
+
+        return getattr(session, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

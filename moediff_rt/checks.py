@@ -1,0 +1,160 @@
+"""What a scan must be, and one clear line for each way it is not."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import InputError
+from .grid import voxel_sizes
+
+if TYPE_CHECKING:
+    from nibabel.nifti1 import Nifti1Pair
+
+MIN_VOXELS_PER_AXIS = 8
+MIN_VOXEL_MM = 0.05
+MAX_VOXEL_MM = 20.0
+
+
+def check_file(path: Path) -> None:
+    if path.is_dir():
+        raise InputError(
+            f"expected a NIfTI file, {path} is a folder; "
+            "give one .nii or .nii.gz file (convert DICOM with dcm2niix)"
+        )
+    if not path.exists():
+        raise InputError(f"expected a NIfTI file, found nothing at {path}; check the path")
+    if not path.name.endswith((".nii", ".nii.gz")):
+        raise InputError(
+            f"expected a NIfTI file named .nii or .nii.gz, got {path}; "
+            "convert it first (DICOM: dcm2niix, others: nibabel)"
+        )
+    if path.stat().st_size == 0:
+        raise InputError(f"expected a NIfTI file, {path} is empty (0 bytes); copy it again")
+
+
+def check_gzip(path: Path) -> None:
+    """Read a gzip file to its end, so that a cut or damaged one shows."""
+    with open(path, "rb") as stream:
+        if stream.read(2) != b"\x1f\x8b":
+            raise InputError(
+                f"expected gzip data in {path}, found none; "
+                "it may be an unpacked .nii under a wrong name: rename it, or copy it again"
+            )
+    try:
+        with gzip.open(path, "rb") as packed:
+            while packed.read(1 << 20):
+                pass
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise unreadable(path, error) from error
+
+
+def check_raw_header(path: Path, image_class: type[Nifti1Pair]) -> None:
+    """Refuse voxel sizes that nibabel would repair in silence."""
+    opener: Any = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rb") as stream:
+        header = image_class.header_class.from_fileobj(stream, check=False)
+    sizes = np.asarray(header["pixdim"][1:4], dtype=np.float64)
+    if not np.all(np.isfinite(sizes)) or np.any(sizes == 0):
+        raise InputError(
+            f"expected voxel sizes above zero, got {_numbers(sizes)} in {path}; "
+            "its header is damaged: set pixdim from the scan protocol, or convert it again"
+        )
+
+
+def check_length(path: Path, image: Nifti1Pair) -> None:
+    """Refuse a header that promises more voxels than the file can hold, before reserving them."""
+    voxels = math.prod(int(n) for n in image.shape)
+    needed = voxels * image.get_data_dtype().itemsize
+    size = path.stat().st_size
+    # gzip packs at most 1032:1.
+    if needed > (size * 1032 if path.suffix == ".gz" else size):
+        raise InputError(
+            f"expected {needed} bytes of voxels for shape {tuple(image.shape)}, {path} holds fewer "
+            f"(file size {size} bytes); it is truncated or damaged: copy or convert it again"
+        )
+
+
+def check_kind(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    if dtype.kind == "V":
+        raise InputError(
+            f"expected a scan of one value per voxel, got RGB colours in {name}; "
+            "it is a picture of a scan: use the scan it was made from"
+        )
+    if dtype.kind == "c":
+        raise InputError(
+            f"expected real voxel values, got complex ones in {name}; "
+            "take the magnitude first, for example numpy.abs"
+        )
+    if len(shape) < 3 or any(n != 1 for n in shape[3:]):
+        raise InputError(
+            f"expected a 3-D volume, got shape {shape} in {name}; "
+            + ("a time series or several contrasts? Extract one volume first"
+               if len(shape) > 3 else "a single slice? Give the whole volume")
+        )
+    if min(shape[:3]) < MIN_VOXELS_PER_AXIS:
+        raise InputError(
+            f"expected at least {MIN_VOXELS_PER_AXIS} voxels along each axis, got shape "
+            f"{shape[:3]} in {name}; a localizer or a cut-out? Give the whole volume"
+        )
+
+
+def check_geometry(name: str, affine: npt.NDArray[np.float64]) -> None:
+    sizes = voxel_sizes(affine)
+    if not np.all(np.isfinite(affine)):
+        raise InputError(
+            f"expected finite numbers in the affine of {name}, found NaN or infinity; "
+            "its header is damaged: convert it again"
+        )
+    if np.any(sizes < MIN_VOXEL_MM) or np.any(sizes > MAX_VOXEL_MM):
+        raise InputError(
+            f"expected voxel sizes from {MIN_VOXEL_MM:g} to {MAX_VOXEL_MM:g} mm, got "
+            f"{_numbers(sizes)} mm in {name}; a wrong unit or a damaged header? "
+            "Correct pixdim, sform or xyzt_units"
+        )
+    if abs(np.linalg.det(affine[:3, :3] / sizes)) < 0.1:
+        raise InputError(
+            f"expected three independent axes in the affine of {name}, found a singular one; "
+            "its header is damaged: convert it again"
+        )
+
+
+def check_values(name: str, data: npt.NDArray[np.float32]) -> None:
+    low, high = float(data.min()), float(data.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        count = int(data.size - np.count_nonzero(np.isfinite(data)))
+        raise InputError(
+            f"expected finite voxel values, found {count} NaN or infinite of {data.size} in "
+            f"{name}; a masked or failed reconstruction? Replace them, for example by numpy.nan_to_num"
+        )
+    if low == high:
+        what = "all voxels are zero" if low == 0 else f"all voxels are {low:g}"
+        raise InputError(
+            f"expected a scan with contrast, {what} in {name}; "
+            "an empty export or a mask? Check the file in a viewer"
+        )
+    if high <= 0:
+        raise InputError(
+            f"expected voxel values above zero, the largest is {high:g} in {name}; "
+            "a wrong scl_slope? Correct it, or give the magnitude image"
+        )
+
+
+def unreadable(path: Path, error: Exception) -> InputError:
+    detail = " ".join(str(error).split()) or type(error).__name__
+    return InputError(
+        f"expected a whole NIfTI file, {path} cannot be read to its end ({detail}); "
+        "it is truncated or damaged: copy or convert it again"
+    )
+
+
+def _numbers(values: npt.ArrayLike) -> str:
+    return " x ".join(f"{value:g}" for value in np.asarray(values, dtype=np.float64))
+
+

@@ -1,0 +1,369 @@
+"""Scans from NIfTI files, checked, and results back into the input's kind of file."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import json
+import math
+import os
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from .atomic import write_whole
+from .checks import (
+    check_file,
+    check_geometry,
+    check_gzip,
+    check_kind,
+    check_length,
+    check_raw_header,
+    check_values,
+    unreadable,
+)
+from .errors import InputError
+from .grid import Grid, resized_affine
+
+if TYPE_CHECKING:
+    from nibabel.nifti1 import Nifti1Header, Nifti1Pair
+
+# Unscaled integers that span at least this many levels are written back unscaled.
+MIN_UNSCALED_LEVELS = 200
+
+_UNIT_MM = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One 3-D scan as its file has it.
+
+    Attributes
+    ----------
+    data : (x, y, z) float32 array
+        Voxel values with the file's scaling applied, in the file's own axes.
+    affine : (4, 4) float64 array
+        Voxel index to RAS+ world, mm (whatever unit the file uses).
+    header : nibabel NIfTI header
+        A copy of the file's header, extensions included.
+    image_class : type
+        The nibabel image class the scan came as (NIfTI-1 or 2).
+    scaled : bool
+        The file stores its values with a slope or an intercept.
+    source : str
+        The path it was read from, or "" for an image in memory.
+    sha256 : str
+        SHA-256 of the file's bytes, or "" for an image in memory.
+    """
+
+    data: npt.NDArray[np.float32]
+    affine: npt.NDArray[np.float64]
+    header: Nifti1Header
+    image_class: type[Nifti1Pair]
+    scaled: bool
+    source: str
+    sha256: str
+
+    @property
+    def grid(self) -> Grid:
+        """The scan's voxel grid, mm."""
+        x, y, z = self.data.shape
+        return Grid((x, y, z), self.affine)
+
+    @property
+    def unit_mm(self) -> float:
+        """Length of the header's spatial unit, mm."""
+        return _unit_mm(self.header)
+
+    @property
+    def name(self) -> str:
+        """What messages call this scan: its file name."""
+        return Path(self.source).name if self.source else "the image"
+
+
+def load_scan(path: str | os.PathLike[str]) -> Scan:
+    """Read and check a 3-D NIfTI scan (.nii or .nii.gz).
+
+    Parameters
+    ----------
+    path : path
+        NIfTI-1 or NIfTI-2, any data type but RGB and complex, either byte order.
+
+    Returns
+    -------
+    Scan
+
+    Raises
+    ------
+    InputError
+        The file is missing, damaged or not NIfTI, or what it holds is not a usable 3-D scan.
+    """
+    path = Path(path)
+    check_file(path)
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.loadsave import load
+    from nibabel.nifti1 import Nifti1Pair
+    from nibabel.spatialimages import HeaderDataError
+
+    try:
+        digest = _sha256(path)
+        if path.suffix == ".gz":
+            check_gzip(path)
+        with _quiet_nibabel():
+            image = load(path, mmap=False)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except (ImageFileError, HeaderDataError) as error:
+        raise InputError(
+            f"expected a NIfTI file (.nii or .nii.gz), {path} is not one; "
+            "convert it first (DICOM: dcm2niix, others: nibabel)"
+        ) from error
+    if not isinstance(image, Nifti1Pair):
+        raise InputError(
+            f"expected a NIfTI file (.nii or .nii.gz), {path} is {type(image).__name__}; "
+            "convert it first, for example with nibabel"
+        )
+    check_raw_header(path, type(image))
+    check_length(path, image)
+    return _scan_from(image, source=str(path), sha256=digest)
+
+
+def scan_from_image(image: Any) -> Scan:
+    """Check a nibabel NIfTI image in memory and take it as a `Scan`.
+
+    Parameters
+    ----------
+    image : nibabel Nifti1Image, Nifti2Image or their pair classes
+
+    Raises
+    ------
+    InputError
+        It is not a NIfTI image, or not a usable 3-D scan.
+    """
+    from nibabel.nifti1 import Nifti1Pair
+
+    if not isinstance(image, Nifti1Pair):
+        raise InputError(
+            f"expected a path or a nibabel NIfTI image, got {type(image).__name__}; "
+            "for an array use Session.enhance(array, spacing)"
+        )
+    return _scan_from(image, source=image.get_filename() or "", sha256="")
+
+
+def to_image(
+    data: npt.NDArray[Any], affine: npt.NDArray[np.float64], like: Scan
+) -> Nifti1Pair:
+    """Put a result into the same kind of image as the scan it came from.
+
+    Keeps the class, byte order, data type on disk, qform and sform codes, units, description and
+    header extensions; the new grid's geometry replaces the old. Integers that were stored
+    unscaled over a wide range are rounded and clipped; others get a slope when saved.
+
+    Parameters
+    ----------
+    data : (x, y, z) array
+        Values in the scan's own intensity units, on the new grid, in the file's axes.
+    affine : (4, 4) array
+        Of the new grid, mm.
+    like : Scan
+
+    Returns
+    -------
+    nibabel image of class `like.image_class`
+    """
+    header = _regridded_header(data.shape, affine, like)
+    on_disk = header.get_data_dtype()
+    values = _rounded(data, on_disk, like) if on_disk.kind in "iu" else data
+    return like.image_class(values, header.get_best_affine(), header)
+
+
+def to_gate_image(
+    gates: npt.NDArray[np.uint8], affine: npt.NDArray[np.float64], like: Scan
+) -> Nifti1Pair:
+    """Gate maps (x, y, z, experts), uint8, as a 4-D image whose values are weights in [0, 1]."""
+    header = _regridded_header(gates.shape, affine, like)
+    header.extensions.clear()
+    header.set_data_dtype(np.uint8)
+    header["descrip"] = b"moediff-rt expert weights"
+    header["cal_min"] = header["cal_max"] = 0
+    image = like.image_class(gates, header.get_best_affine(), header)
+    image.header.set_slope_inter(1 / 255, 0.0)
+    return image
+
+
+def write_results(
+    images: Mapping[Path, Nifti1Pair],
+    records: Mapping[Path, Mapping[str, Any]],
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Write NIfTI images and JSON records: all of them, whole, or none.
+
+    Raises
+    ------
+    OutputError
+        A file exists and `overwrite` is false, or it cannot be written.
+    """
+
+    def image_writer(path: Path, image: Nifti1Pair) -> Any:
+        return lambda stream: _write_image(stream, image, compress=path.suffix == ".gz")
+
+    def record_writer(record: Mapping[str, Any]) -> Any:
+        text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+        return lambda stream: stream.write(text.encode())
+
+    writers = {path: image_writer(path, image) for path, image in images.items()}
+    writers |= {path: record_writer(record) for path, record in records.items()}
+    write_whole(writers, overwrite=overwrite)
+
+
+def save_scan(
+    path: str | os.PathLike[str],
+    data: npt.NDArray[Any],
+    affine: npt.NDArray[np.float64],
+    like: Scan,
+    *,
+    sidecar: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write a result as `like` came, with an optional JSON sidecar beside it: both or none.
+
+    Parameters
+    ----------
+    path : path ending in .nii or .nii.gz
+    data, affine, like
+        As in `to_image`.
+    sidecar : mapping, optional
+        Written as JSON to the same name with the extension .json.
+    overwrite : bool
+
+    Raises
+    ------
+    OutputError
+        A file exists and `overwrite` is false, or it cannot be written.
+    """
+    path = Path(path)
+    records = {} if sidecar is None else {sidecar_path(path): sidecar}
+    write_results({path: to_image(data, affine, like)}, records, overwrite=overwrite)
+
+
+def sidecar_path(path: Path) -> Path:
+    """The JSON file beside a NIfTI file."""
+    return path.with_name(nifti_stem(path) + ".json")
+
+
+def nifti_stem(path: Path) -> str:
+    """File name without .nii or .nii.gz."""
+    return path.name.removesuffix(".gz").removesuffix(".nii")
+
+
+def _unit_mm(header: Nifti1Header) -> float:
+    try:
+        unit = header.get_xyzt_units()[0]
+    except KeyError:
+        return 1.0
+    return _UNIT_MM[unit]
+
+
+def _regridded_header(
+    shape: tuple[int, ...], affine: npt.NDArray[np.float64], like: Scan
+) -> Nifti1Header:
+    """The scan's header over a new grid: qform and sform each resized under its own code."""
+    header = like.header.copy()
+    # Slice timing belonged to the slices that were acquired, not to these.
+    for field in ("slice_start", "slice_end", "slice_code", "slice_duration"):
+        header[field] = 0
+    header.set_data_shape(shape)
+    old_shape, new_shape = like.data.shape, shape[:3]
+    sizes = np.asarray(like.header.get_zooms()[:3], dtype=np.float64)
+    zooms = sizes * np.asarray(old_shape) / np.asarray(new_shape)
+    header.set_zooms([*zooms, *([1.0] * (len(shape) - 3))])
+    if qform_code := int(like.header["qform_code"]):
+        qform = resized_affine(like.header.get_qform(), old_shape, new_shape)
+        header.set_qform(qform, code=qform_code)
+    if sform_code := int(like.header["sform_code"]):
+        sform = np.array(affine, dtype=np.float64)
+        sform[:3] /= like.unit_mm
+        header.set_sform(sform, code=sform_code)
+    return header
+
+
+def _rounded(data: npt.NDArray[Any], on_disk: np.dtype[Any], like: Scan) -> npt.NDArray[Any]:
+    if like.scaled or float(np.ptp(like.data)) < MIN_UNSCALED_LEVELS:
+        return data
+    limits = np.iinfo(on_disk)
+    out = np.empty(data.shape, dtype=on_disk, order="F")
+    for k in range(data.shape[2]):
+        out[..., k] = np.clip(np.rint(data[..., k].astype(np.float64)), limits.min, limits.max)
+    return out
+
+
+def _write_image(stream: BinaryIO, image: Nifti1Pair, *, compress: bool) -> None:
+    if not compress:
+        image.to_stream(stream)
+        return
+    # Level 1 as nibabel does; no time and no name in it, so equal results are equal files.
+    with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=stream, mtime=0) as packed:
+        image.to_stream(cast(BinaryIO, packed))
+
+
+def _scan_from(image: Nifti1Pair, *, source: str, sha256: str) -> Scan:
+    name = source or "the image"
+    header = image.header
+    shape = tuple(int(n) for n in image.shape)
+    check_kind(name, header.get_data_dtype(), shape)
+    affine = np.array(image.affine, dtype=np.float64)
+    affine[:3] *= _unit_mm(header)
+    check_geometry(name, affine)
+    try:
+        values = np.asarray(image.get_fdata(dtype=np.float32, caching="unchanged"))
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise unreadable(Path(name), error) from error
+    data = np.asfortranarray(values.reshape(shape[:3]))
+    check_values(name, data)
+    slope, inter = _scaling(image)
+    return Scan(
+        data=data,
+        affine=affine,
+        header=header.copy(),
+        image_class=type(image),
+        scaled=(slope, inter) != (1.0, 0.0),
+        source=source,
+        sha256=sha256,
+    )
+
+
+def _scaling(image: Nifti1Pair) -> tuple[float, float]:
+    proxy = image.dataobj
+    return float(getattr(proxy, "slope", 1.0)), float(getattr(proxy, "inter", 0.0))
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _quiet_nibabel() -> Iterator[None]:
+    """Keep nibabel's header repairs off stderr: what matters of them is checked here."""
+    import logging
+
+    logger = logging.getLogger("nibabel.global")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
