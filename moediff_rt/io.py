@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 
-from .atomic import write_whole
+from .atomic import Writer, write_whole
 from .checks import (
     check_file,
     check_geometry,
@@ -198,30 +198,28 @@ def to_gate_image(
     return image
 
 
-def write_results(
-    images: Mapping[Path, Nifti1Pair],
-    records: Mapping[Path, Mapping[str, Any]],
-    *,
-    overwrite: bool = False,
-) -> None:
-    """Write NIfTI images and JSON records: all of them, whole, or none.
+def image_writer(image: Nifti1Pair, *, compress: bool) -> Writer:
+    """A writer of the image for `atomic.write_whole`; gzip when `compress`."""
 
-    Raises
-    ------
-    OutputError
-        A file exists and `overwrite` is false, or it cannot be written.
-    """
+    def write(stream: BinaryIO) -> None:
+        if not compress:
+            image.to_stream(stream)
+            return
+        # Level 1 as nibabel does; no time and no name, so equal results are equal files.
+        with gzip.GzipFile("", "wb", compresslevel=1, fileobj=stream, mtime=0) as packed:
+            image.to_stream(cast(BinaryIO, packed))
 
-    def image_writer(path: Path, image: Nifti1Pair) -> Any:
-        return lambda stream: _write_image(stream, image, compress=path.suffix == ".gz")
+    return write
 
-    def record_writer(record: Mapping[str, Any]) -> Any:
-        text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-        return lambda stream: stream.write(text.encode())
 
-    writers = {path: image_writer(path, image) for path, image in images.items()}
-    writers |= {path: record_writer(record) for path, record in records.items()}
-    write_whole(writers, overwrite=overwrite)
+def record_writer(record: Mapping[str, Any]) -> Writer:
+    """A writer of the record as JSON for `atomic.write_whole`."""
+    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+
+    def write(stream: BinaryIO) -> None:
+        stream.write(text.encode())
+
+    return write
 
 
 def save_scan(
@@ -250,8 +248,11 @@ def save_scan(
         A file exists and `overwrite` is false, or it cannot be written.
     """
     path = Path(path)
-    records = {} if sidecar is None else {sidecar_path(path): sidecar}
-    write_results({path: to_image(data, affine, like)}, records, overwrite=overwrite)
+    image = to_image(data, affine, like)
+    writers = {path: image_writer(image, compress=path.suffix == ".gz")}
+    if sidecar is not None:
+        writers[sidecar_path(path)] = record_writer(sidecar)
+    write_whole(writers, overwrite=overwrite)
 
 
 def sidecar_path(path: Path) -> Path:
@@ -303,15 +304,6 @@ def _rounded(data: npt.NDArray[Any], on_disk: np.dtype[Any], like: Scan) -> npt.
     for k in range(data.shape[2]):
         out[..., k] = np.clip(np.rint(data[..., k].astype(np.float64)), limits.min, limits.max)
     return out
-
-
-def _write_image(stream: BinaryIO, image: Nifti1Pair, *, compress: bool) -> None:
-    if not compress:
-        image.to_stream(stream)
-        return
-    # Level 1 as nibabel does; no time and no name in it, so equal results are equal files.
-    with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=stream, mtime=0) as packed:
-        image.to_stream(cast(BinaryIO, packed))
 
 
 def _scan_from(image: Nifti1Pair, *, source: str, sha256: str) -> Scan:

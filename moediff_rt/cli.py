@@ -1,0 +1,158 @@
+"""The `moediff-rt` command: which command, what it says, its exit code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+from . import __version__
+from .errors import Cancelled, EngineError, MoediffError
+
+FAILED = 1
+WRONG_INPUT = 2
+INTERRUPTED = 130
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    """Wrong usage gets one line, like every other wrong input."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(WRONG_INPUT, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def _get_parser() -> argparse.ArgumentParser:
+    parser = _OneLineParser(
+        prog="moediff-rt",
+        description="Brain MRI scan in, sharper, 7T-like scan out. Research software, "
+        "not a medical device.",
+    )
+    parser.add_argument("--version", action="version", version=f"moediff-rt {__version__}")
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, parser_class=_OneLineParser
+    )
+    _add_infer(commands.add_parser("infer", help="sharpen one scan"))
+    _add_build_engines(
+        commands.add_parser("build-engines", help="compile a bundle's models ahead of time")
+    )
+    _add_info(commands.add_parser("info", help="what is installed, and what can run here"))
+    return parser
+
+
+def _add_infer(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Sharpen one scan. The input is never changed."
+    parser.add_argument("input", metavar="INPUT", help="3-D NIfTI scan, .nii or .nii.gz")
+    parser.add_argument(
+        "-o", "--output", metavar="OUTPUT",
+        help=".nii or .nii.gz (default: beside the input, *_desc-moediffsr_T1w.nii.gz)",
+    )
+    parser.add_argument(
+        "--spacing", type=float, metavar="MM",
+        help="edge of the output voxels in mm (default: half the smallest input edge, "
+        "not finer than the bundle was trained for)",
+    )
+    parser.add_argument("--steps", type=int, metavar="N", help="sampler steps (default: bundle's)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="noise seed (default: 0)")
+    _add_bundle(parser)
+    parser.add_argument("--backend", default="auto", metavar="B", help="see info (default: auto)")
+    parser.add_argument("--device", default="auto", metavar="D", help="see info (default: auto)")
+    parser.add_argument("--precision", default="auto", metavar="P", help="see info (default: auto)")
+    parser.add_argument(
+        "--threads", type=int, default=0, metavar="N", help="CPU threads (default: all cores)"
+    )
+    parser.add_argument(
+        "--no-data-consistency", dest="data_consistency", action="store_false",
+        help="do not make the result agree with the scan at the scan's resolution",
+    )
+    parser.add_argument(
+        "--save-gates", action="store_true",
+        help="also write each expert's weight as *_desc-gates_probseg.nii.gz",
+    )
+    parser.add_argument("--figure", metavar="PNG", help="also draw the scan before and after")
+    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    _add_verbosity(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+
+
+def _add_build_engines(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Compile a bundle's models into the engine cache."
+    _add_bundle(parser)
+    parser.add_argument("--backend", default="auto", metavar="B", help="see info (default: auto)")
+    parser.add_argument("--precision", default="auto", metavar="P", help="see info (default: auto)")
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", help="folder for engines (default: the user's cache)"
+    )
+    parser.add_argument("--force", action="store_true", help="build what is cached, too")
+
+
+def _add_info(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Version, backends, default bundle, engine cache."
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+
+
+def _add_bundle(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bundle", metavar="DIR", help="bundle folder (default: the package's)")
+
+
+def _add_verbosity(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+    group.add_argument("-v", "--verbose", action="store_true", help="say more; show tracebacks")
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    args : sequence of str, optional
+        Default: the process's arguments.
+
+    Returns
+    -------
+    int
+        0; 2 for wrong input, with one line on stderr; 1 for an error of ours; 130 when
+        interrupted.
+    """
+    options = _get_parser().parse_args(args)
+    verbose = getattr(options, "verbose", False)
+    try:
+        return _run(options)
+    except (KeyboardInterrupt, Cancelled):
+        return _say(options, "interrupted; nothing was written", INTERRUPTED)
+    except EngineError as error:
+        return _say(options, str(error), FAILED)
+    except MoediffError as error:
+        return _say(options, str(error), WRONG_INPUT)
+    except MemoryError:
+        return _say(
+            options, "out of memory; choose a coarser --spacing or close other programs", FAILED
+        )
+    except Exception as error:
+        if verbose:
+            traceback.print_exc()
+        hint = "" if verbose or options.command != "infer" else "; -v shows the traceback"
+        return _say(options, f"unexpected {type(error).__name__}: {error}{hint}", FAILED)
+
+
+def _run(options: argparse.Namespace) -> int:
+    # Each command's module is imported only when asked for: --help and --version stay fast.
+    if options.command == "infer":
+        from .cli_infer import infer
+
+        return infer(options)
+    if options.command == "build-engines":
+        from .cli_build import build_engines
+
+        return build_engines(options)
+    from .cli_info import info
+
+    return info(options)
+
+
+def _say(options: argparse.Namespace, message: str, code: int) -> int:
+    line = " ".join(message.split())
+    print(f"moediff-rt {options.command}: {line}", file=sys.stderr)
+    return code

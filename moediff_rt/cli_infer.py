@@ -1,0 +1,159 @@
+"""`moediff-rt infer`: one scan, its result and its record, all written or none."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .atomic import Writer, check_writable, write_whole
+from .errors import InputError
+from .io import image_writer, load_scan, nifti_stem, record_writer, sidecar_path
+from .progress import progress_on
+
+# BIDS suffixes of anatomical scans: kept as they are, after the new `desc` entity.
+_SUFFIX = re.compile(r"_(?P<suffix>T1w|T2w|FLAIR|PDw|PDT2|T2starw|UNIT1|inplaneT1|inplaneT2)$")
+_DESC = re.compile(r"_desc-[a-zA-Z0-9]+")
+
+
+@dataclass(frozen=True)
+class OutputPaths:
+    """Where each file of one run goes; None for what was not asked for."""
+
+    image: Path
+    sidecar: Path
+    gates: Path | None
+    figure: Path | None
+
+    def all(self) -> list[Path]:
+        """Every file that will be written."""
+        asked = (self.image, self.sidecar, self.gates, self.figure)
+        return [path for path in asked if path is not None]
+
+
+def default_output(path: Path) -> Path:
+    """Name of the result beside a scan, as BIDS derivatives are named.
+
+    Examples
+    --------
+    >>> default_output(Path("sub-01_T1w.nii.gz")).name
+    'sub-01_desc-moediffsr_T1w.nii.gz'
+    >>> default_output(Path("scan.nii")).name
+    'scan_desc-moediffsr_T1w.nii.gz'
+    """
+    stem = nifti_stem(path)
+    match = _SUFFIX.search(stem)
+    suffix = match["suffix"] if match else "T1w"
+    entities = _DESC.sub("", stem[: match.start()] if match else stem)
+    return path.with_name(f"{entities}_desc-moediffsr_{suffix}.nii.gz")
+
+
+def output_paths(
+    source: Path, output: str | None, *, save_gates: bool, figure: str | None
+) -> OutputPaths:
+    """Where each file goes.
+
+    Raises
+    ------
+    InputError
+        A name has the wrong ending, or would replace the input or another output.
+    """
+    image = Path(output) if output else default_output(source)
+    if not image.name.endswith((".nii", ".nii.gz")):
+        raise InputError(
+            f"expected an output named .nii or .nii.gz, got {image}; give such a name with -o"
+        )
+    if figure is not None and not figure.lower().endswith(".png"):
+        raise InputError(f"expected a figure named .png, got {figure}; give such a name")
+    stem = nifti_stem(image)
+    entities = _DESC.sub("", _SUFFIX.sub("", stem))
+    gates = image.with_name(f"{entities}_desc-gates_probseg.nii.gz") if save_gates else None
+    paths = OutputPaths(image, sidecar_path(image), gates, Path(figure) if figure else None)
+    resolved = [path.resolve() for path in paths.all()]
+    if source.resolve() in resolved:
+        raise InputError(
+            f"expected an output other than the input, got {source} for both; "
+            "the original is never replaced: give another name with -o"
+        )
+    if len(set(resolved)) != len(resolved):
+        raise InputError(f"expected different names for the outputs of {source}, got one twice")
+    return paths
+
+
+def infer(options: argparse.Namespace) -> int:
+    """Run the command; errors are the caller's to report."""
+    scan = load_scan(options.input)
+    paths = output_paths(
+        Path(options.input), options.output,
+        save_gates=options.save_gates, figure=options.figure,
+    )
+    for path in paths.all():
+        check_writable(path, overwrite=options.overwrite)
+
+    from .provenance import describe
+    from .session import Session
+    from .spacing import choose_output_spacing
+
+    def note(text: str) -> None:
+        if not options.quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    session = Session(
+        options.bundle, options.backend, options.device, options.precision, options.threads
+    )
+    with session:
+        # A scan or spacing that cannot be used is refused before engines are built.
+        choose_output_spacing(scan.grid.spacing, options.spacing, session.bundle)
+        if options.verbose:
+            model = session.build(
+                on_engine=lambda engine: note(
+                    f"engine {engine.module}: "
+                    + ("cached" if engine.cached else f"built in {engine.seconds:.1f} s")
+                )
+            )
+            note(f"{model.backend} on {model.device}, {model.precision}, {model.threads} threads")
+        with progress_on(sys.stderr, quiet=options.quiet) as progress:
+            result = session.infer_scan(
+                scan, spacing=options.spacing, steps=options.steps, seed=options.seed,
+                data_consistency=options.data_consistency, save_gates=options.save_gates,
+                progress=progress,
+            )
+        record = describe(scan, result.run, session, data_consistency=options.data_consistency)
+    if options.verbose:
+        for stage, spent in result.run.seconds.items():
+            note(f"{stage}: {spent:.2f} s")
+
+    writers: dict[Path, Writer] = {
+        paths.image: image_writer(result.image, compress=paths.image.suffix == ".gz"),
+        paths.sidecar: record_writer(record),
+    }
+    if paths.gates is not None and result.gates is not None:
+        writers[paths.gates] = image_writer(result.gates, compress=True)
+    if paths.figure is not None:
+        from .figure import Picture, draw_before_after
+
+        values = np.asanyarray(result.image.dataobj)
+        drawing = draw_before_after(
+            Picture.of(scan.data, scan.affine),
+            Picture.of(values, scan.grid.resized(values.shape).affine),
+        )
+        writers[paths.figure] = lambda stream: drawing.save(stream, "PNG")
+    write_whole(writers, overwrite=options.overwrite)
+
+    written = {
+        "output": str(paths.image),
+        "sidecar": str(paths.sidecar),
+        "gates": str(paths.gates) if paths.gates else None,
+        "figure": str(paths.figure) if paths.figure else None,
+    }
+    if options.json:
+        print(json.dumps({**written, "provenance": record}))
+    elif not options.quiet:
+        for path in paths.all():
+            print(path)
+    return 0

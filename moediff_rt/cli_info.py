@@ -1,0 +1,122 @@
+"""`moediff-rt info`: what is installed, and what can run here."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+from . import __version__, cache
+from .cli_build import table
+from .errors import BundleError
+
+
+def gather() -> dict[str, Any]:
+    """Version, backends, default bundle and engine cache, as plain JSON values."""
+    from . import _core
+
+    return {
+        "version": __version__,
+        "core": _core.__version__,
+        "python": platform.python_version(),
+        "backends": [
+            {
+                "name": backend.name,
+                "available": backend.available,
+                "reason": backend.reason,
+                "version": backend.version,
+                "devices": list(backend.devices),
+                "precisions": list(backend.precisions),
+            }
+            for backend in _core.backends()
+        ],
+        "bundle": _bundle(cache.default_bundle()),
+        "cache": _cache(cache.engines_dir()),
+    }
+
+
+def _bundle(path: Path) -> dict[str, Any]:
+    from . import _core
+
+    try:
+        bundle = _core.load_bundle(str(path))
+    except BundleError as error:
+        return {"path": str(path), "error": " ".join(str(error).split())}
+    manifest = json.loads(bundle.json)
+    card = {
+        key: manifest[key]
+        for key in ("description", "license", "created", "producer", "training", "metrics")
+        if key in manifest
+    }
+    return {
+        "path": str(path),
+        "name": bundle.name,
+        "hash": bundle.hash,
+        "format_version": bundle.format_version,
+        "bytes": sum(module.bytes for module in bundle.modules),
+        "spacing_mm": manifest["spacing_mm"],
+        "sampler": manifest["sampler"],
+        "card": card,
+    }
+
+
+def _cache(path: Path) -> dict[str, Any]:
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else []
+    entries = [
+        {"name": file.relative_to(path).as_posix(), "bytes": file.stat().st_size}
+        for file in files
+    ]
+    return {"path": str(path), "bytes": sum(file.stat().st_size for file in files),
+            "entries": entries}
+
+
+def info(options: argparse.Namespace) -> int:
+    """Run the command; errors are the caller's to report."""
+    found = gather()
+    print(json.dumps(found) if options.json else _as_text(found))
+    return 0
+
+
+def _as_text(found: dict[str, Any]) -> str:
+    lines = [f"moediff-rt {found['version']} (Python {found['python']})", "", "Backends"]
+    rows = []
+    for backend in found["backends"]:
+        if backend["available"]:
+            what = f"{', '.join(backend['devices'])}; {', '.join(backend['precisions'])}"
+            rows.append((f"  {backend['name']}", backend["version"], what))
+        else:
+            rows.append((f"  {backend['name']}", "not here", backend["reason"]))
+    lines += [table(rows), "", "Bundle", f"  path     {found['bundle']['path']}"]
+    bundle = found["bundle"]
+    if "error" in bundle:
+        lines.append(f"  error    {bundle['error']}")
+    else:
+        spacing = bundle["spacing_mm"]
+        lines += [
+            f"  name     {bundle['name']} (format {bundle['format_version']})",
+            f"  hash     {bundle['hash']}",
+            f"  size     {bundle['bytes'] / 1e6:.1f} MB",
+            f"  input    voxels {spacing['input_min']:g} to {spacing['input_max']:g} mm",
+            f"  output   voxels {spacing['output_min']:g} to {spacing['output_max']:g} mm",
+            *_card_lines(bundle["card"], indent=2),
+        ]
+    entries = found["cache"]["entries"]
+    lines += [
+        "", "Engine cache", f"  path     {found['cache']['path']}",
+        f"  size     {found['cache']['bytes'] / 1e6:.1f} MB in {len(entries)} files",
+        *(f"    {entry['name']}  {entry['bytes'] / 1e6:.1f} MB" for entry in entries),
+    ]
+    return "\n".join(lines)
+
+
+def _card_lines(card: dict[str, Any], indent: int) -> list[str]:
+    lines = []
+    for key, value in card.items():
+        if isinstance(value, dict):
+            lines += [f"{' ' * indent}{key}", *_card_lines(value, indent + 2)]
+        else:
+            shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+            lines.append(f"{' ' * indent}{key:<8} {shown}")
+    return lines

@@ -1,0 +1,94 @@
+"""Progress on a terminal as a bar, elsewhere as plain lines."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Protocol, TextIO
+
+
+class ProgressReport(Protocol):
+    """A callable for `progress=`, closed at the end by `with`."""
+
+    def __call__(self, done: int, total: int) -> None: ...
+    def __enter__(self) -> ProgressReport: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+def progress_on(stream: TextIO, *, quiet: bool) -> ProgressReport:
+    """A bar if `stream` is a terminal, a line every 10 % if not, nothing when `quiet`."""
+    if quiet:
+        return SilentProgress()
+    return BarProgress(stream) if stream.isatty() else LineProgress(stream)
+
+
+class SilentProgress:
+    """Says nothing."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """Ignore."""
+
+    def __enter__(self) -> ProgressReport:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing to close."""
+
+
+class LineProgress(SilentProgress):
+    """One line each time another tenth is done.
+
+    Examples
+    --------
+    >>> import sys
+    >>> with LineProgress(sys.stdout) as report:
+    ...     for done in range(1, 5):
+    ...         report(done, 4)
+     20 %  1 of 4 tiles
+     50 %  2 of 4 tiles
+     70 %  3 of 4 tiles
+    100 %  4 of 4 tiles
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._tenths = 0
+
+    def __call__(self, done: int, total: int) -> None:
+        tenths = 10 * done // max(total, 1)
+        if tenths > self._tenths:
+            self._tenths = tenths
+            print(f"{10 * tenths:3d} %  {done} of {total} tiles", file=self._stream, flush=True)
+
+
+class BarProgress(SilentProgress):
+    """A bar with the time left."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._bar: Any = None
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, unit="tile", file=self._stream, leave=False)
+        self._bar.update(done - self._bar.n)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()

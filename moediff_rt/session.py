@@ -1,0 +1,429 @@
+"""The library's door: a bundle, a backend, and scans through them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import cache, checks
+from .errors import InputError
+from .grid import AxisOrder, resized_shape
+from .io import Scan, load_scan, scan_from_image, to_gate_image, to_image
+from .noise import noise_sigma
+from .postprocess import enforce_consistency
+from .preprocess import prepare
+from .spacing import check_output_shape, choose_output_spacing
+
+if TYPE_CHECKING:
+    from nibabel.nifti1 import Nifti1Pair
+
+    from ._core import Bundle, EngineReport, Model
+
+Progress = Callable[[int, int], None]
+Cancel = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Enhanced:
+    """What one run gave, and how it was made.
+
+    Attributes
+    ----------
+    data : (x, y, z) float32 array
+        The sharper volume, in the input's intensity unit.
+    spacing : tuple of 3 float
+        Its voxel edges, mm.
+    noise_sigma : float
+        Noise standard deviation found in the input, in its unit.
+    largest_correction : float or None
+        Largest change that data consistency made, in the input's unit; None without it.
+    gates : (x, y, z, experts) uint8 array or None
+        Expert weights times 255, on the output grid.
+    steps, seed : int
+        Sampler steps and noise seed used.
+    tiles, expert_calls, expert_calls_saved : int
+        Tiles run; expert evaluations run, and not run because the gate was shut.
+    seconds : dict of str to float
+        Wall time of each stage.
+    """
+
+    data: npt.NDArray[np.float32]
+    spacing: tuple[float, float, float]
+    noise_sigma: float
+    largest_correction: float | None
+    gates: npt.NDArray[np.uint8] | None
+    steps: int
+    seed: int
+    tiles: int
+    expert_calls: int
+    expert_calls_saved: int
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """A scan's result as images, with the run that made it."""
+
+    image: Nifti1Pair
+    gates: Nifti1Pair | None
+    run: Enhanced
+
+
+class Session:
+    """A bundle on a backend, ready for scans. Engines are built or loaded at first use.
+
+    One thread at a time may use a session; its runs use several threads inside.
+
+    Parameters
+    ----------
+    bundle : path, optional
+        Bundle folder; default: the one in the package.
+    backend : str
+        "auto", "openvino", "tensorrt" or "tensorrt-rtx".
+    device : str
+        "auto", or a device that `moediff-rt info` lists.
+    precision : str
+        "auto", or a precision that `moediff-rt info` lists.
+    threads : int
+        CPU threads; 0: as many as the computer has cores.
+    engines_dir : path, optional
+        Folder of cached engines; default: `moediff_rt.cache.engines_dir()`.
+
+    Raises
+    ------
+    BundleError
+        The bundle is missing, damaged, or of an unknown format.
+
+    Examples
+    --------
+    >>> import moediff_rt
+    >>> with moediff_rt.Session() as session:  # doctest: +SKIP
+    ...     session.infer("scan.nii.gz").to_filename("sharper.nii.gz")
+    """
+
+    def __init__(
+        self,
+        bundle: str | os.PathLike[str] | None = None,
+        backend: str = "auto",
+        device: str = "auto",
+        precision: str = "auto",
+        threads: int = 0,
+        engines_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        from . import _core
+
+        if threads < 0:
+            raise InputError(
+                f"expected a number of threads from 0 (all cores) up, got {threads}; "
+                "leave it out or give a positive number"
+            )
+        self.bundle: Bundle = _core.load_bundle(os.fspath(bundle or cache.default_bundle()))
+        self.engines_dir = Path(engines_dir or cache.engines_dir())
+        self._choice: dict[str, Any] = {
+            "backend": backend, "device": device, "precision": precision, "threads": threads,
+        }
+        self._model: Model | None = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the engines; the next use loads them again."""
+        self._model = None
+
+    @property
+    def model(self) -> Model:
+        """The compiled engines, built or loaded now if they are not there yet."""
+        return self.build()
+
+    def build(
+        self,
+        *,
+        force: bool = False,
+        on_engine: Callable[[EngineReport], None] | None = None,
+    ) -> Model:
+        """Build the engines, or load them from the cache.
+
+        Parameters
+        ----------
+        force : bool
+            Build even what is cached.
+        on_engine : callable, optional
+            Called with a report after each engine.
+
+        Raises
+        ------
+        BackendError
+            The backend, device or precision is unknown or not available here.
+        EngineError
+            An engine cannot be built or loaded.
+        """
+        from . import _core
+
+        if self._model is None or force:
+            self._model = _core.Model(
+                self.bundle,
+                engines_dir=os.fspath(self.engines_dir),
+                force=force,
+                on_engine=on_engine,
+                **self._choice,
+            )
+        return self._model
+
+    def enhance(
+        self,
+        array: npt.ArrayLike,
+        spacing: float | Sequence[float],
+        *,
+        output_spacing: float | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+        data_consistency: bool = True,
+        progress: Progress | None = None,
+        cancel: Cancel | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """Sharpen a volume. `run` gives the same and how it was made.
+
+        Parameters
+        ----------
+        array : (x, y, z) array
+            Brain MRI, real, finite, any intensity unit. The last axis is the one the model's
+            slices are stacked along: foot to head, as in RAS+ order.
+        spacing : float or 3 floats
+            Voxel edges, mm.
+        output_spacing : float, optional
+            Edge of the isotropic output voxels, mm; default: half the smallest input edge, within
+            what the bundle was trained for.
+        steps : int, optional
+            Sampler steps; default: the bundle's.
+        seed : int
+            Noise seed, 0 to 2**64 - 1: the same scan, seed and settings give the same result.
+        data_consistency : bool
+            Make the result agree with the input at the input's resolution.
+        progress : callable, optional
+            Called with (tiles done, tiles in all).
+        cancel : callable, optional
+            Asked a few times a second; True stops the run.
+
+        Returns
+        -------
+        (x', y', z') float32 array
+            In the input's intensity unit, over the same box.
+
+        Raises
+        ------
+        InputError
+            The array, a spacing or a setting cannot be used.
+        Cancelled
+            `cancel` returned True.
+
+        Examples
+        --------
+        >>> import numpy as np, moediff_rt
+        >>> volume = np.random.default_rng(0).random((64, 64, 32))
+        >>> with moediff_rt.Session() as session:  # doctest: +SKIP
+        ...     session.enhance(volume, 2.0).shape
+        (128, 128, 64)
+        """
+        return self.run(
+            array, spacing, output_spacing=output_spacing, steps=steps, seed=seed,
+            data_consistency=data_consistency, progress=progress, cancel=cancel,
+        ).data
+
+    def run(
+        self,
+        array: npt.ArrayLike,
+        spacing: float | Sequence[float],
+        *,
+        output_spacing: float | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+        data_consistency: bool = True,
+        save_gates: bool = False,
+        progress: Progress | None = None,
+        cancel: Cancel | None = None,
+    ) -> Enhanced:
+        """Sharpen a volume and say how. Parameters and errors are those of `enhance`.
+
+        Parameters
+        ----------
+        save_gates : bool
+            Also return which expert had how much say where.
+
+        Returns
+        -------
+        Enhanced
+        """
+        clock = _Clock()
+        data = _checked_array(array)
+        sizes = _checked_spacing(spacing)
+        _check_sampling(steps, seed, len(self.bundle.alphas_cumprod))
+        wanted = choose_output_spacing(sizes, output_spacing, self.bundle)
+        shape = resized_shape(data.shape, sizes, (wanted, wanted, wanted))
+        check_output_shape(shape)
+        model = self.model
+        clock.lap("engines")
+        prepared = prepare(
+            data, sizes, shape,
+            percentile=self.bundle.percentile, value=self.bundle.intensity_value,
+        )
+        measured, scale = prepared.measured, prepared.scale
+        sigma = noise_sigma(measured, prepared.foreground)
+        clock.lap("prepare")
+        result = model.enhance(
+            prepared.volume, prepared.boxes, steps=steps or 0, seed=seed,
+            save_gates=save_gates, progress=progress, cancel=cancel,
+        )
+        # The interpolated volume is as large as the result: let it go before the next stage.
+        del prepared
+        clock.lap("model")
+        volume, correction = result.volume, None
+        if data_consistency:
+            correction = scale * enforce_consistency(volume, measured, sigma)
+        volume *= np.float32(scale)
+        clock.lap("consistency")
+        stages = {f"model.{stage}": float(spent) for stage, spent in result.seconds.items()}
+        x, y, z = (size * n / m for size, n, m in zip(sizes, data.shape, shape, strict=True))
+        return Enhanced(
+            data=volume.T,
+            spacing=(x, y, z),
+            noise_sigma=sigma * scale,
+            largest_correction=correction,
+            gates=None if result.gates is None else result.gates.T,
+            steps=steps or self.bundle.sampler.steps,
+            seed=seed,
+            tiles=result.tiles,
+            expert_calls=result.expert_calls,
+            expert_calls_saved=result.expert_calls_saved,
+            seconds=clock.laps | stages,
+        )
+
+    def infer(
+        self,
+        scan: str | os.PathLike[str] | Nifti1Pair | Scan,
+        *,
+        spacing: float | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+        data_consistency: bool = True,
+        progress: Progress | None = None,
+        cancel: Cancel | None = None,
+    ) -> Nifti1Pair:
+        """Sharpen a scan. The result has the input's axes, codes, units, data type and header.
+
+        Parameters
+        ----------
+        scan : path, nibabel NIfTI image or Scan
+        spacing : float, optional
+            As `output_spacing` of `enhance`, mm.
+        steps, seed, data_consistency, progress, cancel
+            As in `enhance`.
+
+        Returns
+        -------
+        nibabel image of the input's class
+
+        Raises
+        ------
+        InputError
+            The file or image is not a usable 3-D scan, or a setting cannot be used.
+        Cancelled
+            `cancel` returned True.
+        """
+        return self.infer_scan(
+            as_scan(scan), spacing=spacing, steps=steps, seed=seed,
+            data_consistency=data_consistency, progress=progress, cancel=cancel,
+        ).image
+
+    def infer_scan(
+        self,
+        scan: Scan,
+        *,
+        spacing: float | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+        data_consistency: bool = True,
+        save_gates: bool = False,
+        progress: Progress | None = None,
+        cancel: Cancel | None = None,
+    ) -> Inferred:
+        """As `infer`, with the expert weights and an account of the run."""
+        axes = AxisOrder.nearest_ras(scan.affine)
+        run = self.run(
+            axes.to_ras(scan.data), axes.spacing_to_ras(scan.grid.spacing),
+            output_spacing=spacing, steps=steps, seed=seed, data_consistency=data_consistency,
+            save_gates=save_gates, progress=progress, cancel=cancel,
+        )
+        data = axes.from_ras(run.data)
+        affine = scan.grid.resized(data.shape).affine
+        gates = None
+        if run.gates is not None:
+            gates = to_gate_image(axes.from_ras(run.gates), affine, scan)
+        return Inferred(to_image(data, affine, scan), gates, run)
+
+
+def as_scan(source: str | os.PathLike[str] | Nifti1Pair | Scan) -> Scan:
+    """A `Scan` from a path, a nibabel image, or itself."""
+    if isinstance(source, Scan):
+        return source
+    if isinstance(source, (str, os.PathLike)):
+        return load_scan(source)
+    return scan_from_image(source)
+
+
+def _checked_array(array: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    values = np.asarray(array)
+    checks.check_kind("the array", values.dtype, values.shape)
+    data = np.asarray(values.reshape(values.shape[:3]), dtype=np.float32)
+    checks.check_values("the array", data)
+    return data
+
+
+def _checked_spacing(spacing: float | Sequence[float]) -> tuple[float, float, float]:
+    sizes = np.atleast_1d(np.asarray(spacing, dtype=np.float64))
+    if sizes.shape not in ((1,), (3,)) or not np.all(np.isfinite(sizes)) or np.any(sizes <= 0):
+        raise InputError(
+            f"expected one or three voxel edges above zero in mm, got {spacing!r}; "
+            "give for example 1.0 or (1.0, 1.0, 3.0)"
+        )
+    x, y, z = np.broadcast_to(sizes, (3,)).tolist()
+    return x, y, z
+
+
+def _check_sampling(steps: int | None, seed: int, timesteps: int) -> None:
+    if steps is not None and not 1 <= steps <= timesteps:
+        raise InputError(
+            f"expected from 1 to {timesteps} steps, got {steps}; "
+            "leave it out for the bundle's own number"
+        )
+    if not 0 <= seed < 2**64:
+        raise InputError(f"expected a seed from 0 to 2**64 - 1, got {seed}; choose another")
+
+
+class _Clock:
+    """Wall time since the last lap, by stage."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.laps[stage] = now - self._last
+        self._last = now
