@@ -18,7 +18,8 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from .session import Enhanced, Session
+    from .results import Enhanced
+    from .session import Session
 
 __version__ = "0.1.0"
 
@@ -26,8 +27,8 @@ __all__ = [
     "BackendError",
     "BundleError",
     "Cancelled",
-    "Enhanced",
     "EngineError",
+    "Enhanced",
     "InputError",
     "MoediffError",
     "OutputError",

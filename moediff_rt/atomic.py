@@ -32,9 +32,7 @@ def check_writable(path: Path, *, overwrite: bool) -> None:
     if path.is_dir():
         raise OutputError(f"expected a file name for the output, found the folder {path}")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(
-            f"cannot write in {folder}: no permission; choose another place with -o"
-        )
+        raise OutputError(f"cannot write in {folder}: no permission; choose another place with -o")
     if path.exists() and not overwrite:
         raise _exists(path)
 

@@ -15,7 +15,7 @@ from .errors import InputError
 from .grid import voxel_sizes
 
 if TYPE_CHECKING:
-    from nibabel.nifti1 import Nifti1Pair
+    from nibabel.nifti1 import Nifti1Image
 
 MIN_VOXELS_PER_AXIS = 8
 MIN_VOXEL_MM = 0.05
@@ -55,7 +55,7 @@ def check_gzip(path: Path) -> None:
         raise unreadable(path, error) from error
 
 
-def check_raw_header(path: Path, image_class: type[Nifti1Pair]) -> None:
+def check_raw_header(path: Path, image_class: type[Nifti1Image]) -> None:
     """Refuse voxel sizes that nibabel would repair in silence."""
     opener: Any = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rb") as stream:
@@ -68,7 +68,7 @@ def check_raw_header(path: Path, image_class: type[Nifti1Pair]) -> None:
         )
 
 
-def check_length(path: Path, image: Nifti1Pair) -> None:
+def check_length(path: Path, image: Nifti1Image) -> None:
     """Refuse a header that promises more voxels than the file can hold, before reserving them."""
     voxels = math.prod(int(n) for n in image.shape)
     needed = voxels * image.get_data_dtype().itemsize
@@ -95,8 +95,11 @@ def check_kind(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
     if len(shape) < 3 or any(n != 1 for n in shape[3:]):
         raise InputError(
             f"expected a 3-D volume, got shape {shape} in {name}; "
-            + ("a time series or several contrasts? Extract one volume first"
-               if len(shape) > 3 else "a single slice? Give the whole volume")
+            + (
+                "a time series or several contrasts? Extract one volume first"
+                if len(shape) > 3
+                else "a single slice? Give the whole volume"
+            )
         )
     if min(shape[:3]) < MIN_VOXELS_PER_AXIS:
         raise InputError(
@@ -131,7 +134,7 @@ def check_values(name: str, data: npt.NDArray[np.float32]) -> None:
         count = int(data.size - np.count_nonzero(np.isfinite(data)))
         raise InputError(
             f"expected finite voxel values, found {count} NaN or infinite of {data.size} in "
-            f"{name}; a masked or failed reconstruction? Replace them, for example by numpy.nan_to_num"
+            f"{name}; a masked or failed reconstruction? Replace them, as numpy.nan_to_num does"
         )
     if low == high:
         what = "all voxels are zero" if low == 0 else f"all voxels are {low:g}"
@@ -156,5 +159,3 @@ def unreadable(path: Path, error: Exception) -> InputError:
 
 def _numbers(values: npt.ArrayLike) -> str:
     return " x ".join(f"{value:g}" for value in np.asarray(values, dtype=np.float64))
-
-

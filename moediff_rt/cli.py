@@ -45,11 +45,15 @@ def _add_infer(parser: argparse.ArgumentParser) -> None:
     parser.description = "Sharpen one scan. The input is never changed."
     parser.add_argument("input", metavar="INPUT", help="3-D NIfTI scan, .nii or .nii.gz")
     parser.add_argument(
-        "-o", "--output", metavar="OUTPUT",
+        "-o",
+        "--output",
+        metavar="OUTPUT",
         help=".nii or .nii.gz (default: beside the input, *_desc-moediffsr_T1w.nii.gz)",
     )
     parser.add_argument(
-        "--spacing", type=float, metavar="MM",
+        "--spacing",
+        type=float,
+        metavar="MM",
         help="edge of the output voxels in mm (default: half the smallest input edge, "
         "not finer than the bundle was trained for)",
     )
@@ -63,11 +67,14 @@ def _add_infer(parser: argparse.ArgumentParser) -> None:
         "--threads", type=int, default=0, metavar="N", help="CPU threads (default: all cores)"
     )
     parser.add_argument(
-        "--no-data-consistency", dest="data_consistency", action="store_false",
+        "--no-data-consistency",
+        dest="data_consistency",
+        action="store_false",
         help="do not make the result agree with the scan at the scan's resolution",
     )
     parser.add_argument(
-        "--save-gates", action="store_true",
+        "--save-gates",
+        action="store_true",
         help="also write each expert's weight as *_desc-gates_probseg.nii.gz",
     )
     parser.add_argument("--figure", metavar="PNG", help="also draw the scan before and after")

@@ -89,8 +89,10 @@ def infer(options: argparse.Namespace) -> int:
     """Run the command; errors are the caller's to report."""
     scan = load_scan(options.input)
     paths = output_paths(
-        Path(options.input), options.output,
-        save_gates=options.save_gates, figure=options.figure,
+        Path(options.input),
+        options.output,
+        save_gates=options.save_gates,
+        figure=options.figure,
     )
     for path in paths.all():
         check_writable(path, overwrite=options.overwrite)
@@ -119,8 +121,12 @@ def infer(options: argparse.Namespace) -> int:
             note(f"{model.backend} on {model.device}, {model.precision}, {model.threads} threads")
         with progress_on(sys.stderr, quiet=options.quiet) as progress:
             result = session.infer_scan(
-                scan, spacing=options.spacing, steps=options.steps, seed=options.seed,
-                data_consistency=options.data_consistency, save_gates=options.save_gates,
+                scan,
+                spacing=options.spacing,
+                steps=options.steps,
+                seed=options.seed,
+                data_consistency=options.data_consistency,
+                save_gates=options.save_gates,
                 progress=progress,
             )
         record = describe(scan, result.run, session, data_consistency=options.data_consistency)

@@ -65,11 +65,13 @@ def _bundle(path: Path) -> dict[str, Any]:
 def _cache(path: Path) -> dict[str, Any]:
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else []
     entries = [
-        {"name": file.relative_to(path).as_posix(), "bytes": file.stat().st_size}
-        for file in files
+        {"name": file.relative_to(path).as_posix(), "bytes": file.stat().st_size} for file in files
     ]
-    return {"path": str(path), "bytes": sum(file.stat().st_size for file in files),
-            "entries": entries}
+    return {
+        "path": str(path),
+        "bytes": sum(file.stat().st_size for file in files),
+        "entries": entries,
+    }
 
 
 def info(options: argparse.Namespace) -> int:
@@ -104,7 +106,9 @@ def _as_text(found: dict[str, Any]) -> str:
         ]
     entries = found["cache"]["entries"]
     lines += [
-        "", "Engine cache", f"  path     {found['cache']['path']}",
+        "",
+        "Engine cache",
+        f"  path     {found['cache']['path']}",
         f"  size     {found['cache']['bytes'] / 1e6:.1f} MB in {len(entries)} files",
         *(f"    {entry['name']}  {entry['bytes'] / 1e6:.1f} MB" for entry in entries),
     ]

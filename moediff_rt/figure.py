@@ -74,9 +74,9 @@ class Plane:
         index[self.up] = _voxels(self.rows, self.height, shape[self.up])
         # The plane's axes come out in rising order.
         first, second = sorted((self.across, self.up))
-        lines = picture.data[tuple(
-            slice(None) if axis in (first, second) else index[axis] for axis in range(3)
-        )]
+        lines = picture.data[
+            tuple(slice(None) if axis in (first, second) else index[axis] for axis in range(3))
+        ]
         values = lines[np.ix_(index[first], index[second])]
         values = values if self.up == first else values.T
         return np.asarray(np.clip(values / window, 0, 1) * 255, dtype=np.uint8)
@@ -128,8 +128,9 @@ def draw_before_after(before: Picture, after: Picture) -> Image:
         _frame(pen, planes[0], planes[-1], (GAP, top + title + (cell - planes[0].height) // 2))
         close = planes[-1]
         corner = (width - GAP - close.width, top + title + (cell - close.height) // 2)
-        pen.rectangle((*corner, corner[0] + close.width - 1, corner[1] + close.height - 1),
-                      outline=ACCENT)
+        pen.rectangle(
+            (*corner, corner[0] + close.width - 1, corner[1] + close.height - 1), outline=ACCENT
+        )
     note = "Every voxel as it is, same gray window. Research software, not a medical device."
     _text(pen, (GAP, height - footer / 2), note, 12, FAINT, "lm")
     return canvas
@@ -143,9 +144,9 @@ def before_after_png(before: Any, after: Any, path: str | os.PathLike[str]) -> N
     OutputError
         The file exists or cannot be written.
     """
-    drawing = draw_before_after(*(
-        Picture.of(np.asanyarray(image.dataobj), image.affine) for image in (before, after)
-    ))
+    drawing = draw_before_after(
+        *(Picture.of(np.asanyarray(image.dataobj), image.affine) for image in (before, after))
+    )
     write_whole({Path(path): lambda stream: drawing.save(stream, "PNG")})
 
 
@@ -153,7 +154,7 @@ def _voxels(span: Span, pixels: int, voxels: int) -> npt.NDArray[np.int_]:
     """The voxel each pixel centre falls in, from the span's high end to its low end."""
     low, high = span
     position = high - (np.arange(pixels) + 0.5) / pixels * (high - low)
-    return np.clip((position * voxels).astype(int), 0, voxels - 1)
+    return np.asarray(np.clip((position * voxels).astype(int), 0, voxels - 1))
 
 
 def _planes(picture: Picture, mask: npt.NDArray[np.bool_]) -> list[Plane]:
@@ -173,11 +174,21 @@ def _planes(picture: Picture, mask: npt.NDArray[np.bool_]) -> list[Plane]:
     def plane(name: str, across: int, up: int, through: int, letters: str) -> Plane:
         def pixels(axis: int) -> int:
             low, high = spans[axis]
-            return max(1, round((high - low) * box[axis] * PIXELS_PER_MM))
+            return max(1, round(float((high - low) * box[axis]) * PIXELS_PER_MM))
 
         share = min(max(at[through], 0.0), 1.0)
-        return Plane(name, across, up, through, share, spans[across], spans[up], letters,
-                     pixels(across), pixels(up))
+        return Plane(
+            name,
+            across,
+            up,
+            through,
+            share,
+            spans[across],
+            spans[up],
+            letters,
+            pixels(across),
+            pixels(up),
+        )
 
     return [
         plane("axial", 0, 1, 2, "RLAP"),
@@ -190,11 +201,14 @@ def _close_up(picture: Picture, axial: Plane, height: int) -> Plane:
     """The square of the axial plane with the most edges in it."""
     from scipy import ndimage
 
-    lines = picture.data[:, :, min(int(axial.at * picture.data.shape[2]),
-                                   picture.data.shape[2] - 1)].astype(np.float32)
+    lines = picture.data[
+        :, :, min(int(axial.at * picture.data.shape[2]), picture.data.shape[2] - 1)
+    ].astype(np.float32)
     edges = np.hypot(*np.gradient(lines))
-    sizes = [max(3, min(n, round(CLOSE_UP_MM / size)))
-             for n, size in zip(lines.shape, picture.spacing[:2], strict=True)]
+    sizes = [
+        max(3, min(n, round(CLOSE_UP_MM / size)))
+        for n, size in zip(lines.shape, picture.spacing[:2], strict=True)
+    ]
     # The rim of the head is an edge too, but not what the close-up is for.
     inner = edges * (ndimage.minimum_filter(lines > 0.2 * lines.max(), size=5))
     score = ndimage.uniform_filter(inner, size=sizes, mode="constant")
@@ -222,16 +236,22 @@ def _frame(pen: ImageDraw, plane: Plane, close: Plane, corner: tuple[int, int]) 
 def _letters(pen: ImageDraw, plane: Plane, corner: tuple[int, int]) -> None:
     x, y = corner
     places = (
-        (x + 10, y + plane.height / 2), (x + plane.width - 10, y + plane.height / 2),
-        (x + plane.width / 2, y + 11), (x + plane.width / 2, y + plane.height - 11),
+        (x + 10, y + plane.height / 2),
+        (x + plane.width - 10, y + plane.height / 2),
+        (x + plane.width / 2, y + 11),
+        (x + plane.width / 2, y + plane.height - 11),
     )
     for letter, place in zip(plane.letters, places, strict=False):
         _text(pen, place, letter, 14, ACCENT, "mm")
 
 
 def _text(
-    pen: ImageDraw, place: Sequence[float], text: str, size: int,
-    colour: tuple[int, int, int], anchor: str,
+    pen: ImageDraw,
+    place: Sequence[float],
+    text: str,
+    size: int,
+    colour: tuple[int, int, int],
+    anchor: str,
 ) -> None:
     pen.text((place[0], place[1]), text, fill=colour, font=_font(size), anchor=anchor)
 

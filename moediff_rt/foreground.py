@@ -73,11 +73,11 @@ class Foreground:
             # Every block that slice k touches, so that no slice between two blocks is missed.
             first = int(k / scale[0]) // self.block[0]
             last = int(np.ceil((k + 1) / scale[0]) - 1) // self.block[0]
-            mask = self.reach[first : last + 1].any(axis=0)
+            mask = np.any(self.reach[first : last + 1], axis=0)
             if not mask.any():
                 continue
             for axis in (0, 1):
-                hit = np.flatnonzero(mask.any(axis=1 - axis))
+                hit = np.flatnonzero(np.any(mask, axis=1 - axis))
                 size, step = self.block[axis + 1], scale[axis + 1]
                 low = int(np.floor(hit[0] * size * step))
                 high = int(np.ceil((hit[-1] + 1) * size * step))
@@ -85,9 +85,7 @@ class Foreground:
         return boxes
 
 
-def find_foreground(
-    volume: npt.NDArray[np.float32], spacing: Sequence[float]
-) -> Foreground:
+def find_foreground(volume: npt.NDArray[np.float32], spacing: Sequence[float]) -> Foreground:
     """Find the head, or the whole volume where there is no background around it.
 
     Parameters
@@ -113,9 +111,7 @@ def find_foreground(
     return Foreground(inside, np.asarray(reach, dtype=bool), (bz, by, bx), (nz, ny, nx))
 
 
-def _block_means(
-    volume: npt.NDArray[np.float32], block: Sequence[int]
-) -> npt.NDArray[np.float64]:
+def _block_means(volume: npt.NDArray[np.float32], block: Sequence[int]) -> npt.NDArray[np.float64]:
     means: npt.NDArray[np.float64] = volume  # type: ignore[assignment]
     for axis in (2, 1, 0):
         starts = np.arange(0, volume.shape[axis], block[axis])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import io
 import json
-import math
 import os
 import warnings
 import zlib
@@ -33,7 +33,7 @@ from .errors import InputError
 from .grid import Grid, resized_affine
 
 if TYPE_CHECKING:
-    from nibabel.nifti1 import Nifti1Header, Nifti1Pair
+    from nibabel.nifti1 import Nifti1Header, Nifti1Image
 
 # Unscaled integers that span at least this many levels are written back unscaled.
 MIN_UNSCALED_LEVELS = 200
@@ -66,7 +66,7 @@ class Scan:
     data: npt.NDArray[np.float32]
     affine: npt.NDArray[np.float64]
     header: Nifti1Header
-    image_class: type[Nifti1Pair]
+    image_class: type[Nifti1Image]
     scaled: bool
     source: str
     sha256: str
@@ -109,7 +109,7 @@ def load_scan(path: str | os.PathLike[str]) -> Scan:
     check_file(path)
     from nibabel.filebasedimages import ImageFileError
     from nibabel.loadsave import load
-    from nibabel.nifti1 import Nifti1Pair
+    from nibabel.nifti1 import Nifti1Image
     from nibabel.spatialimages import HeaderDataError
 
     try:
@@ -125,7 +125,7 @@ def load_scan(path: str | os.PathLike[str]) -> Scan:
             f"expected a NIfTI file (.nii or .nii.gz), {path} is not one; "
             "convert it first (DICOM: dcm2niix, others: nibabel)"
         ) from error
-    if not isinstance(image, Nifti1Pair):
+    if not isinstance(image, Nifti1Image):
         raise InputError(
             f"expected a NIfTI file (.nii or .nii.gz), {path} is {type(image).__name__}; "
             "convert it first, for example with nibabel"
@@ -147,9 +147,9 @@ def scan_from_image(image: Any) -> Scan:
     InputError
         It is not a NIfTI image, or not a usable 3-D scan.
     """
-    from nibabel.nifti1 import Nifti1Pair
+    from nibabel.nifti1 import Nifti1Image
 
-    if not isinstance(image, Nifti1Pair):
+    if not isinstance(image, Nifti1Image):
         raise InputError(
             f"expected a path or a nibabel NIfTI image, got {type(image).__name__}; "
             "for an array use Session.enhance(array, spacing)"
@@ -157,9 +157,7 @@ def scan_from_image(image: Any) -> Scan:
     return _scan_from(image, source=image.get_filename() or "", sha256="")
 
 
-def to_image(
-    data: npt.NDArray[Any], affine: npt.NDArray[np.float64], like: Scan
-) -> Nifti1Pair:
+def to_image(data: npt.NDArray[Any], affine: npt.NDArray[np.float64], like: Scan) -> Nifti1Image:
     """Put a result into the same kind of image as the scan it came from.
 
     Keeps the class, byte order, data type on disk, qform and sform codes, units, description and
@@ -186,7 +184,7 @@ def to_image(
 
 def to_gate_image(
     gates: npt.NDArray[np.uint8], affine: npt.NDArray[np.float64], like: Scan
-) -> Nifti1Pair:
+) -> Nifti1Image:
     """Gate maps (x, y, z, experts), uint8, as a 4-D image whose values are weights in [0, 1]."""
     header = _regridded_header(gates.shape, affine, like)
     header.extensions.clear()
@@ -198,16 +196,16 @@ def to_gate_image(
     return image
 
 
-def image_writer(image: Nifti1Pair, *, compress: bool) -> Writer:
+def image_writer(image: Nifti1Image, *, compress: bool) -> Writer:
     """A writer of the image for `atomic.write_whole`; gzip when `compress`."""
 
     def write(stream: BinaryIO) -> None:
         if not compress:
-            image.to_stream(stream)
+            image.to_stream(cast(io.IOBase, stream))
             return
         # Level 1 as nibabel does; no time and no name, so equal results are equal files.
         with gzip.GzipFile("", "wb", compresslevel=1, fileobj=stream, mtime=0) as packed:
-            image.to_stream(cast(BinaryIO, packed))
+            image.to_stream(packed)
 
     return write
 
@@ -277,7 +275,7 @@ def _regridded_header(
     shape: tuple[int, ...], affine: npt.NDArray[np.float64], like: Scan
 ) -> Nifti1Header:
     """The scan's header over a new grid: qform and sform each resized under its own code."""
-    header = like.header.copy()
+    header: Nifti1Header = like.header.copy()
     # Slice timing belonged to the slices that were acquired, not to these.
     for field in ("slice_start", "slice_end", "slice_code", "slice_duration"):
         header[field] = 0
@@ -306,7 +304,7 @@ def _rounded(data: npt.NDArray[Any], on_disk: np.dtype[Any], like: Scan) -> npt.
     return out
 
 
-def _scan_from(image: Nifti1Pair, *, source: str, sha256: str) -> Scan:
+def _scan_from(image: Nifti1Image, *, source: str, sha256: str) -> Scan:
     name = source or "the image"
     header = image.header
     shape = tuple(int(n) for n in image.shape)
@@ -332,7 +330,7 @@ def _scan_from(image: Nifti1Pair, *, source: str, sha256: str) -> Scan:
     )
 
 
-def _scaling(image: Nifti1Pair) -> tuple[float, float]:
+def _scaling(image: Nifti1Image) -> tuple[float, float]:
     proxy = image.dataobj
     return float(getattr(proxy, "slope", 1.0)), float(getattr(proxy, "inter", 0.0))
 

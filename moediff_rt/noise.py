@@ -55,10 +55,10 @@ def _detail_sigma(volume: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]) 
         length = detail.shape[axis] - 4
         before = (slice(None),) * axis
         parts = (detail[(*before, slice(i, i + length))] for i in range(5))
-        detail = sum(
-            (np.float32(weight) * part for weight, part in zip(_DETAIL, parts, strict=True)),
-            start=np.float32(0),
-        )
+        total = np.zeros_like(detail[(*before, slice(0, length))])
+        for weight, part in zip(_DETAIL, parts, strict=True):
+            total += np.float32(weight) * part
+        detail = total
     inner = mask[2:-2, 2:-2, 2:-2]
     spread = np.sqrt(_block_mean(detail * detail)[_block_mean(inner) == 1])
     if spread.size >= _FEWEST_BLOCKS:

@@ -53,6 +53,4 @@ def enforce_consistency(
 
 
 def _band_matrices(shape: Sequence[int], new_shape: Sequence[int]) -> list[Matrix | None]:
-    return [
-        None if n == m else band_matrix(n, m) for n, m in zip(shape, new_shape, strict=True)
-    ]
+    return [None if n == m else band_matrix(n, m) for n, m in zip(shape, new_shape, strict=True)]

@@ -10,7 +10,8 @@ from . import __version__
 
 if TYPE_CHECKING:
     from .io import Scan
-    from .session import Enhanced, Session
+    from .results import Enhanced
+    from .session import Session
 
 NOTICE = "Made by research software, not a medical device. Research use only."
 
@@ -28,9 +29,7 @@ def describe(
     """
     bundle, model = session.bundle, session.model
     engines = model.engines
-    backend_version = next(
-        (item.version for item in _backends() if item.name == model.backend), ""
-    )
+    backend_version = next((item.version for item in _backends() if item.name == model.backend), "")
     return {
         "GeneratedBy": [{"Name": "moediff-rt", "Version": __version__}],
         "Notice": NOTICE,
@@ -61,9 +60,7 @@ def describe(
         },
         "InputVoxelSize": [round(size, 6) for size in scan.grid.spacing],
         "InputShape": list(scan.grid.shape),
-        "OutputVoxelSize": [
-            round(size, 6) for size in _output_grid_spacing(scan, run)
-        ],
+        "OutputVoxelSize": [round(size, 6) for size in _output_grid_spacing(scan, run)],
         "NoiseSigma": run.noise_sigma,
         "LargestCorrection": run.largest_correction,
         "Tiles": run.tiles,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -13,68 +12,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from . import cache, checks
+from . import cache
 from .errors import InputError
 from .grid import AxisOrder, resized_shape
 from .io import Scan, load_scan, scan_from_image, to_gate_image, to_image
 from .noise import noise_sigma
 from .postprocess import enforce_consistency
 from .preprocess import prepare
+from .request import check_sampling, checked_array, checked_spacing
+from .results import Enhanced, Inferred
 from .spacing import check_output_shape, choose_output_spacing
 
 if TYPE_CHECKING:
-    from nibabel.nifti1 import Nifti1Pair
+    from nibabel.nifti1 import Nifti1Image
 
     from ._core import Bundle, EngineReport, Model
 
 Progress = Callable[[int, int], None]
 Cancel = Callable[[], bool]
-
-
-@dataclass(frozen=True)
-class Enhanced:
-    """What one run gave, and how it was made.
-
-    Attributes
-    ----------
-    data : (x, y, z) float32 array
-        The sharper volume, in the input's intensity unit.
-    spacing : tuple of 3 float
-        Its voxel edges, mm.
-    noise_sigma : float
-        Noise standard deviation found in the input, in its unit.
-    largest_correction : float or None
-        Largest change that data consistency made, in the input's unit; None without it.
-    gates : (x, y, z, experts) uint8 array or None
-        Expert weights times 255, on the output grid.
-    steps, seed : int
-        Sampler steps and noise seed used.
-    tiles, expert_calls, expert_calls_saved : int
-        Tiles run; expert evaluations run, and not run because the gate was shut.
-    seconds : dict of str to float
-        Wall time of each stage.
-    """
-
-    data: npt.NDArray[np.float32]
-    spacing: tuple[float, float, float]
-    noise_sigma: float
-    largest_correction: float | None
-    gates: npt.NDArray[np.uint8] | None
-    steps: int
-    seed: int
-    tiles: int
-    expert_calls: int
-    expert_calls_saved: int
-    seconds: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Inferred:
-    """A scan's result as images, with the run that made it."""
-
-    image: Nifti1Pair
-    gates: Nifti1Pair | None
-    run: Enhanced
 
 
 class Session:
@@ -128,7 +83,10 @@ class Session:
         self.bundle: Bundle = _core.load_bundle(os.fspath(bundle or cache.default_bundle()))
         self.engines_dir = Path(engines_dir or cache.engines_dir())
         self._choice: dict[str, Any] = {
-            "backend": backend, "device": device, "precision": precision, "threads": threads,
+            "backend": backend,
+            "device": device,
+            "precision": precision,
+            "threads": threads,
         }
         self._model: Model | None = None
 
@@ -242,8 +200,14 @@ class Session:
         (128, 128, 64)
         """
         return self.run(
-            array, spacing, output_spacing=output_spacing, steps=steps, seed=seed,
-            data_consistency=data_consistency, progress=progress, cancel=cancel,
+            array,
+            spacing,
+            output_spacing=output_spacing,
+            steps=steps,
+            seed=seed,
+            data_consistency=data_consistency,
+            progress=progress,
+            cancel=cancel,
         ).data
 
     def run(
@@ -271,24 +235,32 @@ class Session:
         Enhanced
         """
         clock = _Clock()
-        data = _checked_array(array)
-        sizes = _checked_spacing(spacing)
-        _check_sampling(steps, seed, len(self.bundle.alphas_cumprod))
+        data = checked_array(array)
+        sizes = checked_spacing(spacing)
+        check_sampling(steps, seed, len(self.bundle.alphas_cumprod))
         wanted = choose_output_spacing(sizes, output_spacing, self.bundle)
         shape = resized_shape(data.shape, sizes, (wanted, wanted, wanted))
         check_output_shape(shape)
         model = self.model
         clock.lap("engines")
         prepared = prepare(
-            data, sizes, shape,
-            percentile=self.bundle.percentile, value=self.bundle.intensity_value,
+            data,
+            sizes,
+            shape,
+            percentile=self.bundle.percentile,
+            value=self.bundle.intensity_value,
         )
         measured, scale = prepared.measured, prepared.scale
         sigma = noise_sigma(measured, prepared.foreground)
         clock.lap("prepare")
         result = model.enhance(
-            prepared.volume, prepared.boxes, steps=steps or 0, seed=seed,
-            save_gates=save_gates, progress=progress, cancel=cancel,
+            prepared.volume,
+            prepared.boxes,
+            steps=steps or 0,
+            seed=seed,
+            save_gates=save_gates,
+            progress=progress,
+            cancel=cancel,
         )
         # The interpolated volume is as large as the result: let it go before the next stage.
         del prepared
@@ -316,7 +288,7 @@ class Session:
 
     def infer(
         self,
-        scan: str | os.PathLike[str] | Nifti1Pair | Scan,
+        scan: str | os.PathLike[str] | Nifti1Image | Scan,
         *,
         spacing: float | None = None,
         steps: int | None = None,
@@ -324,7 +296,7 @@ class Session:
         data_consistency: bool = True,
         progress: Progress | None = None,
         cancel: Cancel | None = None,
-    ) -> Nifti1Pair:
+    ) -> Nifti1Image:
         """Sharpen a scan. The result has the input's axes, codes, units, data type and header.
 
         Parameters
@@ -347,8 +319,13 @@ class Session:
             `cancel` returned True.
         """
         return self.infer_scan(
-            as_scan(scan), spacing=spacing, steps=steps, seed=seed,
-            data_consistency=data_consistency, progress=progress, cancel=cancel,
+            as_scan(scan),
+            spacing=spacing,
+            steps=steps,
+            seed=seed,
+            data_consistency=data_consistency,
+            progress=progress,
+            cancel=cancel,
         ).image
 
     def infer_scan(
@@ -366,9 +343,15 @@ class Session:
         """As `infer`, with the expert weights and an account of the run."""
         axes = AxisOrder.nearest_ras(scan.affine)
         run = self.run(
-            axes.to_ras(scan.data), axes.spacing_to_ras(scan.grid.spacing),
-            output_spacing=spacing, steps=steps, seed=seed, data_consistency=data_consistency,
-            save_gates=save_gates, progress=progress, cancel=cancel,
+            axes.to_ras(scan.data),
+            axes.spacing_to_ras(scan.grid.spacing),
+            output_spacing=spacing,
+            steps=steps,
+            seed=seed,
+            data_consistency=data_consistency,
+            save_gates=save_gates,
+            progress=progress,
+            cancel=cancel,
         )
         data = axes.from_ras(run.data)
         affine = scan.grid.resized(data.shape).affine
@@ -378,42 +361,13 @@ class Session:
         return Inferred(to_image(data, affine, scan), gates, run)
 
 
-def as_scan(source: str | os.PathLike[str] | Nifti1Pair | Scan) -> Scan:
+def as_scan(source: str | os.PathLike[str] | Nifti1Image | Scan) -> Scan:
     """A `Scan` from a path, a nibabel image, or itself."""
     if isinstance(source, Scan):
         return source
     if isinstance(source, (str, os.PathLike)):
         return load_scan(source)
     return scan_from_image(source)
-
-
-def _checked_array(array: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    values = np.asarray(array)
-    checks.check_kind("the array", values.dtype, values.shape)
-    data = np.asarray(values.reshape(values.shape[:3]), dtype=np.float32)
-    checks.check_values("the array", data)
-    return data
-
-
-def _checked_spacing(spacing: float | Sequence[float]) -> tuple[float, float, float]:
-    sizes = np.atleast_1d(np.asarray(spacing, dtype=np.float64))
-    if sizes.shape not in ((1,), (3,)) or not np.all(np.isfinite(sizes)) or np.any(sizes <= 0):
-        raise InputError(
-            f"expected one or three voxel edges above zero in mm, got {spacing!r}; "
-            "give for example 1.0 or (1.0, 1.0, 3.0)"
-        )
-    x, y, z = np.broadcast_to(sizes, (3,)).tolist()
-    return x, y, z
-
-
-def _check_sampling(steps: int | None, seed: int, timesteps: int) -> None:
-    if steps is not None and not 1 <= steps <= timesteps:
-        raise InputError(
-            f"expected from 1 to {timesteps} steps, got {steps}; "
-            "leave it out for the bundle's own number"
-        )
-    if not 0 <= seed < 2**64:
-        raise InputError(f"expected a seed from 0 to 2**64 - 1, got {seed}; choose another")
 
 
 class _Clock:

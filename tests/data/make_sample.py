@@ -120,8 +120,9 @@ def simulate(
 def main() -> None:
     """Write the sample scan."""
     parser = argparse.ArgumentParser(description="Make the simulated sample scan.")
-    parser.add_argument("-o", "--output", type=Path,
-                        default=Path(__file__).with_name("sample_T1w.nii.gz"))
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path(__file__).with_name("sample_T1w.nii.gz")
+    )
     output = parser.parse_args().output
     nib.save(simulate(), output)
     print(f"{output}: {output.stat().st_size} bytes")

@@ -32,8 +32,9 @@ def face_corners(affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return nib.affines.apply_affine(affine, list(itertools.product(*ends)))
 
 
-@given(shapes, shapes, st.tuples(edges, edges, edges), st.tuples(angles, angles, angles),
-       st.booleans())
+@given(
+    shapes, shapes, st.tuples(edges, edges, edges), st.tuples(angles, angles, angles), st.booleans()
+)
 def test_a_resized_grid_keeps_the_corners_of_the_box(shape, new_shape, spacing, turn, flip):
     affine = oblique_affine(spacing, turn, flip)
     grid = Grid(shape, affine).resized(new_shape)
@@ -56,8 +57,9 @@ def test_the_resized_voxel_is_as_near_as_whole_voxels_allow(shape, spacing, want
 def test_halving_the_voxel_doubles_odd_and_even_sizes():
     assert resized_shape((91, 108, 7), (2, 2, 2), (1, 1, 1)) == (182, 216, 14)
     affine = resized_affine(np.diag([2.0, 2.0, 2.0, 1.0]), (91, 108, 7), (182, 216, 14))
-    np.testing.assert_allclose(affine, [[1, 0, 0, -0.5], [0, 1, 0, -0.5], [0, 0, 1, -0.5],
-                                        [0, 0, 0, 1]])
+    np.testing.assert_allclose(
+        affine, [[1, 0, 0, -0.5], [0, 1, 0, -0.5], [0, 0, 1, -0.5], [0, 0, 0, 1]]
+    )
 
 
 @given(st.tuples(angles, angles, angles), st.booleans())

@@ -84,11 +84,12 @@ def test_geometry_codes_and_header_survive(tmp_path, axes, codes):
     corner = [[-0.5, -0.5, -0.5], [n - 0.5 for n in SHAPE]]
     far = [[-0.5, -0.5, -0.5], [2 * n - 0.5 for n in SHAPE]]
     for get in ("get_best_affine", "get_qform", "get_sform"):
-        if get == "get_qform" and not codes[0] or get == "get_sform" and not codes[1]:
+        if (get == "get_qform" and not codes[0]) or (get == "get_sform" and not codes[1]):
             continue
         np.testing.assert_allclose(
             nib.affines.apply_affine(getattr(out.header, get)(), far),
-            nib.affines.apply_affine(getattr(before.header, get)(), corner), atol=1e-4,
+            nib.affines.apply_affine(getattr(before.header, get)(), corner),
+            atol=1e-4,
         )
     np.testing.assert_allclose(out.header.get_zooms(), np.array(before.header.get_zooms()) / 2)
     assert out.header.get_xyzt_units() == ("mm", "sec")

@@ -22,8 +22,9 @@ def brought_back(result: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.tuples(*[st.integers(5, 20)] * 3), st.tuples(*[st.floats(1.0, 3.0)] * 3),
-       st.floats(0.0, 1.0))
+@given(
+    st.tuples(*[st.integers(5, 20)] * 3), st.tuples(*[st.floats(1.0, 3.0)] * 3), st.floats(0.0, 1.0)
+)
 def test_the_result_shows_the_scan_up_to_its_noise(shape, factors, sigma):
     measured = volume(shape, 0)
     result = volume(tuple(round(n * f) for n, f in zip(shape, factors, strict=True)), 1)

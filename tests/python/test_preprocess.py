@@ -33,8 +33,12 @@ def rician(volume: np.ndarray, sigma: float, seed: int = 0) -> np.ndarray:
 def test_cubic_spline_equals_scipy_on_the_same_box(n_in, n_out):
     signal = np.random.default_rng(n_in * 100 + n_out).standard_normal(n_in)
     expected = ndimage.affine_transform(
-        signal, [n_in / n_out], offset=0.5 * n_in / n_out - 0.5, output_shape=(n_out,),
-        order=3, mode="reflect",
+        signal,
+        [n_in / n_out],
+        offset=0.5 * n_in / n_out - 0.5,
+        output_shape=(n_out,),
+        order=3,
+        mode="reflect",
     )
     # scipy starts its recursive prefilter from a truncated sum: very short signals differ.
     np.testing.assert_allclose(cubic_spline_matrix(n_in, n_out) @ signal, expected, atol=1e-6)
@@ -120,8 +124,9 @@ def test_prepared_volume_has_the_bundles_intensity_and_axis_order():
 @pytest.mark.parametrize("sigma", [0.01, 0.03, 0.08])
 @pytest.mark.parametrize("air", ["noisy", "masked"])
 def test_noise_estimate_is_within_a_fifth(sigma, air):
-    truth = ball((60, 64, 56)) * (1 + 0.3 * ndimage.gaussian_filter(
-        np.random.default_rng(4).standard_normal((60, 64, 56)), 6))
+    truth = ball((60, 64, 56)) * (
+        1 + 0.3 * ndimage.gaussian_filter(np.random.default_rng(4).standard_normal((60, 64, 56)), 6)
+    )
     scan = rician(truth.astype(np.float32), sigma)
     if air == "masked":
         scan[truth == 0] = 0

@@ -1,0 +1,58 @@
+"""What a run gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from nibabel.nifti1 import Nifti1Image
+
+
+@dataclass(frozen=True)
+class Enhanced:
+    """What one run gave, and how it was made.
+
+    Attributes
+    ----------
+    data : (x, y, z) float32 array
+        The sharper volume, in the input's intensity unit.
+    spacing : tuple of 3 float
+        Its voxel edges, mm.
+    noise_sigma : float
+        Noise standard deviation found in the input, in its unit.
+    largest_correction : float or None
+        Largest change that data consistency made, in the input's unit; None without it.
+    gates : (x, y, z, experts) uint8 array or None
+        Expert weights times 255, on the output grid.
+    steps, seed : int
+        Sampler steps and noise seed used.
+    tiles, expert_calls, expert_calls_saved : int
+        Tiles run; expert evaluations run, and not run because the gate was shut.
+    seconds : dict of str to float
+        Wall time of each stage.
+    """
+
+    data: npt.NDArray[np.float32]
+    spacing: tuple[float, float, float]
+    noise_sigma: float
+    largest_correction: float | None
+    gates: npt.NDArray[np.uint8] | None
+    steps: int
+    seed: int
+    tiles: int
+    expert_calls: int
+    expert_calls_saved: int
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """A scan's result as images, with the run that made it."""
+
+    image: Nifti1Image
+    gates: Nifti1Image | None
+    run: Enhanced
