@@ -1,0 +1,151 @@
+"""Model configurations: every size of MoEDiff-SR in one frozen dataclass."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+EXPERT_NAMES = ("centrum_semiovale", "cortex", "junction")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes of one MoEDiff-SR model.
+
+    Attributes
+    ----------
+    name : str
+        Name of the configuration and of the bundle made from it.
+    tile : int
+        Edge of the square image tile, in pixels.
+    slices : int
+        Neighbouring slices that come in as channels (2.5-D), odd; the middle one is enhanced.
+    latent_channels, latent_size : int
+        Shape of the latent: (latent_channels, latent_size, latent_size).
+    vq_codes : int
+        Codes in the vector-quantised autoencoder's codebook; 0 is the continuous autoencoder.
+    autoencoder_widths : tuple of int
+        Channels of the autoencoder at 1/2, 1/4, ... of the tile, down to the latent grid.
+    autoencoder_blocks : int
+        Residual blocks per level of the autoencoder.
+    patch_sizes : tuple of int
+        Patch edges of the conditioner's multi-scale embedding, coarse to fine, in pixels.
+    token_dim, swin_blocks, swin_heads, swin_window : int
+        Width, depth, attention heads and window edge (in tokens) of the Swin encoder.
+    condition_channels : int
+        Channels of the conditional latent ``z_c``.
+    expert_base : int
+        Channels of an expert's first UNet level.
+    expert_mults : tuple of int
+        Channel multiple of each UNet level; each level halves the grid.
+    expert_blocks : int
+        Residual blocks per UNet level on the way down, and again on the way up.
+    timesteps : int
+        Length T of the noise schedule.
+    sampler, steps, start, start_timestep
+        The default sampling: method, expert evaluations, where it starts ("low_field" or "noise")
+        and the timestep of a low-field start.
+    gate_threshold : float
+        An expert whose gate stays below this over a whole tile is not run for that tile.
+    tile_overlap : int
+        Smallest overlap of neighbouring tiles, in pixels.
+    """
+
+    name: str
+    tile: int = 256
+    slices: int = 3
+    latent_channels: int = 8
+    latent_size: int = 64
+    vq_codes: int = 0
+    autoencoder_widths: tuple[int, ...] = (48, 80)
+    autoencoder_blocks: int = 2
+    patch_sizes: tuple[int, ...] = (64, 32, 16)
+    token_dim: int = 80
+    swin_blocks: int = 4
+    swin_heads: int = 4
+    swin_window: int = 4
+    condition_channels: int = 32
+    expert_base: int = 64
+    expert_mults: tuple[int, ...] = (1, 2, 3)
+    expert_blocks: int = 2
+    timesteps: int = 1000
+    sampler: str = "dpmpp_2m"
+    steps: int = 2
+    start: str = "low_field"
+    start_timestep: int = 400
+    gate_threshold: float = 0.02
+    tile_overlap: int = 32
+
+    @property
+    def factor(self) -> int:
+        """Pixels of the tile per latent cell, along each axis."""
+        return self.tile // self.latent_size
+
+    @property
+    def gate_size(self) -> int:
+        """Edge of the token grid: one token per finest patch."""
+        return self.tile // self.patch_sizes[-1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as plain JSON-ready values."""
+        return asdict(self)
+
+
+EDGE = ModelConfig(name="edge")
+
+# The paper's sizes: 1024 codes of length 512 on an 8 x 8 grid, base width 128, T = 1000.
+PAPER = ModelConfig(
+    name="paper",
+    latent_channels=512,
+    latent_size=8,
+    vq_codes=1024,
+    autoencoder_widths=(128, 128, 256, 256, 512),
+    autoencoder_blocks=2,
+    token_dim=192,
+    swin_blocks=6,
+    swin_heads=6,
+    condition_channels=512,
+    expert_base=128,
+    expert_mults=(1, 2, 4),
+    steps=4,
+    start_timestep=600,
+)
+
+# Small enough to export and run in a test; every part of the model is in it.
+TINY = ModelConfig(
+    name="tiny",
+    tile=64,
+    latent_channels=4,
+    latent_size=16,
+    autoencoder_widths=(8, 16),
+    autoencoder_blocks=1,
+    patch_sizes=(16, 8, 4),
+    token_dim=16,
+    swin_blocks=2,
+    swin_heads=2,
+    condition_channels=8,
+    expert_base=8,
+    expert_mults=(1, 2),
+    expert_blocks=1,
+    tile_overlap=16,
+)
+
+CONFIGS = {config.name: config for config in (EDGE, PAPER, TINY)}
+
+
+def get_config(name: str, **changes: Any) -> ModelConfig:
+    """Look a configuration up by name, with optional changes to its fields.
+
+    Raises
+    ------
+    KeyError
+        If no configuration has this name.
+    """
+    if name not in CONFIGS:
+        raise KeyError(f"get_config: expected one of {sorted(CONFIGS)}, got {name!r}")
+    return replace(CONFIGS[name], **changes)
+
+
+def config_from_dict(values: dict[str, Any]) -> ModelConfig:
+    """Rebuild a configuration from :meth:`ModelConfig.to_dict` after a trip through JSON."""
+    return ModelConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

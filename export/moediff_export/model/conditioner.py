@@ -1,0 +1,153 @@
+"""The conditioner: multi-scale patch embedding, shifted-window Swin blocks, tokens and ``z_c``.
+
+Source: MoEDiff-SR (Wang et al. 2025), patches of 64, 32 and 16 pixels on a 256 x 256 slice;
+Swin blocks as in Liu et al. 2021.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..config import ModelConfig
+from .blocks import conv3
+
+
+def to_windows(x: Tensor, window: int) -> Tensor:
+    """Cut (N, H, W, C) into (N * H/window * W/window, window**2, C)."""
+    n, h, w, c = x.shape
+    x = x.reshape(n, h // window, window, w // window, window, c)
+    return x.permute(0, 1, 3, 2, 4, 5).reshape(-1, window * window, c)
+
+
+def from_windows(x: Tensor, window: int, h: int, w: int) -> Tensor:
+    """Inverse of :func:`to_windows`: back to (N, H, W, C)."""
+    x = x.reshape(-1, h // window, w // window, window, window, x.shape[-1])
+    return x.permute(0, 1, 3, 2, 4, 5).reshape(-1, h, w, x.shape[-1])
+
+
+def shifted_window_mask(h: int, w: int, window: int, shift: int) -> Tensor:
+    """Additive mask (windows, window**2, window**2): -100 between cells that a roll brought together."""
+    region = torch.zeros(1, h, w, 1)
+    bands = (slice(0, -window), slice(-window, -shift), slice(-shift, None))
+    for i, rows in enumerate(bands):
+        for j, columns in enumerate(bands):
+            region[:, rows, columns] = 3 * i + j
+    cells = to_windows(region, window).squeeze(-1)
+    return (cells[:, None, :] != cells[:, :, None]).float() * -100.0
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention inside windows, with a learned relative position bias."""
+
+    def __init__(self, dim: int, heads: int, window: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+        self.bias = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
+        cells = torch.stack(
+            torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
+        ).flatten(1)
+        offset = cells[:, :, None] - cells[:, None, :] + window - 1
+        self.register_buffer("index", offset[0] * (2 * window - 1) + offset[1], persistent=False)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Attend within windows ``x`` (windows, cells, dim); ``mask`` (windows per image, cells, cells)."""
+        b, cells, dim = x.shape
+        qkv = self.qkv(x).reshape(b, cells, 3, self.heads, dim // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        scores = (q * (dim // self.heads) ** -0.5) @ k.transpose(-2, -1)
+        scores = scores + self.bias[self.index].permute(2, 0, 1)[None]
+        if mask is not None:
+            scores = scores.reshape(-1, mask.shape[0], self.heads, cells, cells)
+            scores = (scores + mask[None, :, None]).reshape(b, self.heads, cells, cells)
+        x = scores.softmax(-1) @ v
+        return self.out(x.transpose(1, 2).reshape(b, cells, dim))
+
+
+class SwinBlock(nn.Module):
+    """Pre-norm Swin block; every second one has its windows shifted by half a window."""
+
+    def __init__(self, dim: int, heads: int, window: int, shift: int) -> None:
+        super().__init__()
+        self.window, self.shift = window, shift
+        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.attention = WindowAttention(dim, heads, window)
+        self.mlp = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map tokens on their grid (N, H, W, dim) to the same shape."""
+        h, w = x.shape[1], x.shape[2]
+        window = self.window
+        # A grid of a single window has nothing to shift against.
+        shift = self.shift if min(h, w) > window else 0
+        hidden = self.norm1(x)
+        if shift:
+            hidden = torch.roll(hidden, (-shift, -shift), dims=(1, 2))
+            mask = shifted_window_mask(h, w, window, shift).to(x)
+        hidden = self.attention(to_windows(hidden, window), mask if shift else None)
+        hidden = from_windows(hidden, window, h, w)
+        if shift:
+            hidden = torch.roll(hidden, (shift, shift), dims=(1, 2))
+        x = x + hidden
+        return x + self.mlp(self.norm2(x))
+
+
+class Conditioner(nn.Module):
+    """Low-field slices -> tokens (one per finest patch) and the conditional latent ``z_c``.
+
+    Half of ``z_c`` comes from the tokens; the other half from a shallow convolutional stem, as
+    single patches are too coarse to say where in them an edge lies.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        dim, slices, factor = config.token_dim, config.slices, config.factor
+        self.patch_sizes = config.patch_sizes
+        self.embed = nn.ModuleList(nn.Conv2d(slices, dim, p, stride=p) for p in config.patch_sizes)
+        window = config.swin_window
+        self.blocks = nn.Sequential(
+            *(
+                SwinBlock(dim, config.swin_heads, window, shift=(i % 2) * (window // 2))
+                for i in range(config.swin_blocks)
+            )
+        )
+        self.norm = nn.LayerNorm(dim)
+        half = config.condition_channels // 2
+        self.cells = max(config.patch_sizes[-1] // factor, 1)  # latent cells per token, per axis
+        self.pool = max(factor // config.patch_sizes[-1], 1)  # or tokens per latent cell
+        self.to_latent = nn.Linear(dim, half * self.cells**2)
+        block = min(factor, 4)
+        self.block = block
+        stem = [conv3(slices * block**2, 2 * half), nn.SiLU()]
+        while block < factor:
+            stem += [conv3(2 * half, 2 * half, stride=2), nn.SiLU()]
+            block *= 2
+        self.stem = nn.Sequential(*stem, conv3(2 * half, half))
+
+    def forward(self, slices: Tensor) -> tuple[Tensor, Tensor]:
+        """Condition on ``slices`` (N, S, H, W).
+
+        Returns
+        -------
+        z_c : Tensor, (N, condition_channels, h, w)
+        tokens : Tensor, (N, H/16 * W/16, token_dim), row by row (16 = the finest patch)
+        """
+        finest = self.patch_sizes[-1]
+        grid = sum(
+            F.interpolate(embed(slices), scale_factor=float(size // finest), mode="nearest")
+            if size != finest
+            else embed(slices)
+            for size, embed in zip(self.patch_sizes, self.embed, strict=True)
+        )
+        assert isinstance(grid, Tensor)
+        grid = self.norm(self.blocks(grid.permute(0, 2, 3, 1)))
+        semantic = self.to_latent(grid).permute(0, 3, 1, 2)
+        if self.cells > 1:
+            semantic = F.pixel_shuffle(semantic, self.cells)
+        if self.pool > 1:
+            semantic = F.avg_pool2d(semantic, self.pool)
+        detail = self.stem(F.pixel_unshuffle(slices, self.block))
+        return torch.cat([semantic, detail], dim=1), grid.flatten(1, 2)

@@ -1,0 +1,40 @@
+"""The gate: how much each expert counts, token by token."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..config import EXPERT_NAMES, ModelConfig
+
+
+class Gate(nn.Module):
+    """Learned expert queries compared to the tokens; softmax over the experts, per token.
+
+    Source: MoEDiff-SR (Wang et al. 2025), gating network.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        dim = config.token_dim
+        self.key = nn.Linear(dim, dim)
+        self.queries = nn.Parameter(torch.randn(len(EXPERT_NAMES), dim) * 0.1)
+        self.scale = dim**-0.5
+        self.grid = config.gate_size
+
+    def forward(self, tokens: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
+        """Weigh the experts.
+
+        Parameters
+        ----------
+        tokens : Tensor, (N, gh * gw, token_dim)
+        grid : (gh, gw), optional
+            The token grid; the configuration's tile by default.
+
+        Returns
+        -------
+        Tensor, (N, experts, gh, gw), positive, summing to 1 over the experts.
+        """
+        gh, gw = grid or (self.grid, self.grid)
+        logits = self.key(tokens) @ self.queries.t() * self.scale
+        return logits.softmax(-1).transpose(1, 2).reshape(-1, self.queries.shape[0], gh, gw)

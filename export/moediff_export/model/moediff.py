@@ -1,0 +1,76 @@
+"""MoEDiff-SR assembled from its parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..config import EXPERT_NAMES, ModelConfig
+from .autoencoder import Decoder, Encoder
+from .conditioner import Conditioner
+from .experts import CentrumSemiovaleExpert, CortexExpert, JunctionExpert
+from .gate import Gate
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One evaluation of the mixture.
+
+    Attributes
+    ----------
+    z0 : Tensor, (N, C, h, w)
+        The gated sum of the experts' predictions.
+    experts : Tensor, (experts, N, C, h, w)
+        What each expert predicts.
+    gates : Tensor, (N, experts, h, w)
+        The gate's weights, bilinear on the latent grid.
+    """
+
+    z0: Tensor
+    experts: Tensor
+    gates: Tensor
+
+
+class MoEDiffSR(nn.Module):
+    """The whole model: ``encoder``, ``conditioner``, ``gate``, ``experts`` and ``decoder``."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.conditioner = Conditioner(config)
+        self.gate = Gate(config)
+        kinds = (CentrumSemiovaleExpert, CortexExpert, JunctionExpert)
+        self.experts = nn.ModuleList(kind(config) for kind in kinds)
+        self.decoder = Decoder(config)
+        assert len(self.experts) == len(EXPERT_NAMES)
+
+    def condition(self, slices: Tensor) -> tuple[Tensor, Tensor]:
+        """``z_c`` (N, Cc, h, w) and the gate's map (N, experts, gh, gw) of slices (N, S, H, W)."""
+        z_c, tokens = self.conditioner(slices)
+        finest = self.config.patch_sizes[-1]
+        grid = (slices.shape[2] // finest, slices.shape[3] // finest)
+        return z_c, self.gate(tokens, grid)
+
+    def predict(self, z_t: Tensor, z_c: Tensor, gates: Tensor, t: Tensor) -> Prediction:
+        """Run every expert and sum what they predict, weighted by the gate.
+
+        Parameters
+        ----------
+        z_t : Tensor, (N, C, h, w)
+        z_c : Tensor, (N, Cc, h, w)
+        gates : Tensor, (N, experts, gh, gw)
+        t : Tensor, (N,)
+        """
+        weights = on_latent_grid(gates, z_t.shape[-2:])
+        predictions = torch.stack([expert(z_t, z_c, t) for expert in self.experts])
+        z0 = (weights.transpose(0, 1).unsqueeze(2) * predictions).sum(0)
+        return Prediction(z0, predictions, weights)
+
+
+def on_latent_grid(gates: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
+    """Bring gate maps (N, experts, gh, gw) to the latent grid (h, w): bilinear, half-pixel centres."""
+    return F.interpolate(gates, size=tuple(size), mode="bilinear", align_corners=False)
