@@ -1,0 +1,138 @@
+"""The plain whole-volume loop: the oracle for everything in csrc."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from . import noise, tiles
+from .config import ModelConfig
+from .diffusion import Sampling, cosine_alphas_cumprod, step_coefficients, timesteps
+from .model import MoEDiffSR
+
+
+def default_sampling(config: ModelConfig) -> Sampling:
+    """The sampling that a configuration names."""
+    return Sampling(
+        config.sampler,
+        config.steps,
+        config.start,
+        config.start_timestep,
+        gate_threshold=config.gate_threshold,
+    )
+
+
+def dispatch(gates: Tensor, threshold: float) -> Tensor:
+    """Silence the experts that a tile hardly needs; their weight goes to the others.
+
+    Parameters
+    ----------
+    gates : Tensor, (N, experts, gh, gw)
+    threshold : float, below 1 / experts
+        An expert whose weight is below this everywhere in the tile is left out.
+    """
+    needed = gates.amax(dim=(2, 3), keepdim=True) >= threshold
+    kept = gates * needed
+    return torch.where(needed.all(dim=1, keepdim=True), gates, kept / kept.sum(1, keepdim=True))
+
+
+def sample(
+    model: MoEDiffSR,
+    slices: Tensor,
+    sampling: Sampling,
+    noise_of: Callable[[int], Tensor],
+) -> Tensor:
+    """Enhance tiles.
+
+    Parameters
+    ----------
+    slices : Tensor, (N, S, H, W)
+    sampling : Sampling
+    noise_of : callable
+        Noise (N, C, h, w) for index 0 (start) and k + 1 (step k).
+
+    Returns
+    -------
+    Tensor, (N, 1, H, W)
+    """
+    alphas_cumprod = cosine_alphas_cumprod(model.config.timesteps)
+    last = len(alphas_cumprod) - 1
+    start = last if sampling.start == "noise" else sampling.start_timestep
+    steps = timesteps(sampling.steps, start)
+    z_c, gates = model.condition(slices)
+    gates = dispatch(gates, sampling.gate_threshold)
+    z = noise_of(0)
+    if sampling.start == "low_field":
+        middle = slices[:, slices.shape[1] // 2]
+        image = torch.stack([middle, torch.zeros_like(middle), torch.zeros_like(middle)], dim=1)
+        ab = float(alphas_cumprod[steps[0]])
+        z = ab**0.5 * model.encoder(image) + (1 - ab) ** 0.5 * z
+    previous = torch.zeros_like(z)
+    rows = step_coefficients(sampling, alphas_cumprod).tolist()
+    for k, (t, (c_z, c_0, c_1, c_n)) in enumerate(zip(steps, rows, strict=True)):
+        time = torch.full((len(z),), float(t), dtype=z.dtype)
+        z0 = model.predict(z, z_c, gates, time).z0
+        z = c_z * z + c_0 * z0 + c_1 * previous
+        if c_n:
+            z = z + c_n * noise_of(k + 1)
+        previous = z0
+    return model.decoder(z, slices)
+
+
+@torch.inference_mode()
+def enhance_volume(
+    model: MoEDiffSR,
+    volume: NDArray[np.float32],
+    boxes: NDArray[np.int32],
+    sampling: Sampling | None = None,
+    seed: int = 0,
+    batch: int = 4,
+    progress: Callable[[int, int], None] | None = None,
+) -> NDArray[np.float32]:
+    """Enhance a volume, tile by tile.
+
+    Parameters
+    ----------
+    model : MoEDiffSR
+        In evaluation mode; its parameters' dtype is the precision of every network.
+    volume : ndarray, float32, (nz, ny, nx)
+        Interpolated on the target grid, intensity-normalised.
+    boxes : ndarray, int32, (nz, 4)
+        Foreground of each slice as [y0, y1, x0, x1); slices and tiles without any are left as they are.
+    sampling : Sampling, optional
+        The configuration's by default.
+    seed : int
+    batch : int
+        Tiles at a time; the result does not depend on it.
+    progress : callable, optional
+        Called with (tiles done, tiles in all).
+
+    Returns
+    -------
+    ndarray, float32, (nz, ny, nx)
+    """
+    config = model.config
+    sampling = sampling or default_sampling(config)
+    dtype = next(model.parameters()).dtype
+    plan = tiles.plan_tiles(volume.shape, boxes, config.tile, config.tile_overlap, config.factor)
+    blend = tiles.Blend(volume, config.tile, config.tile_overlap)
+    shape = (config.latent_channels, config.latent_size, config.latent_size)
+    for first in range(0, len(plan), batch):
+        group = plan[first : first + batch]
+        slices = np.stack([tiles.read_tile(volume, at, config.tile, config.slices) for at in group])
+
+        def noise_of(index: int, group: list[tiles.Tile] = group) -> Tensor:
+            origins = [(at.x // config.factor, at.y // config.factor, at.z) for at in group]
+            drawn = np.stack([noise.normal(seed, index, origin, shape) for origin in origins])
+            return torch.from_numpy(drawn).to(dtype)
+
+        images = sample(model, torch.from_numpy(slices).to(dtype), sampling, noise_of)
+        for at, image in zip(group, images.float().numpy(), strict=True):
+            blend.add(at, image[0])
+        if progress:
+            progress(first + len(group), len(plan))
+    return blend.result()
