@@ -1,0 +1,1 @@
+"""Training: losses, one training step, and the loop that can be stopped and resumed."""
