@@ -1,0 +1,124 @@
+"""Writing a bundle: the only thing that passes from authoring to the runtime."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .config import EXPERT_NAMES
+from .data.pairs import INTENSITY_PERCENTILE
+from .diffusion import cosine_alphas_cumprod
+from .model import MoEDiffSR
+from .onnx import export_module, list_modules, round_weights
+
+FORMAT_VERSION = 1
+SPACING_MM = {"output_min": 0.5, "output_max": 1.25, "input_min": 0.6, "input_max": 4.0}
+
+
+def bundle_json(model: MoEDiffSR, modules: dict[str, Any], card: dict[str, Any]) -> dict[str, Any]:
+    """Everything the runtime must know, as JSON-ready values.
+
+    ``card`` gives description, licence, training and metrics.
+    """
+    config = model.config
+    schedule = [float(f"{a:.9g}") for a in cosine_alphas_cumprod(config.timesteps)]
+    return {
+        "format": "moediff-bundle",
+        "format_version": FORMAT_VERSION,
+        "name": config.name,
+        **card,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "producer": f"moediff-export {__version__}",
+        "tile": {"height": config.tile, "width": config.tile, "slices": config.slices},
+        "latent": {
+            "channels": config.latent_channels,
+            "height": config.latent_size,
+            "width": config.latent_size,
+        },
+        "condition": {"channels": config.condition_channels},
+        "gate": {
+            "experts": len(EXPERT_NAMES),
+            "height": config.gate_size,
+            "width": config.gate_size,
+            "names": list(EXPERT_NAMES),
+        },
+        "schedule": {"prediction": "x0", "alphas_cumprod": schedule},
+        "sampler": {
+            "method": config.sampler,
+            "steps": config.steps,
+            "start": config.start,
+            "start_timestep": config.start_timestep,
+            "eta": 0.0,
+        },
+        "intensity": {"percentile": INTENSITY_PERCENTILE, "value": 1.0},
+        "dispatch": {
+            "gate_threshold": config.gate_threshold,
+            "tile_overlap": config.tile_overlap,
+        },
+        "spacing_mm": SPACING_MM,
+        "modules": modules,
+    }
+
+
+def write_bundle(
+    model: MoEDiffSR, folder: Path, card: dict[str, Any], overwrite: bool = False
+) -> dict[str, float]:
+    """Export every module and write the bundle, whole or not at all.
+
+    The model's weights are rounded to float16's values first, in place.
+
+    Parameters
+    ----------
+    model : MoEDiffSR
+    folder : Path
+        The bundle's folder, made anew.
+    card : dict
+        ``description``, ``license``, ``training`` and ``metrics``.
+    overwrite : bool
+        Replace an existing folder.
+
+    Returns
+    -------
+    dict
+        Relative error of each exported module against PyTorch.
+
+    Raises
+    ------
+    FileExistsError
+        If the folder is there and ``overwrite`` is off.
+    ExportError
+        If a module does not compute what PyTorch computes.
+    """
+    if folder.exists() and not overwrite:
+        raise FileExistsError(
+            f"write_bundle: {folder} is there already; pass --overwrite to replace it"
+        )
+    round_weights(model.eval())
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        errors, modules = {}, {}
+        for item in list_modules(model):
+            path = temporary / f"{item.name}.onnx"
+            errors[item.name] = export_module(item, path)
+            data = path.read_bytes()
+            modules[item.name] = {
+                "file": path.name,
+                "sha256": hashlib.sha256(data).hexdigest(),
+                "bytes": len(data),
+            }
+        text = json.dumps(bundle_json(model, modules, card), indent=1)
+        (temporary / "bundle.json").write_text(text + "\n")
+        temporary.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return errors

@@ -1,0 +1,161 @@
+"""Export: one ONNX file per module, dynamic batch, fixed tile, checked against PyTorch."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from .config import EXPERT_NAMES
+from .model import MoEDiffSR
+
+RELATIVE_TOLERANCE = 1e-4
+OPSET = 18
+SMALL = 16  # initializers below this many values stay float32
+
+
+class ExportError(Exception):
+    """An exported module does not compute what PyTorch computes."""
+
+
+@dataclass(frozen=True)
+class ModuleExport:
+    """One module with the names and an example of its inputs."""
+
+    name: str
+    module: nn.Module
+    inputs: dict[str, Tensor]
+    outputs: tuple[str, ...]
+
+
+def round_weights(model: MoEDiffSR) -> MoEDiffSR:
+    """Round every parameter to float16's values, in place: what the bundle stores is what runs."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.half().float())
+    return model
+
+
+@torch.inference_mode()
+def list_modules(model: MoEDiffSR, batch: int = 2, seed: int = 0) -> list[ModuleExport]:
+    """The modules of a bundle, in the order of a denoising loop, with random example inputs."""
+    config = model.config
+    generator = torch.Generator().manual_seed(seed)
+
+    def random(*shape: int) -> Tensor:
+        return torch.rand(batch, *shape, generator=generator)
+
+    slices = random(config.slices, config.tile, config.tile)
+    image = random(3, config.tile, config.tile)
+    latent = (config.latent_channels, config.latent_size, config.latent_size)
+    z_t = torch.randn(batch, *latent, generator=generator)
+    z_c, tokens = model.conditioner(slices)
+    t = torch.linspace(1, config.start_timestep, batch)
+    experts = [
+        ModuleExport(f"expert_{i}", expert, {"z_t": z_t, "z_c": z_c, "t": t}, ("z0",))
+        for i, expert in enumerate(model.experts)
+    ]
+    assert len(experts) == len(EXPERT_NAMES)
+    return [
+        ModuleExport("encoder", model.encoder, {"image": image}, ("z",)),
+        ModuleExport("conditioner", model.conditioner, {"slices": slices}, ("z_c", "tokens")),
+        ModuleExport("gate", model.gate, {"tokens": tokens}, ("gates",)),
+        *experts,
+        ModuleExport("decoder", model.decoder, {"z0": z_t, "slices": slices}, ("image",)),
+    ]
+
+
+def store_half(graph: onnx.ModelProto) -> None:
+    """Store large float32 initializers as float16, each followed by a Cast back, in place."""
+    casts = []
+    for initializer in graph.graph.initializer:
+        array = numpy_helper.to_array(initializer)
+        if array.dtype != np.float32 or array.size < SMALL:
+            continue
+        name, stored = initializer.name, f"{initializer.name}.half"
+        initializer.CopyFrom(numpy_helper.from_array(array.astype(np.float16), stored))
+        casts.append(helper.make_node("Cast", [stored], [name], to=TensorProto.FLOAT))
+    nodes = casts + list(graph.graph.node)
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes)
+
+
+def relative_error(result: np.ndarray, truth: np.ndarray) -> float:
+    """Euclidean distance over the truth's norm."""
+    return float(np.linalg.norm(result - truth) / np.linalg.norm(truth))
+
+
+def export_module(item: ModuleExport, path: Path, half: bool = True) -> float:
+    """Write one module as ONNX and check it.
+
+    Parameters
+    ----------
+    item : ModuleExport
+    path : Path
+        The .onnx file to write.
+    half : bool
+        Store weights as float16 (they must already be float16's values).
+
+    Returns
+    -------
+    float
+        The largest relative error of its outputs, over batches of 1 and of the example's size.
+
+    Raises
+    ------
+    ExportError
+        If that error is above 1e-4.
+    """
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            item.module,
+            tuple(item.inputs.values()),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(item.inputs),
+            output_names=list(item.outputs),
+            dynamic_shapes=tuple({0: batch} for _ in item.inputs),
+            verbose=False,
+        )
+    assert program is not None
+    graph = program.model_proto
+    if half:
+        store_half(graph)
+    for node in graph.graph.node:  # source lines of the exporting machine
+        del node.metadata_props[:]
+        node.doc_string = ""
+    onnx.checker.check_model(graph)
+    onnx.save(graph, path)
+    return check_module(item, path)
+
+
+@torch.inference_mode()
+def check_module(item: ModuleExport, path: Path) -> float:
+    """Largest relative error of an ONNX file against its PyTorch module; see :func:`export_module`."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    worst = 0.0
+    for count in (1, len(next(iter(item.inputs.values())))):
+        inputs = {k: v[:count] for k, v in item.inputs.items()}
+        truth = item.module(*inputs.values())
+        truths = truth if isinstance(truth, tuple) else (truth,)
+        results = session.run(list(item.outputs), {k: v.numpy() for k, v in inputs.items()})
+        for result, expected in zip(results, truths, strict=True):
+            worst = max(worst, relative_error(result, expected.numpy()))
+    if not worst <= RELATIVE_TOLERANCE:
+        raise ExportError(
+            f"export_module: expected {item.name} within {RELATIVE_TOLERANCE:g} of PyTorch, "
+            f"found a relative error of {worst:.2e}; an operator is exported wrongly, "
+            "or the weights are not float16's values (call round_weights first)"
+        )
+    return worst
