@@ -1,0 +1,243 @@
+"""The command: what it writes, what it says, how it ends."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import moediff_rt
+from moediff_rt import cli
+from moediff_rt.cli_infer import default_output, output_paths
+
+SHAPE = (28, 30, 20)
+
+
+def head() -> np.ndarray:
+    grid = np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij")
+    tissue = (sum(axis**2 for axis in grid) < 0.5) * (1 + 0.2 * np.sin(9 * grid[0]))
+    return (800 * tissue + 10).astype(np.int16)
+
+
+@pytest.fixture
+def scan(tmp_path, monkeypatch):
+    monkeypatch.setenv("MOEDIFF_RT_CACHE", str(tmp_path.parent / "cache"))
+    folder = tmp_path / "sub-01"
+    folder.mkdir()
+    nib.save(nib.Nifti1Image(head(), np.diag([2.0, 2, 2, 1])), folder / "sub-01_T1w.nii.gz")
+    return folder / "sub-01_T1w.nii.gz"
+
+
+@pytest.fixture
+def infer(tiny_bundle):
+    def run(*args: object) -> int:
+        return cli.main(["infer", *map(str, args), "--bundle", str(tiny_bundle), "--threads", "1"])
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("x_T1w.nii.gz", "x_desc-moediffsr_T1w.nii.gz"),
+        ("x_T1w.nii", "x_desc-moediffsr_T1w.nii.gz"),
+        ("scan.nii", "scan_desc-moediffsr_T1w.nii.gz"),
+        ("scan.nii.gz", "scan_desc-moediffsr_T1w.nii.gz"),
+        ("x_T2w.nii.gz", "x_desc-moediffsr_T2w.nii.gz"),
+        ("x_desc-preproc_T1w.nii.gz", "x_desc-moediffsr_T1w.nii.gz"),
+        ("a.b.nii.gz", "a.b_desc-moediffsr_T1w.nii.gz"),
+    ],
+)
+def test_the_default_output_is_named_as_bids_derivatives_are(name, expected):
+    assert default_output(Path("/data") / name) == Path("/data") / expected
+
+
+def test_infer_writes_a_scan_and_its_record(scan, infer, tiny_bundle, capsys):
+    assert infer(scan, "--seed", 5, "--steps", 1) == 0
+    output = scan.with_name("sub-01_desc-moediffsr_T1w.nii.gz")
+    assert capsys.readouterr().out.split() == [
+        str(output),
+        str(output.with_name("sub-01_desc-moediffsr_T1w.json")),
+    ]
+    image = nib.load(output)
+    assert image.shape == tuple(2 * n for n in SHAPE)
+    assert image.get_data_dtype() == np.int16
+    record = json.loads((scan.parent / "sub-01_desc-moediffsr_T1w.json").read_text())
+    assert record["Settings"]["Seed"] == 5 and record["Settings"]["Steps"] == 1
+    assert record["Sources"] == [
+        {"Name": scan.name, "SHA256": hashlib.sha256(scan.read_bytes()).hexdigest()}
+    ]
+    manifest = (Path(tiny_bundle) / "bundle.json").read_bytes()
+    assert record["Bundle"]["SHA256"] == hashlib.sha256(manifest).hexdigest()
+    assert record["GeneratedBy"] == [{"Name": "moediff-rt", "Version": moediff_rt.__version__}]
+    assert "not a medical device" in record["Notice"]
+    assert str(scan.parent) not in json.dumps(record), "no path travels with the result"
+
+
+def test_infer_writes_gates_and_a_figure_when_asked(scan, infer, tmp_path):
+    assert infer(scan, "--save-gates", "--figure", tmp_path / "look.png", "-q") == 0
+    gates = nib.load(scan.with_name("sub-01_desc-gates_probseg.nii.gz"))
+    assert gates.get_data_dtype() == np.uint8
+    assert gates.shape[:3] == tuple(2 * n for n in SHAPE)
+    total = gates.get_fdata()[28, 30, 20].sum()
+    assert total == pytest.approx(1, abs=0.02)
+    from PIL import Image
+
+    with Image.open(tmp_path / "look.png") as picture:
+        assert picture.format == "PNG"
+
+
+def test_json_is_one_object_on_stdout(scan, infer, capsys):
+    assert infer(scan, "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["output"] == str(scan.with_name("sub-01_desc-moediffsr_T1w.nii.gz"))
+    assert said["provenance"]["InputShape"] == list(SHAPE)
+
+
+def test_progress_is_plain_lines_off_a_terminal_and_nothing_when_quiet(scan, infer, capsys):
+    assert infer(scan) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1].startswith("100 %")
+    assert infer(scan, "-q", "--overwrite") == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_same_command_gives_the_same_bytes(scan, infer, tmp_path):
+    for name in ("a.nii.gz", "b.nii.gz"):
+        assert infer(scan, "-q", "-o", tmp_path / name, "--precision", "f32") == 0
+    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+
+
+def test_outputs_are_not_overwritten_unless_asked(scan, infer, capsys):
+    assert infer(scan, "-q") == 0
+    output = scan.with_name("sub-01_desc-moediffsr_T1w.nii.gz")
+    output.write_bytes(b"mine")
+    assert infer(scan, "-q") == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert output.read_bytes() == b"mine"
+    assert infer(scan, "-q", "--overwrite") == 0
+    assert nib.load(output).shape == tuple(2 * n for n in SHAPE)
+
+
+def test_the_input_is_never_the_output(scan):
+    with pytest.raises(moediff_rt.InputError, match="never replaced"):
+        output_paths(scan, str(scan), save_gates=False, figure=None)
+
+
+def test_an_unexpected_error_is_one_line_and_a_hint(scan, infer, capsys, monkeypatch):
+    def broken(*_args: object, **_kwargs: object) -> None:
+        raise RuntimeError("a bug\nof ours")
+
+    monkeypatch.setattr("moediff_rt.session.prepare", broken)
+    assert infer(scan) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "moediff-rt infer: unexpected RuntimeError: a bug of ours; -v shows the traceback"
+    ]
+    assert infer(scan, "-v") == 1
+    assert "Traceback" in capsys.readouterr().err
+    assert os.listdir(scan.parent) == [scan.name]
+
+
+@pytest.mark.parametrize(
+    "where", ["moediff_rt.session.prepare", "moediff_rt.cli_infer.write_whole"]
+)
+def test_an_interrupt_leaves_nothing(scan, infer, capsys, monkeypatch, where):
+    def interrupted(*_args: object, **_kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"moediff_rt.{where}", interrupted)
+    assert infer(scan, "-q") == 130
+    assert capsys.readouterr().err == "moediff-rt infer: interrupted; nothing was written\n"
+    assert os.listdir(scan.parent) == [scan.name]
+
+
+def test_ctrl_c_stops_a_running_command_within_a_second(tiny_bundle, tmp_path):
+    data = np.zeros((128, 128, 128), np.int16)
+    data[8:120, 8:120, 8:120] = 700 + np.random.default_rng(0).integers(0, 99, (112, 112, 112))
+    source = tmp_path / "scan.nii.gz"
+    nib.save(nib.Nifti1Image(data, np.eye(4)), source)
+    command = [
+        sys.executable,
+        "-m",
+        "moediff_rt",
+        "infer",
+        str(source),
+        "--bundle",
+        str(tiny_bundle),
+        "--threads",
+        "1",
+        "--steps",
+        "200",
+    ]
+    environment = os.environ | {"MOEDIFF_RT_CACHE": str(tmp_path.parent / "cache")}
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        assert "%" in first, first
+        process.send_signal(signal.SIGINT)
+        sent = time.monotonic()
+        said = process.stderr.read()
+        code = process.wait(timeout=30)
+    assert code == 130, said
+    assert "interrupted" in said
+    assert os.listdir(tmp_path) == ["scan.nii.gz"]
+    assert time.monotonic() - sent < 5, "hung, rather than slow: speed belongs to benchmarks"
+
+
+def test_build_engines_prints_a_table_and_finds_its_cache(tiny_bundle, tmp_path, capsys):
+    command = ["build-engines", "--bundle", str(tiny_bundle), "-o", str(tmp_path / "engines")]
+    assert cli.main(command) == 0
+    first = capsys.readouterr()
+    assert "expert_0" in first.out and "built" in first.out
+    assert "[7/7]" in first.err
+    assert cli.main(command) == 0
+    assert "built" not in capsys.readouterr().out
+    assert cli.main([*command, "--force"]) == 0
+    assert "built" in capsys.readouterr().out
+
+
+def test_info_names_backends_bundle_and_cache(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("MOEDIFF_RT_CACHE", str(tmp_path))
+    assert cli.main(["info", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["version"] == moediff_rt.__version__
+    assert {"openvino", "tensorrt", "tensorrt-rtx"} <= {b["name"] for b in said["backends"]}
+    assert all(b["available"] or b["reason"] for b in said["backends"])
+    assert Path(said["bundle"]["path"]).name == "edge"
+    assert said["cache"]["path"] == str(tmp_path / "engines")
+    assert cli.main(["info"]) == 0
+    assert "openvino" in capsys.readouterr().out
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    program = (
+        "import sys, moediff_rt, moediff_rt.cli; moediff_rt.cli._get_parser();"
+        "print(sorted({'numpy', 'scipy', 'nibabel', 'torch'} & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
+
+
+def test_a_whole_run_never_imports_torch(scan, tiny_bundle):
+    program = (
+        "import sys; from moediff_rt.cli import main; code = main(sys.argv[1:]);"
+        "assert 'torch' not in sys.modules; sys.exit(code)"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program, "infer", str(scan), "-q", "--bundle", str(tiny_bundle)],
+        check=True,
+    )

@@ -1,0 +1,176 @@
+"""The library's door: arrays and scans through a tiny bundle on the real core."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import moediff_rt
+from moediff_rt import BackendError, BundleError, Cancelled, InputError
+from moediff_rt.foreground import find_foreground
+from moediff_rt.io import scan_from_image
+from moediff_rt.noise import noise_sigma
+from moediff_rt.resample import apply_along_axes, band_matrix
+
+SHAPE = (28, 30, 20)
+
+
+def head(shape: tuple[int, int, int] = SHAPE, level: float = 800.0) -> np.ndarray:
+    grid = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    tissue = (sum(axis**2 for axis in grid) < 0.5) * (1 + 0.2 * np.sin(9 * grid[0]))
+    noise = np.random.default_rng(0).standard_normal((2, *shape))
+    return np.hypot(level * tissue + 8 * noise[0], 8 * noise[1]).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def session(tiny_bundle, tmp_path_factory):
+    engines = tmp_path_factory.mktemp("engines")
+    with moediff_rt.Session(tiny_bundle, threads=1, precision="f32", engines_dir=engines) as it:
+        yield it
+
+
+def test_enhance_doubles_the_grid_by_default(session):
+    result = session.enhance(head(), 2.0)
+    assert result.shape == (56, 60, 40)
+    assert result.dtype == np.float32
+    assert np.isfinite(result).all()
+
+
+def test_the_same_seed_gives_the_same_volume_and_another_seed_another(session):
+    first = session.enhance(head(), 2.0, seed=3, data_consistency=False)
+    np.testing.assert_array_equal(
+        session.enhance(head(), 2.0, seed=3, data_consistency=False), first
+    )
+    assert np.any(session.enhance(head(), 2.0, seed=4, data_consistency=False) != first)
+
+
+def test_the_result_scales_with_the_scan(session):
+    single = session.enhance(head(), 2.0)
+    tenfold = session.enhance(10 * head(), 2.0)
+    np.testing.assert_allclose(tenfold, 10 * single, atol=2e-3 * np.abs(tenfold).max())
+
+
+@pytest.mark.parametrize("spacing", [(2.0, 2.0, 2.0), (1.0, 1.0, 3.0)])
+def test_the_result_brought_back_is_the_scan_up_to_its_noise(session, spacing):
+    data = head()
+    result = session.enhance(data, spacing)
+    back = apply_along_axes(
+        np.ascontiguousarray(result.T),
+        [band_matrix(m, n) for m, n in zip(result.T.shape, data.T.shape, strict=True)],
+    )
+    sigma = noise_sigma(data.T.copy(), find_foreground(data.T.copy(), spacing[::-1]))
+    assert np.abs(back - data.T).max() <= sigma * 1.001 + 1e-5 * data.max()
+
+
+def test_an_enhanced_volume_says_how_it_was_made(session):
+    progress = []
+    run = session.run(
+        head(), 2.0, steps=1, seed=9, save_gates=True, progress=lambda *at: progress.append(at)
+    )
+    assert (run.steps, run.seed) == (1, 9)
+    assert run.spacing == pytest.approx((1.0, 1.0, 1.0))
+    assert run.noise_sigma == pytest.approx(8, rel=0.25)
+    assert run.tiles > 0 and run.expert_calls > 0
+    assert progress[-1] == (run.tiles, run.tiles)
+    assert {"prepare", "model", "consistency"} <= set(run.seconds)
+    assert run.gates is not None and run.gates.dtype == np.uint8
+    assert run.gates.shape[:3] == run.data.shape
+    inside = run.gates[28, 30, 20].astype(int)
+    assert inside.sum() == pytest.approx(255, abs=3)
+
+
+def test_cancel_stops_the_run(session):
+    with pytest.raises(Cancelled):
+        session.enhance(head(), 2.0, cancel=lambda: True)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"array": np.zeros((8, 8))}, "3-D"),
+        ({"array": np.zeros(SHAPE)}, "all voxels are zero"),
+        ({"array": np.where(head() > 1e3, np.nan, head() + np.nan)}, "NaN"),
+        ({"array": head().astype(np.complex64)}, "complex"),
+        ({"spacing": 0.0}, "above zero"),
+        ({"spacing": (1.0, 2.0)}, "one or three"),
+        ({"spacing": 9.0}, "input voxels"),
+        ({"spacing": 0.2}, "input voxels"),
+        ({"output_spacing": 0.1}, "output spacing"),
+        ({"output_spacing": 4.0}, "output spacing"),
+        ({"output_spacing": float("nan")}, "output spacing"),
+        ({"steps": 0}, "steps"),
+        ({"steps": 10**6}, "steps"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**64}, "seed"),
+    ],
+)
+def test_wrong_settings_are_refused(session, change, words):
+    request = {"array": head(), "spacing": 2.0} | change
+    with pytest.raises(InputError, match=words) as caught:
+        session.enhance(**request)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_bundle_is_refused(tmp_path):
+    with pytest.raises(BundleError):
+        moediff_rt.Session(tmp_path / "nothing")
+
+
+def test_an_unknown_backend_is_refused(tiny_bundle, tmp_path):
+    session = moediff_rt.Session(tiny_bundle, backend="abacus", engines_dir=tmp_path)
+    with pytest.raises(BackendError, match="abacus"):
+        session.enhance(head(), 2.0)
+
+
+def affine_of(axes: str) -> np.ndarray:
+    if axes == "oblique":
+        turn = nib.eulerangles.euler2mat(0.2, -0.1, 0.3)
+        return nib.affines.from_matvec(turn @ np.diag([2.0, 2.0, 2.0]), (3, 4, 5))
+    ornt = nib.orientations.axcodes2ornt(tuple(axes))
+    start = np.diag([2.0, 2.0, 2.0, 1.0])
+    return start @ nib.orientations.inv_ornt_aff(ornt, SHAPE)
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LAS", "PSR", "AIL", "oblique"])
+@pytest.mark.parametrize("dtype", ["int16", "uint8", "float32"])
+def test_infer_gives_back_the_axes_type_and_corners_of_the_scan(session, axes, dtype):
+    affine = affine_of(axes)
+    data = (head() / 4).astype(dtype)
+    image = nib.Nifti1Image(data, affine)
+    image.set_qform(affine, code=1)
+    image.set_sform(affine, code=2)
+    out = session.infer(image)
+    assert type(out) is nib.Nifti1Image
+    assert out.shape == tuple(2 * n for n in SHAPE)
+    assert out.get_data_dtype() == np.dtype(dtype)
+    assert nib.aff2axcodes(out.affine) == nib.aff2axcodes(affine)
+    assert (int(out.header["qform_code"]), int(out.header["sform_code"])) == (1, 2)
+    corners = nib.affines.apply_affine(affine, [[-0.5] * 3, [n - 0.5 for n in SHAPE]])
+    for found in (out.affine, out.get_qform(), out.get_sform()):
+        np.testing.assert_allclose(
+            nib.affines.apply_affine(found, [[-0.5] * 3, [2 * n - 0.5 for n in SHAPE]]),
+            corners,
+            atol=1e-3,
+        )
+    # What is in the voxels has not been turned or flipped: the head is where it was.
+    coarse = np.asarray(out.dataobj, dtype=float).reshape(28, 2, 30, 2, 20, 2).mean((1, 3, 5))
+    assert np.corrcoef(coarse.ravel(), data.ravel())[0, 1] > 0.9
+
+
+def test_the_axes_of_the_file_do_not_change_the_result(session):
+    straight = nib.Nifti1Image(head(), affine_of("RAS"))
+    ornt = nib.orientations.axcodes2ornt(("P", "S", "R"))
+    turned = straight.as_reoriented(ornt)
+    out = session.infer(turned)
+    expected = session.infer(straight).as_reoriented(ornt)
+    np.testing.assert_array_equal(np.asarray(out.dataobj), np.asarray(expected.dataobj))
+    np.testing.assert_allclose(out.affine, expected.affine, atol=1e-4)
+
+
+def test_gates_lie_on_the_output_grid_in_the_scans_axes(session):
+    scan = scan_from_image(nib.Nifti1Image(head(), affine_of("PSR")))
+    result = session.infer_scan(scan, save_gates=True)
+    assert result.gates is not None
+    assert result.gates.shape[:3] == result.image.shape
+    np.testing.assert_allclose(result.gates.affine, result.image.affine)

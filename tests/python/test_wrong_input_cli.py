@@ -1,0 +1,126 @@
+"""Wrong input ends with exit code 2, one line on stderr, and no output file."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from moediff_rt import cli
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("MOEDIFF_RT_CACHE", str(tmp_path.parent / "cache"))
+    data = np.random.default_rng(0).integers(200, 900, (16, 18, 20)).astype(np.int16)
+    work = tmp_path / "work"
+    work.mkdir()
+    nib.save(nib.Nifti1Image(data, np.diag([2, 2, 2, 1])), work / "scan.nii.gz")
+    return work
+
+
+def refused(capsys, folder, *args: object) -> str:
+    before = sorted(os.listdir(folder))
+    try:
+        code = cli.main(["infer", *map(str, args)])
+    except SystemExit as stop:  # argparse
+        code = stop.code
+    said = capsys.readouterr()
+    assert code == 2, said.err
+    assert said.out == ""
+    assert len(said.err.splitlines()) == 1, said.err
+    assert said.err.startswith("moediff-rt")
+    assert sorted(os.listdir(folder)) == before
+    return said.err
+
+
+def test_a_missing_scan(capsys, folder):
+    assert "found nothing" in refused(capsys, folder, folder / "none.nii.gz")
+
+
+def test_a_time_series(capsys, folder):
+    nib.save(nib.Nifti1Image(np.ones((16, 18, 20, 5), np.int16), np.eye(4)), folder / "bold.nii")
+    assert "(16, 18, 20, 5)" in refused(capsys, folder, folder / "bold.nii")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--spacing", "9"], "output spacing"),
+        (["--spacing", "0"], "output spacing"),
+        (["--spacing", "nan"], "output spacing"),
+        (["--spacing", "wide"], "--spacing"),
+        (["--steps", "0"], "steps"),
+        (["--seed", "-1"], "seed"),
+        (["--threads", "-2"], "threads"),
+        (["--backend", "abacus"], "abacus"),
+        (["--device", "TOASTER"], "TOASTER"),
+        (["--precision", "f3"], "f3"),
+        (["-o", "result.mgz"], ".nii"),
+        (["-o", "/nowhere/at/all.nii"], "folder"),
+        (["--figure", "look.jpg"], ".png"),
+        (["-q", "-v"], "not allowed"),
+        (["--colour", "red"], "--colour"),
+    ],
+)
+def test_a_wrong_option(capsys, folder, tiny_bundle, options, words):
+    said = refused(capsys, folder, folder / "scan.nii.gz", "--bundle", tiny_bundle, *options)
+    assert words in said
+
+
+def test_an_output_that_is_the_input(capsys, folder, tiny_bundle):
+    path = folder / "scan.nii.gz"
+    options = ("-o", path, "--overwrite", "--bundle", tiny_bundle)
+    assert "never replaced" in refused(capsys, folder, path, *options)
+
+
+@pytest.mark.parametrize(
+    "taken", ["scan_desc-moediffsr_T1w.nii.gz", "scan_desc-moediffsr_T1w.json"]
+)
+def test_an_output_that_exists(capsys, folder, tiny_bundle, taken):
+    (folder / taken).write_text("mine")
+    said = refused(capsys, folder, folder / "scan.nii.gz", "--bundle", tiny_bundle)
+    assert "--overwrite" in said
+    assert (folder / taken).read_text() == "mine"
+
+
+def no_manifest(bundle):
+    (bundle / "bundle.json").unlink()
+
+
+def bad_json(bundle):
+    (bundle / "bundle.json").write_text("{")
+
+
+def unknown_version(bundle):
+    manifest = json.loads((bundle / "bundle.json").read_text())
+    (bundle / "bundle.json").write_text(json.dumps(manifest | {"format_version": 99}))
+
+
+def missing_module(bundle):
+    (bundle / "decoder.onnx").unlink()
+
+
+def changed_module(bundle):
+    raw = bytearray((bundle / "gate.onnx").read_bytes())
+    raw[len(raw) // 2] ^= 1
+    (bundle / "gate.onnx").write_bytes(raw)
+
+
+@pytest.mark.parametrize(
+    "damage", [no_manifest, bad_json, unknown_version, missing_module, changed_module]
+)
+def test_a_damaged_bundle(capsys, folder, tiny_bundle, tmp_path, damage):
+    bundle = tmp_path / "bundle"
+    shutil.copytree(tiny_bundle, bundle)
+    damage(bundle)
+    refused(capsys, folder, folder / "scan.nii.gz", "--bundle", bundle)
+
+
+def test_no_bundle(capsys, folder, tmp_path):
+    said = refused(capsys, folder, folder / "scan.nii.gz", "--bundle", tmp_path / "none")
+    assert "none" in said
