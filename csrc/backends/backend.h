@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace mdr {
+
+struct BackendInfo {
+  std::string name;
+  bool available = false;
+  std::string reason;  // why not available, and what to do
+  std::string version;
+  std::vector<std::string> devices;
+  std::vector<std::string> precisions;
+};
+
+// What the caller asks for; "auto" lets the backend choose. threads 0: all cores of this process.
+struct DeviceRequest {
+  std::string device = "auto";
+  std::string precision = "auto";
+  int threads = 0;
+  std::string engines_dir;  // empty: engines are not kept on disk
+  bool force = false;       // build even where the cache has the engine
+};
+
+struct EngineReport {
+  std::string module, backend, device, precision;
+  std::string path;  // of the cached engine; empty when it is not kept
+  int64_t bytes = 0;
+  double seconds = 0;
+  bool cached = false;
+  std::string reason;  // why it was built, or not kept; empty when it came from the cache
+};
+
+// One ONNX file to be made an engine. Tensors are float32, batch first.
+struct EngineSource {
+  std::string module;
+  std::string onnx_path;
+  std::string onnx_sha256;
+  std::vector<std::string> inputs, outputs;  // the order in which submit() will be given them
+};
+
+struct TensorInfo {
+  std::string name;
+  std::vector<int64_t> dims;  // without the batch
+  int64_t elements() const;
+};
+
+// A compiled module. All members may be called from any thread.
+class Engine {
+ public:
+  // Null when the request went well.
+  using Done = std::function<void(std::exception_ptr)>;
+
+  virtual ~Engine() = default;
+  virtual const EngineReport& report() const = 0;
+  virtual const std::vector<TensorInfo>& inputs() const = 0;
+  virtual const std::vector<TensorInfo>& outputs() const = 0;
+
+  // Starts a request over host memory, which must stay until `done` is called (from any thread,
+  // exactly once). Pointers are in the order of inputs() and outputs(); 1 <= batch <= the device's
+  // tiles_per_request(). Throws only if nothing was started. `owner` is a tag for cancel().
+  virtual void submit(const void* owner, int batch, const std::vector<const float*>& inputs,
+                      const std::vector<float*>& outputs, Done done) = 0;
+
+  // Asks the owner's requests under way to end early; each still calls its `done`.
+  virtual void cancel(const void* owner) = 0;
+};
+
+// An opened device of a backend.
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual const std::string& backend() const = 0;
+  virtual const std::string& name() const = 0;
+  virtual const std::string& precision() const = 0;
+  virtual int threads() const = 0;
+  // How many requests, over all engines, are worth having under way at once.
+  virtual int requests_in_flight() const = 0;
+  // The largest batch of one request.
+  virtual int tiles_per_request() const = 0;
+  virtual std::shared_ptr<Engine> load(const EngineSource& source) = 0;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual BackendInfo info() const = 0;
+  // Throws Error(ErrorKind::backend) when the device or precision is not there.
+  virtual std::shared_ptr<Device> open(const DeviceRequest& request) const = 0;
+};
+
+}  // namespace mdr

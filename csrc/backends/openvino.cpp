@@ -1,0 +1,206 @@
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <openvino/openvino.hpp>
+#include <sstream>
+
+#include "backends/cpu_threads.h"
+#include "backends/engine_cache.h"
+#include "backends/openvino_engine.h"
+#include "backends/registry.h"
+#include "core/error.h"
+
+namespace mdr {
+namespace {
+
+constexpr const char* kName = "openvino";
+constexpr int kMaxThreads = 1024;
+
+std::string version() { return ov::get_openvino_version().buildNumber; }
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string out;
+  for (const std::string& word : words) out += (out.empty() ? "" : ", ") + word;
+  return out;
+}
+
+bool contains(const std::vector<std::string>& words, const std::string& word) {
+  return std::find(words.begin(), words.end(), word) != words.end();
+}
+
+// fp32 always; bf16 and fp16 where the device computes them natively.
+std::vector<std::string> precisions_of(ov::Core& core, const std::string& device) {
+  const auto capabilities = core.get_property(device, ov::device::capabilities);
+  std::vector<std::string> out = {"fp32"};
+  if (contains(capabilities, ov::device::capability::BF16)) out.push_back("bf16");
+  if (contains(capabilities, ov::device::capability::FP16)) out.push_back("fp16");
+  return out;
+}
+
+ov::element::Type element_of(const std::string& precision) {
+  if (precision == "bf16") return ov::element::bf16;
+  if (precision == "fp16") return ov::element::f16;
+  return ov::element::f32;
+}
+
+std::string choose_device(ov::Core& core, const std::string& wanted) {
+  if (wanted == "auto") return "CPU";
+  const auto devices = core.get_available_devices();
+  std::string upper = wanted;
+  std::transform(upper.begin(), upper.end(), upper.begin(),
+                 [](unsigned char c) { return std::toupper(c); });
+  if (contains(devices, upper)) return upper;
+  fail(ErrorKind::backend, "openvino: expected device auto or one of ", joined(devices),
+       ", found ", wanted, "; the device or its driver is probably not there; give one of these");
+}
+
+std::string choose_precision(ov::Core& core, const std::string& device,
+                             const std::string& wanted) {
+  const auto known = precisions_of(core, device);
+  if (wanted == "auto") return contains(known, "bf16") ? "bf16" : "fp32";
+  if (contains(known, wanted)) return wanted;
+  const bool real = wanted == "bf16" || wanted == "fp16";
+  fail(ErrorKind::backend, "openvino: expected precision auto or one of ", joined(known),
+       " on this ", device, ", found ", wanted, "; ",
+       real ? "this processor has no instructions for it" : "probably mistyped",
+       "; give one of these");
+}
+
+// Every request is one tile on one thread, and as many requests run at once as there are threads:
+// faster here than one request over all threads, and the result cannot depend on either number.
+class OpenvinoDevice : public Device {
+ public:
+  explicit OpenvinoDevice(const DeviceRequest& request)
+      : request_(request),
+        name_(choose_device(core_, request.device)),
+        precision_(choose_precision(core_, name_, request.precision)),
+        full_name_(core_.get_property(name_, ov::device::full_name)),
+        threads_(request.threads > 0 ? request.threads : usable_cores()) {
+    if (request.threads < 0 || request.threads > kMaxThreads) {
+      fail(ErrorKind::input, "threads: expected 0 (all cores) to ", kMaxThreads, ", found ",
+           request.threads, "; probably mistyped; give a number of cores");
+    }
+  }
+
+  const std::string& backend() const override { return backend_; }
+  const std::string& name() const override { return name_; }
+  const std::string& precision() const override { return precision_; }
+  int threads() const override { return threads_; }
+  int requests_in_flight() const override { return threads_; }
+  int tiles_per_request() const override { return 1; }
+
+  std::shared_ptr<Engine> load(const EngineSource& source) override {
+    const EngineKey key{source.module, source.onnx_sha256, kName, version(), name_,
+                        full_name_,    precision_,         "b1"};
+    EngineReport report{source.module, kName, name_, precision_, "", 0, 0, false, ""};
+    const auto begin = std::chrono::steady_clock::now();
+    const auto seconds = [&] {
+      return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    };
+    ov::CompiledModel model;
+    if (!request_.engines_dir.empty()) {
+      EngineCache::Lookup found = EngineCache(request_.engines_dir).find(key);
+      report.reason = request_.force && found.blob ? "forced" : found.reason;
+      if (found.blob && !request_.force && import(*found.blob, model, report)) {
+        report.path = EngineCache(request_.engines_dir).blob_path(key).string();
+        report.seconds = seconds();
+        return std::make_shared<OpenvinoEngine>(model, source, report);
+      }
+    } else {
+      report.reason = "not kept: no engines folder was given";
+    }
+    model = compile(source);
+    if (!request_.engines_dir.empty()) keep(key, model, seconds(), report);
+    report.seconds = seconds();
+    return std::make_shared<OpenvinoEngine>(model, source, report);
+  }
+
+ private:
+  ov::AnyMap properties() const {
+    ov::AnyMap map{ov::hint::inference_precision(element_of(precision_))};
+    if (name_ == "CPU") {
+      map.insert({ov::num_streams(threads_), ov::inference_num_threads(threads_),
+                  ov::hint::enable_cpu_pinning(false)});
+    }
+    return map;
+  }
+
+  bool import(const std::string& blob, ov::CompiledModel& model, EngineReport& report) {
+    try {
+      ov::Tensor bytes(ov::element::u8, {blob.size()});
+      std::memcpy(bytes.data(), blob.data(), blob.size());
+      model = core_.import_model(bytes, name_, properties());
+    } catch (const ov::Exception&) {
+      report.reason = "refused by openvino";
+      return false;
+    }
+    report.cached = true;
+    report.bytes = static_cast<int64_t>(blob.size());
+    return true;
+  }
+
+  ov::CompiledModel compile(const EngineSource& source) {
+    try {
+      const auto onnx = core_.read_model(source.onnx_path);
+      std::map<ov::Output<ov::Node>, ov::PartialShape> shapes;
+      for (const auto& input : onnx->inputs()) {
+        ov::PartialShape shape = input.get_partial_shape();
+        shape[0] = tiles_per_request();
+        shapes[input] = shape;
+      }
+      onnx->reshape(shapes);
+      return core_.compile_model(onnx, name_, properties());
+    } catch (const ov::Exception& error) {
+      fail(ErrorKind::engine, "engine: expected OpenVINO to compile ", source.onnx_path,
+           ", found ", error.what(),
+           "; the module probably uses an operator this release lacks; export the bundle again");
+    }
+  }
+
+  void keep(const EngineKey& key, ov::CompiledModel& model, double seconds, EngineReport& report) {
+    std::ostringstream blob;
+    model.export_model(blob);
+    const std::string bytes = blob.str();
+    report.bytes = static_cast<int64_t>(bytes.size());
+    const EngineCache cache(request_.engines_dir);
+    const std::string failure = cache.store(key, bytes, seconds);
+    if (failure.empty()) {
+      report.path = cache.blob_path(key).string();
+    } else {
+      report.reason = failure;
+    }
+  }
+
+  ov::Core core_;
+  DeviceRequest request_;
+  std::string backend_ = kName;
+  std::string name_, precision_, full_name_;
+  int threads_;
+};
+
+class OpenvinoBackend : public Backend {
+ public:
+  BackendInfo info() const override {
+    BackendInfo info{kName, false, "", version(), {}, {}};
+    try {
+      ov::Core core;
+      info.devices = core.get_available_devices();
+      info.precisions = precisions_of(core, "CPU");
+      info.available = true;
+    } catch (const std::exception& error) {
+      info.reason = text("OpenVINO does not start: ", error.what(),
+                         "; its package is probably damaged; install openvino again");
+    }
+    return info;
+  }
+
+  std::shared_ptr<Device> open(const DeviceRequest& request) const override {
+    return std::make_shared<OpenvinoDevice>(request);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_openvino_backend() { return std::make_unique<OpenvinoBackend>(); }
+
+}  // namespace mdr

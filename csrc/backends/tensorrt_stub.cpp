@@ -1,0 +1,22 @@
+#include "backends/registry.h"
+#include "core/error.h"
+
+namespace mdr {
+namespace {
+
+constexpr const char* kReason =
+    "this build has no TensorRT backend; it was made without it; use the openvino backend";
+
+class AbsentBackend : public Backend {
+ public:
+  BackendInfo info() const override { return {"tensorrt", false, kReason, "", {}, {}}; }
+  std::shared_ptr<Device> open(const DeviceRequest&) const override {
+    fail(ErrorKind::backend, "tensorrt: expected the backend, but ", kReason);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_tensorrt_backend() { return std::make_unique<AbsentBackend>(); }
+
+}  // namespace mdr

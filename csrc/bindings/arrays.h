@@ -1,0 +1,24 @@
+#pragma once
+
+#include <pybind11/numpy.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace mdr::bindings {
+
+// Checks that `value` is a C-contiguous array of T with these dimensions (-1: any), and throws an
+// Error(ErrorKind::input) that names `where` and `name` otherwise. Nothing is copied.
+template <typename T>
+pybind11::array_t<T> checked_array(const pybind11::object& value, const char* where,
+                                   const std::string& name, const std::vector<int64_t>& dims);
+
+extern template pybind11::array_t<float> checked_array<float>(const pybind11::object&, const char*,
+                                                              const std::string&,
+                                                              const std::vector<int64_t>&);
+extern template pybind11::array_t<int32_t> checked_array<int32_t>(const pybind11::object&,
+                                                                  const char*, const std::string&,
+                                                                  const std::vector<int64_t>&);
+
+}  // namespace mdr::bindings

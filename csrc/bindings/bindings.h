@@ -1,0 +1,18 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace mdr::bindings {
+
+// One function per header bound, each in the file of that name.
+void bind_errors(pybind11::module_& m);
+void bind_bundle(pybind11::module_& m);
+void bind_backend(pybind11::module_& m);
+void bind_model(pybind11::module_& m);
+void bind_enhance(pybind11::module_& m);
+void bind_gated_step(pybind11::module_& m);
+void bind_noise(pybind11::module_& m);
+void bind_sampler(pybind11::module_& m);
+void bind_tiler(pybind11::module_& m);
+
+}  // namespace mdr::bindings

@@ -1,0 +1,16 @@
+#include "bindings/bindings.h"
+
+PYBIND11_MODULE(_core, m) {
+  using namespace mdr::bindings;
+  m.doc() = "The C++ core of moediff-rt.";
+  m.attr("__version__") = MDR_VERSION;
+  bind_errors(m);
+  bind_bundle(m);
+  bind_backend(m);
+  bind_model(m);
+  bind_enhance(m);
+  bind_gated_step(m);
+  bind_noise(m);
+  bind_sampler(m);
+  bind_tiler(m);
+}

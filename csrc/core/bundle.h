@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace mdr {
+
+constexpr int kBundleFormatVersion = 1;
+constexpr int kMaxExperts = 8;
+
+struct ModuleFile {
+  std::string name;
+  std::string file;
+  std::string sha256;
+  int64_t bytes = 0;
+};
+
+struct SamplerSettings {
+  std::string method;
+  std::string start;
+  int steps = 0;
+  int start_timestep = 0;
+  double eta = 0;
+};
+
+// What bundle.json says. Sizes in pixels, latent cells or gate cells; spacings in mm.
+struct Bundle {
+  std::filesystem::path path;
+  std::string name;
+  std::string hash;
+  std::string json;
+  int format_version = 0;
+  int tile_height = 0, tile_width = 0, tile_slices = 0;
+  int latent_channels = 0, latent_height = 0, latent_width = 0;
+  int condition_channels = 0;
+  int experts = 0, gate_height = 0, gate_width = 0;
+  std::vector<std::string> expert_names;
+  std::vector<double> alphas_cumprod;
+  SamplerSettings sampler;
+  double percentile = 0, intensity_value = 0;
+  double gate_threshold = 0;
+  int tile_overlap = 0;
+  double output_min_mm = 0, output_max_mm = 0, input_min_mm = 0, input_max_mm = 0;
+  std::vector<ModuleFile> modules;
+
+  // Pixels per latent cell.
+  int align_y() const { return tile_height / latent_height; }
+  int align_x() const { return tile_width / latent_width; }
+  const ModuleFile& module(const std::string& module_name) const;
+};
+
+// Reads and verifies the folder: format, sizes and the SHA-256 of every file. Throws
+// Error(ErrorKind::bundle) before anything is loaded.
+Bundle load_bundle(const std::filesystem::path& path);
+
+}  // namespace mdr

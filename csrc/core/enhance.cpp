@@ -1,0 +1,107 @@
+#include "core/enhance.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "core/error.h"
+#include "core/scheduler.h"
+
+namespace mdr {
+namespace {
+
+constexpr int kMaxBatch = 1024;
+
+void check_volume(const VolumeShape& shape, const std::vector<Box>& boxes) {
+  if (shape.nz < 1 || shape.ny < 1 || shape.nx < 1) {
+    fail(ErrorKind::input, "enhance: expected a volume with voxels, found shape (", shape.nz, ", ",
+         shape.ny, ", ", shape.nx, "); the scan is probably empty; give another");
+  }
+  if (static_cast<int>(boxes.size()) != shape.nz) {
+    fail(ErrorKind::input, "enhance: expected one box per slice, ", shape.nz, ", found ",
+         boxes.size(), "; the boxes are probably of another volume; compute them from this one");
+  }
+  for (size_t z = 0; z < boxes.size(); ++z) {
+    const Box& box = boxes[z];
+    if (box.empty() || (box.y0 >= 0 && box.x0 >= 0 && box.y1 <= shape.ny && box.x1 <= shape.nx)) {
+      continue;
+    }
+    fail(ErrorKind::input, "enhance: expected a box within ", shape.ny, " x ", shape.nx,
+         ", found [", box.y0, ", ", box.y1, ", ", box.x0, ", ", box.x1, ") for slice ", z,
+         "; the boxes are probably of another volume; compute them from this one");
+  }
+}
+
+int start_timestep(const Bundle& bundle, const EnhanceOptions& options, bool from_noise) {
+  const int last = static_cast<int>(bundle.alphas_cumprod.size()) - 1;
+  if (from_noise && options.start_timestep < 0) return last;
+  const int start =
+      options.start_timestep < 0 ? bundle.sampler.start_timestep : options.start_timestep;
+  if (start > last || (from_noise && start != last)) {
+    fail(ErrorKind::input, "enhance: expected a start timestep ",
+         from_noise ? "of " : "from 0 to ", last, ", found ", start,
+         from_noise ? "; pure noise is only there at the last timestep; leave it out"
+                    : "; the schedule has no more; give a smaller one");
+  }
+  return start;
+}
+
+TilePlan make_plan(const Model& model, const float* volume, const VolumeShape& shape,
+                   const EnhanceOptions& options) {
+  const Bundle& bundle = model.bundle();
+  const std::string start = options.start.empty() ? bundle.sampler.start : options.start;
+  if (start != kStartLowField && start != kStartNoise) {
+    fail(ErrorKind::input, "enhance: expected start low_field or noise, found ", start,
+         "; probably mistyped; give one of the two");
+  }
+  TilePlan plan;
+  plan.model = &model;
+  plan.volume = volume;
+  plan.shape = shape;
+  plan.seed = options.seed;
+  plan.start_from_noise = start == kStartNoise;
+  const double threshold =
+      options.gate_threshold < 0 ? bundle.gate_threshold : options.gate_threshold;
+  check_gate_threshold(threshold, bundle.experts);
+  plan.gate_threshold = static_cast<float>(threshold);
+  const int steps = options.steps == 0 ? bundle.sampler.steps : options.steps;
+  const int first = start_timestep(bundle, options, plan.start_from_noise);
+  plan.timesteps = timesteps(steps, first);
+  plan.coefficients =
+      step_coefficients(options.method.empty() ? bundle.sampler.method : options.method,
+                        bundle.alphas_cumprod, steps, first, bundle.sampler.eta);
+  plan.start_alpha = bundle.alphas_cumprod[first];
+  return plan;
+}
+
+int window(const Device& device, int batch) {
+  if (batch < 0 || batch > kMaxBatch) {
+    fail(ErrorKind::input, "enhance: expected a batch of 0 (automatic) to ", kMaxBatch, ", found ",
+         batch, "; probably mistyped; give a number of tiles");
+  }
+  if (batch > 0) return batch;
+  return std::max({8, 2 * device.threads(), 2 * device.tiles_per_request()});
+}
+
+}  // namespace
+
+EnhanceReport enhance(const Model& model, const float* volume, const VolumeShape& shape,
+                      const std::vector<Box>& boxes, const EnhanceOptions& options, float* out,
+                      uint8_t* gates, const EnhanceObserver& observer) {
+  const auto begin = std::chrono::steady_clock::now();
+  check_volume(shape, boxes);
+  const Bundle& bundle = model.bundle();
+  const TilePlan plan = make_plan(model, volume, shape, options);
+  const TileShape tile{bundle.tile_height, bundle.tile_width, bundle.tile_overlap,
+                       bundle.align_y(), bundle.align_x()};
+  const std::vector<Tile> tiles = list_tiles(shape, boxes, tile);
+  SliceBlend blend(bundle, volume, shape, tiles, out, gates);
+  const auto scheduler =
+      std::make_shared<Scheduler>(plan, tiles, window(model.device(), options.batch), blend);
+  EnhanceReport report = scheduler->run(observer);
+  blend.finish();
+  report.seconds["total"] =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return report;
+}
+
+}  // namespace mdr

@@ -1,0 +1,90 @@
+#include "core/model.h"
+
+#include "core/error.h"
+
+namespace mdr {
+namespace {
+
+std::string shape_text(const TensorInfo& info) {
+  std::string out = info.name + " (N";
+  for (const int64_t dim : info.dims) out += ", " + std::to_string(dim);
+  return out + ")";
+}
+
+std::string shapes_text(const std::vector<TensorInfo>& tensors) {
+  std::string out;
+  for (const TensorInfo& info : tensors) out += (out.empty() ? "" : ", ") + shape_text(info);
+  return out;
+}
+
+bool same(const std::vector<TensorInfo>& a, const std::vector<TensorInfo>& b) {
+  if (a.size() != b.size()) return false;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (a[i].name != b[i].name || a[i].dims != b[i].dims) return false;
+  }
+  return true;
+}
+
+void check(const Bundle& bundle, const Engine& engine, const char* what,
+           const std::vector<TensorInfo>& expected, const std::vector<TensorInfo>& found) {
+  if (same(expected, found)) return;
+  fail(ErrorKind::bundle, "model: expected ", what, " ", shapes_text(expected), " of ",
+       engine.report().module, ", found ", shapes_text(found), " in ", bundle.path.string(),
+       "; bundle.json and the module are probably of different exports; export the bundle again");
+}
+
+void check(const Bundle& bundle, const Engine& engine, const std::vector<TensorInfo>& inputs,
+           const std::vector<TensorInfo>& outputs) {
+  check(bundle, engine, "inputs", inputs, engine.inputs());
+  check(bundle, engine, "outputs", outputs, engine.outputs());
+}
+
+}  // namespace
+
+Model::Model(Bundle bundle, std::shared_ptr<Device> device, const OnEngine& on_engine)
+    : bundle_(std::move(bundle)), device_(std::move(device)) {
+  using Names = std::vector<std::string>;
+  const auto load = [&](const std::string& name, const Names& inputs, const Names& outputs) {
+    const ModuleFile& file = bundle_.module(name);
+    auto engine = device_->load(
+        {name, (bundle_.path / file.file).string(), file.sha256, inputs, outputs});
+    if (on_engine) on_engine(engine->report());
+    return engine;
+  };
+  const Bundle& b = bundle_;
+  const int64_t height = b.tile_height, width = b.tile_width;
+  const TensorInfo slices{"slices", {3, height, width}};
+  const std::vector<int64_t> latent = {b.latent_channels, b.latent_height, b.latent_width};
+  const TensorInfo z_c{"z_c", {b.condition_channels, b.latent_height, b.latent_width}};
+
+  encoder_ = load("encoder", {"image"}, {"z"});
+  check(b, *encoder_, {{"image", {3, height, width}}}, {{"z", latent}});
+  conditioner_ = load("conditioner", {"slices"}, {"z_c", "tokens"});
+  TensorInfo tokens = conditioner_->outputs().back();
+  tokens.name = "tokens";
+  token_elements_ = tokens.elements();
+  check(b, *conditioner_, {slices}, {z_c, tokens});
+  gate_ = load("gate", {"tokens"}, {"gates"});
+  check(b, *gate_, {tokens}, {{"gates", {b.experts, b.gate_height, b.gate_width}}});
+  for (int i = 0; i < b.experts; ++i) {
+    experts_.push_back(load("expert_" + std::to_string(i), {"z_t", "z_c", "t"}, {"z0"}));
+    check(b, *experts_.back(), {{"z_t", latent}, z_c, {"t", {}}}, {{"z0", latent}});
+  }
+  decoder_ = load("decoder", {"z0", "slices"}, {"image"});
+  check(b, *decoder_, {{"z0", latent}, slices}, {{"image", {1, height, width}}});
+}
+
+std::vector<std::shared_ptr<Engine>> Model::engines() const {
+  std::vector<std::shared_ptr<Engine>> all = {encoder_, conditioner_, gate_};
+  all.insert(all.end(), experts_.begin(), experts_.end());
+  all.push_back(decoder_);
+  return all;
+}
+
+std::vector<EngineReport> Model::reports() const {
+  std::vector<EngineReport> out;
+  for (const auto& engine : engines()) out.push_back(engine->report());
+  return out;
+}
+
+}  // namespace mdr

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "backends/backend.h"
+#include "core/bundle.h"
+
+namespace mdr {
+
+// A bundle's engines on one device. Immutable once made; several threads may enhance with it.
+class Model {
+ public:
+  using OnEngine = std::function<void(const EngineReport&)>;
+
+  // Loads every engine, calling `on_engine` after each. Throws Error(ErrorKind::bundle) when a
+  // module's tensors are not those that bundle.json promises.
+  Model(Bundle bundle, std::shared_ptr<Device> device, const OnEngine& on_engine);
+
+  const Bundle& bundle() const { return bundle_; }
+  const Device& device() const { return *device_; }
+  Engine& encoder() const { return *encoder_; }
+  Engine& conditioner() const { return *conditioner_; }
+  Engine& gate() const { return *gate_; }
+  Engine& expert(int i) const { return *experts_[i]; }
+  Engine& decoder() const { return *decoder_; }
+  std::vector<EngineReport> reports() const;
+  std::vector<std::shared_ptr<Engine>> engines() const;
+  int64_t token_elements() const { return token_elements_; }
+
+ private:
+  Bundle bundle_;
+  std::shared_ptr<Device> device_;
+  std::shared_ptr<Engine> encoder_, conditioner_, gate_, decoder_;
+  std::vector<std::shared_ptr<Engine>> experts_;
+  int64_t token_elements_ = 0;
+};
+
+}  // namespace mdr

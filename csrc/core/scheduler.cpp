@@ -1,0 +1,204 @@
+#include "core/scheduler.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "core/error.h"
+
+namespace mdr {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr std::chrono::milliseconds kPollEvery{100};
+
+double since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+}  // namespace
+
+Scheduler::Scheduler(const TilePlan& plan, std::vector<Tile> tiles, int window, SliceBlend& blend)
+    : plan_(plan),
+      tiles_(std::move(tiles)),
+      unit_size_(std::min(window, plan.model->device().tiles_per_request())),
+      most_in_flight_(plan.model->device().requests_in_flight()),
+      window_(std::max(1, window / unit_size_)),
+      blend_(blend) {
+  for (const char* stage :
+       {"encoder", "conditioner", "gate", "experts", "decoder", "step", "blend"}) {
+    report_.seconds[stage] = 0;
+  }
+}
+
+std::vector<Tile> Scheduler::tiles_of(int unit) const {
+  const size_t begin = static_cast<size_t>(unit) * unit_size_;
+  const size_t end = std::min(tiles_.size(), begin + unit_size_);
+  return {tiles_.begin() + begin, tiles_.begin() + end};
+}
+
+void Scheduler::admit() {
+  while (admitted_ < units() && admitted_ < blended_units_ + window_) {
+    UnitState& state = states_[admitted_];
+    if (spare_.empty()) {
+      state.unit = std::make_unique<TileUnit>(plan_, unit_size_);
+    } else {
+      state.unit = std::move(spare_.back());
+      spare_.pop_back();
+    }
+    state.unit->start(tiles_of(admitted_));
+    ready_.push(admitted_++);
+  }
+}
+
+void Scheduler::stop(std::exception_ptr error) {
+  if (!stopped_) error_ = std::move(error);
+  stopped_ = true;
+  changed_.notify_all();
+}
+
+void Scheduler::work() {
+  Lock lock(mutex_);
+  try {
+    work_until_over(lock);
+  } catch (...) {
+    if (!lock.owns_lock()) lock.lock();
+    stop(std::current_exception());
+  }
+}
+
+void Scheduler::work_until_over(Lock& lock) {
+  while (true) {
+    changed_.wait(lock, [&] { return over() || can_submit() || !ready_.empty(); });
+    if (over()) return;
+    if (can_submit()) {
+      submit_next(lock);
+    } else {
+      advance_next(lock);
+    }
+  }
+}
+
+void Scheduler::submit_next(Lock& lock) {
+  const WaitingCall next = waiting_.top();
+  waiting_.pop();
+  ++in_flight_;
+  lock.unlock();
+  const auto begin = Clock::now();
+  const EngineCall& call = next.call;
+  try {
+    // The callback keeps this scheduler alive: it may still hold the lock when run() goes on.
+    call.engine->submit(this, call.batch, call.inputs, call.outputs,
+                        [self = shared_from_this(), unit = next.unit, stage = call.stage,
+                         begin](const std::exception_ptr& error) {
+                          self->call_done(unit, stage, since(begin), error);
+                        });
+  } catch (...) {
+    call_done(next.unit, call.stage, 0, std::current_exception());
+  }
+  lock.lock();
+}
+
+void Scheduler::call_done(int unit, const char* stage, double seconds,
+                          const std::exception_ptr& error) {
+  const Lock lock(mutex_);
+  --in_flight_;
+  report_.seconds[stage] += seconds;
+  if (error) {
+    stop(error);
+  } else if (--states_[unit].calls_under_way == 0) {
+    ready_.push(unit);
+  }
+  changed_.notify_all();
+}
+
+void Scheduler::advance_next(Lock& lock) {
+  const int index = ready_.top();
+  ready_.pop();
+  UnitState& state = states_[index];
+  TileUnit& unit = *state.unit;
+  lock.unlock();
+  const auto begin = Clock::now();
+  std::vector<EngineCall> calls = unit.advance();
+  const double seconds = since(begin);
+  lock.lock();
+  report_.seconds["step"] += seconds;
+  state.calls_under_way = static_cast<int>(calls.size());
+  for (size_t i = 0; i < calls.size(); ++i) {
+    waiting_.push({index, static_cast<int>(i), std::move(calls[i])});
+  }
+  if (calls.empty()) {
+    finished_[index] = std::move(state.unit);
+    states_.erase(index);
+    blend_ready(lock);
+  }
+  changed_.notify_all();
+}
+
+void Scheduler::blend_ready(Lock& lock) {
+  if (blending_) return;
+  blending_ = true;
+  while (!stopped_ && !finished_.empty() && finished_.begin()->first == blended_units_) {
+    std::unique_ptr<TileUnit> unit = std::move(finished_.begin()->second);
+    finished_.erase(finished_.begin());
+    lock.unlock();
+    const auto begin = Clock::now();
+    for (size_t i = 0; i < unit->tiles().size(); ++i) {
+      const int tile = static_cast<int>(i);
+      blend_.add(unit->tiles()[i], unit->image(tile), unit->gates(tile));
+    }
+    const double seconds = since(begin);
+    lock.lock();
+    report_.seconds["blend"] += seconds;
+    report_.tiles += static_cast<int>(unit->tiles().size());
+    report_.expert_calls += unit->expert_calls();
+    report_.expert_calls_saved += unit->expert_calls_saved();
+    spare_.push_back(std::move(unit));
+    ++blended_units_;
+    admit();
+    changed_.notify_all();
+  }
+  blending_ = false;
+}
+
+void Scheduler::watch(const EnhanceObserver& observer) {
+  const int total = static_cast<int>(tiles_.size());
+  int told = -1;
+  Lock lock(mutex_);
+  while (true) {
+    const int done = report_.tiles;
+    const bool last = over();
+    lock.unlock();
+    if (observer.poll) observer.poll();
+    if (observer.progress && done != told) observer.progress(done, total);
+    told = done;
+    lock.lock();
+    if (last) return;
+    // Progress is told at the pace of polling, so that fast tiles do not queue for the caller.
+    changed_.wait_for(lock, kPollEvery, [&] { return over(); });
+  }
+}
+
+EnhanceReport Scheduler::run(const EnhanceObserver& observer) {
+  std::vector<std::thread> workers;
+  try {
+    admit();
+    const int count = std::max(1, std::min(plan_.model->device().threads(), window_));
+    for (int i = 0; i < count; ++i) workers.emplace_back([this] { work(); });
+    watch(observer);
+  } catch (...) {
+    const Lock lock(mutex_);
+    stop(std::current_exception());
+  }
+  for (std::thread& worker : workers) worker.join();
+  Lock lock(mutex_);
+  if (in_flight_ > 0) {
+    lock.unlock();
+    for (const auto& engine : plan_.model->engines()) engine->cancel(this);
+    lock.lock();
+    changed_.wait(lock, [&] { return in_flight_ == 0; });
+  }
+  if (error_) std::rethrow_exception(error_);
+  return std::move(report_);
+}
+
+}  // namespace mdr

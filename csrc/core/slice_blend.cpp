@@ -1,0 +1,85 @@
+#include "core/slice_blend.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "ops/blend.h"
+#include "ops/gated_step.h"
+
+namespace mdr {
+namespace {
+
+void ramp(int start, int size, int tile, int overlap, std::vector<float>& weights) {
+  weights.resize(tile);
+  for (int i = 0; i < tile; ++i) {
+    weights[i] = ramp_weight(i, tile, overlap, start > 0, start + tile < size);
+  }
+}
+
+}  // namespace
+
+SliceBlend::SliceBlend(const Bundle& bundle, const float* volume, const VolumeShape& shape,
+                       const std::vector<Tile>& tiles, float* out, uint8_t* gates)
+    : bundle_(bundle), volume_(volume), shape_(shape), out_(out), gates_(gates) {
+  std::vector<bool> has_tiles(shape.nz, false);
+  for (const Tile& tile : tiles) has_tiles[tile.z] = true;
+  for (int z = 0; z < shape.nz; ++z) {
+    const int64_t at = z * shape.slice();
+    if (!has_tiles[z]) std::copy_n(volume + at, shape.slice(), out + at);
+  }
+  if (gates) std::fill_n(gates, bundle.experts * shape.voxels(), uint8_t{0});
+}
+
+void SliceBlend::begin(int z) {
+  finish();
+  z_ = z;
+  std::fill_n(out_ + z * shape_.slice(), shape_.slice(), 0.0f);
+  weight_.assign(shape_.slice(), 0.0f);
+  if (gates_) gate_sums_.assign(bundle_.experts * shape_.slice(), 0.0f);
+}
+
+void SliceBlend::add(const Tile& tile, const float* image, const float* gates) {
+  if (tile.z != z_) begin(tile.z);
+  ramp(tile.y, shape_.ny, bundle_.tile_height, bundle_.tile_overlap, weight_y_);
+  ramp(tile.x, shape_.nx, bundle_.tile_width, bundle_.tile_overlap, weight_x_);
+  const int rows = std::min(bundle_.tile_height, shape_.ny - tile.y);
+  const int columns = std::min(bundle_.tile_width, shape_.nx - tile.x);
+  const int64_t at = int64_t{tile.y} * shape_.nx + tile.x;
+  blend_add_cpu(image, bundle_.tile_width, rows, columns, weight_y_.data(), weight_x_.data(),
+                shape_.nx, out_ + z_ * shape_.slice() + at, weight_.data() + at);
+  if (gates_) add_gates(tile, gates, rows, columns);
+}
+
+void SliceBlend::add_gates(const Tile& tile, const float* gates, int rows, int columns) {
+  gate_map_.resize(int64_t{rows} * columns);
+  for (int i = 0; i < bundle_.experts; ++i) {
+    const float* gate = gates + int64_t{i} * bundle_.gate_height * bundle_.gate_width;
+    for (int y = 0; y < rows; ++y) {
+      const GateSample sy = gate_sample(y, bundle_.tile_height, bundle_.gate_height);
+      for (int x = 0; x < columns; ++x) {
+        const GateSample sx = gate_sample(x, bundle_.tile_width, bundle_.gate_width);
+        gate_map_[int64_t{y} * columns + x] = gate_at(gate, bundle_.gate_width, sy, sx);
+      }
+    }
+    float* sums = gate_sums_.data() + i * shape_.slice() + int64_t{tile.y} * shape_.nx + tile.x;
+    blend_add_cpu(gate_map_.data(), columns, rows, columns, weight_y_.data(), weight_x_.data(),
+                  shape_.nx, sums, nullptr);
+  }
+}
+
+void SliceBlend::finish() {
+  if (z_ < 0) return;
+  const int64_t at = z_ * shape_.slice();
+  blend_finish_cpu(out_ + at, weight_.data(), volume_ + at, shape_.slice(), out_ + at);
+  for (int i = 0; gates_ && i < bundle_.experts; ++i) {
+    const float* sums = gate_sums_.data() + i * shape_.slice();
+    uint8_t* to = gates_ + i * shape_.voxels() + at;
+    for (int64_t v = 0; v < shape_.slice(); ++v) {
+      const float gate = weight_[v] > 0 ? sums[v] / weight_[v] : 0.0f;
+      to[v] = static_cast<uint8_t>(std::lround(255.0f * std::clamp(gate, 0.0f, 1.0f)));
+    }
+  }
+  z_ = -1;
+}
+
+}  // namespace mdr

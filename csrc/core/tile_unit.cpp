@@ -1,0 +1,207 @@
+#include "core/tile_unit.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+#include "ops/gated_step.h"
+
+namespace mdr {
+
+TileUnit::TileUnit(const TilePlan& plan, int capacity)
+    : plan_(plan),
+      bundle_(plan.model->bundle()),
+      image_size_(int64_t{bundle_.tile_height} * bundle_.tile_width),
+      latent_size_(int64_t{bundle_.latent_channels} * bundle_.latent_height *
+                   bundle_.latent_width),
+      condition_size_(int64_t{bundle_.condition_channels} * bundle_.latent_height *
+                      bundle_.latent_width),
+      token_size_(plan.model->token_elements()),
+      gate_size_(int64_t{bundle_.experts} * bundle_.gate_height * bundle_.gate_width),
+      slices_(capacity * 3 * image_size_),
+      centre_(capacity * 3 * image_size_),
+      z_(capacity * latent_size_),
+      z_c_(capacity * condition_size_),
+      tokens_(capacity * token_size_),
+      gates_(capacity * gate_size_),
+      z0_(capacity * latent_size_),
+      timestep_(capacity),
+      image_(capacity * image_size_) {
+  for (int i = 0; i < bundle_.experts; ++i) {
+    const int gathered = capacity > 1 ? capacity : 0;
+    experts_.push_back({AlignedFloats(gathered * latent_size_),
+                        AlignedFloats(gathered * condition_size_),
+                        AlignedFloats(capacity * latent_size_)});
+  }
+}
+
+void TileUnit::start(std::vector<Tile> tiles) {
+  tiles_ = std::move(tiles);
+  stage_ = Stage::read;
+  step_ = 0;
+  expert_calls_ = expert_calls_saved_ = 0;
+}
+
+std::vector<EngineCall> TileUnit::advance() {
+  switch (stage_) {
+    case Stage::read:
+      stage_ = Stage::gate;
+      return read();
+    case Stage::gate:
+      stage_ = Stage::plan;
+      return call_gate();
+    case Stage::plan:
+      stage_ = Stage::step;
+      plan_dispatch();
+      start_latent();
+      return call_experts();
+    case Stage::step:
+      step_latent();
+      if (++step_ < static_cast<int>(plan_.coefficients.size())) return call_experts();
+      stage_ = Stage::check;
+      return call_decoder();
+    case Stage::check:
+      check_image();
+      stage_ = Stage::done;
+      return {};
+    case Stage::done:
+      break;
+  }
+  return {};
+}
+
+std::vector<EngineCall> TileUnit::read() {
+  for (int b = 0; b < count(); ++b) {
+    float* slices = slices_.data() + b * 3 * image_size_;
+    read_tile(plan_.volume, plan_.shape, tiles_[b], bundle_.tile_height, bundle_.tile_width,
+              slices);
+    // The other two channels, the bias-field and the gradient map, stay 0: none known.
+    std::copy_n(slices + image_size_, image_size_, centre_.data() + b * 3 * image_size_);
+  }
+  std::vector<EngineCall> calls;
+  calls.push_back({&plan_.model->conditioner(),
+                   "conditioner",
+                   count(),
+                   {slices_.data()},
+                   {z_c_.data(), tokens_.data()}});
+  if (!plan_.start_from_noise) {
+    calls.push_back(
+        {&plan_.model->encoder(), "encoder", count(), {centre_.data()}, {z_.data()}});
+  }
+  return calls;
+}
+
+std::vector<EngineCall> TileUnit::call_gate() {
+  return {{&plan_.model->gate(), "gate", count(), {tokens_.data()}, {gates_.data()}}};
+}
+
+void TileUnit::plan_dispatch() {
+  const int steps = static_cast<int>(plan_.coefficients.size());
+  const int cells = bundle_.gate_height * bundle_.gate_width;
+  rows_.assign(bundle_.experts, {});
+  for (int b = 0; b < count(); ++b) {
+    const ExpertMask active = plan_tile(gates_.data() + b * gate_size_, bundle_.experts, cells,
+                                        plan_.gate_threshold);
+    for (int i = 0; i < bundle_.experts; ++i) {
+      const bool runs = active >> i & 1;
+      if (runs) rows_[i].push_back(b);
+      (runs ? expert_calls_ : expert_calls_saved_) += steps;
+    }
+  }
+  for (int i = 0; i < bundle_.experts; ++i) {
+    if (static_cast<int>(rows_[i].size()) == count()) continue;
+    for (size_t row = 0; row < rows_[i].size(); ++row) {
+      std::copy_n(z_c_.data() + rows_[i][row] * condition_size_, condition_size_,
+                  experts_[i].z_c.data() + row * condition_size_);
+    }
+  }
+}
+
+NoiseOrigin TileUnit::origin(int tile) const {
+  const Tile& at = tiles_[tile];
+  return {at.x / bundle_.align_x(), at.y / bundle_.align_y(), at.z};
+}
+
+void TileUnit::start_latent() {
+  const float signal = static_cast<float>(std::sqrt(plan_.start_alpha));
+  const float spread = static_cast<float>(std::sqrt(1 - plan_.start_alpha));
+  for (int b = 0; b < count(); ++b) {
+    float* z = z_.data() + b * latent_size_;
+    float* noise = z0_.data() + b * latent_size_;
+    normal_cpu(plan_.seed, 0, origin(b), bundle_.latent_channels, bundle_.latent_height,
+               bundle_.latent_width, noise);
+    for (int64_t i = 0; i < latent_size_; ++i) {
+      z[i] = plan_.start_from_noise ? noise[i] : signal * z[i] + spread * noise[i];
+    }
+  }
+}
+
+std::vector<EngineCall> TileUnit::call_experts() {
+  std::fill_n(timestep_.data(), count(), static_cast<float>(plan_.timesteps[step_]));
+  std::vector<EngineCall> calls;
+  for (int i = 0; i < bundle_.experts; ++i) {
+    const std::vector<int>& rows = rows_[i];
+    if (rows.empty()) continue;
+    const ExpertMemory& memory = experts_[i];
+    const bool all = static_cast<int>(rows.size()) == count();
+    for (size_t row = 0; !all && row < rows.size(); ++row) {
+      std::copy_n(z_.data() + rows[row] * latent_size_, latent_size_,
+                  memory.z_t.data() + row * latent_size_);
+    }
+    calls.push_back({&plan_.model->expert(i),
+                     "experts",
+                     static_cast<int>(rows.size()),
+                     {all ? z_.data() : memory.z_t.data(), all ? z_c_.data() : memory.z_c.data(),
+                      timestep_.data()},
+                     {memory.z0.data()}});
+  }
+  return calls;
+}
+
+void TileUnit::step_latent() {
+  const StepCoefficients& c = plan_.coefficients[step_];
+  const GatedStepScalars scalars{static_cast<float>(c.c_z), static_cast<float>(c.c_0),
+                                 static_cast<float>(c.c_1), static_cast<float>(c.c_n),
+                                 plan_.seed, step_ + 1};
+  std::vector<size_t> next_row(bundle_.experts, 0);
+  for (int b = 0; b < count(); ++b) {
+    const float* outputs[kMaxExperts];
+    const float* gates[kMaxExperts];
+    int active = 0;
+    for (int i = 0; i < bundle_.experts; ++i) {
+      size_t& row = next_row[i];
+      if (row == rows_[i].size() || rows_[i][row] != b) continue;
+      outputs[active] = experts_[i].z0.data() + row++ * latent_size_;
+      gates[active++] = this->gates(b) + int64_t{i} * bundle_.gate_height * bundle_.gate_width;
+    }
+    float* z = z_.data() + b * latent_size_;
+    float* z0 = z0_.data() + b * latent_size_;
+    const GatedStepShape shape{bundle_.latent_channels, bundle_.latent_height,
+                               bundle_.latent_width,    active,
+                               bundle_.gate_height,     bundle_.gate_width};
+    gated_step_cpu(shape, scalars, origin(b), z, outputs, gates, z0, z, z0);
+  }
+}
+
+std::vector<EngineCall> TileUnit::call_decoder() {
+  return {{&plan_.model->decoder(),
+           "decoder",
+           count(),
+           {z0_.data(), slices_.data()},
+           {image_.data()}}};
+}
+
+void TileUnit::check_image() const {
+  for (int b = 0; b < count(); ++b) {
+    const float* pixels = image(b);
+    if (std::all_of(pixels, pixels + image_size_, [](float v) { return std::isfinite(v); })) {
+      continue;
+    }
+    fail(ErrorKind::engine, "enhance: expected finite voxels, found NaN or infinity in slice ",
+         tiles_[b].z, " from ", bundle_.name, " in ", plan_.model->device().precision(),
+         "; the input probably has voxels that are not finite, or the precision is too low; ",
+         "clean the input or use precision fp32");
+  }
+}
+
+}  // namespace mdr

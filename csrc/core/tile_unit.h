@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/aligned_floats.h"
+#include "core/dispatch.h"
+#include "core/model.h"
+#include "core/sampler.h"
+#include "core/tiler.h"
+#include "ops/noise.h"
+
+namespace mdr {
+
+// What one enhance() call does with every tile.
+struct TilePlan {
+  const Model* model = nullptr;
+  const float* volume = nullptr;
+  VolumeShape shape;
+  uint64_t seed = 0;
+  bool start_from_noise = false;
+  double start_alpha = 1;  // cumulative alpha at the start timestep
+  float gate_threshold = 0;
+  std::vector<int> timesteps;
+  std::vector<StepCoefficients> coefficients;
+};
+
+struct EngineCall {
+  Engine* engine = nullptr;
+  const char* stage = "";
+  int batch = 0;
+  std::vector<const float*> inputs;
+  std::vector<float*> outputs;
+};
+
+// A few tiles on their way from slices to image, with the memory they need. Between two advance()
+// calls the engine calls that the first returned must be done.
+class TileUnit {
+ public:
+  TileUnit(const TilePlan& plan, int capacity);
+
+  void start(std::vector<Tile> tiles);
+  // Does the work between two rounds of engine calls; none are returned when the image is there.
+  std::vector<EngineCall> advance();
+
+  const std::vector<Tile>& tiles() const { return tiles_; }
+  const float* image(int tile) const { return image_.data() + tile * image_size_; }
+  // The gates applied to the tile, (experts, gate_height, gate_width).
+  const float* gates(int tile) const { return gates_.data() + tile * gate_size_; }
+  int64_t expert_calls() const { return expert_calls_; }
+  int64_t expert_calls_saved() const { return expert_calls_saved_; }
+
+ private:
+  enum class Stage { read, gate, plan, step, check, done };
+
+  std::vector<EngineCall> read();
+  std::vector<EngineCall> call_gate();
+  void plan_dispatch();
+  void start_latent();
+  std::vector<EngineCall> call_experts();
+  void step_latent();
+  std::vector<EngineCall> call_decoder();
+  void check_image() const;
+  NoiseOrigin origin(int tile) const;
+  int count() const { return static_cast<int>(tiles_.size()); }
+
+  const TilePlan& plan_;
+  const Bundle& bundle_;
+  int64_t image_size_, latent_size_, condition_size_, token_size_, gate_size_;
+  Stage stage_ = Stage::read;
+  int step_ = 0;
+  std::vector<Tile> tiles_;
+  // rows_[i]: the tiles that expert i runs for, in the order of its batch.
+  std::vector<std::vector<int>> rows_;
+  AlignedFloats slices_, centre_, z_, z_c_, tokens_, gates_, z0_, timestep_, image_;
+  struct ExpertMemory {
+    AlignedFloats z_t, z_c, z0;  // z_t and z_c hold gathered rows when some tiles are skipped
+  };
+  std::vector<ExpertMemory> experts_;
+  int64_t expert_calls_ = 0, expert_calls_saved_ = 0;
+};
+
+}  // namespace mdr

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+
+#include "ops/annotate.h"
+
+namespace mdr {
+
+// Weight of voxel i of a tile along one axis. A tile has no ramp on a side where the volume ends.
+MDR_HD float ramp_weight(int i, int tile, int overlap, bool ramp_low, bool ramp_high) {
+  float weight = 1.0f;
+  if (overlap > 0) {
+    const float low = (static_cast<float>(i) + 0.5f) / static_cast<float>(overlap);
+    const float high = (static_cast<float>(tile - i) - 0.5f) / static_cast<float>(overlap);
+    if (ramp_low && low < weight) weight = low;
+    if (ramp_high && high < weight) weight = high;
+  }
+  return weight;
+}
+
+// The blended voxel: where tiles weigh less than 1, the input fills up.
+MDR_HD float blend_voxel(float weighted_sum, float weight_sum, float input) {
+  const float rest = 1.0f - weight_sum;
+  const float most = weight_sum > 1.0f ? weight_sum : 1.0f;
+  return (weighted_sum + (rest > 0.0f ? rest : 0.0f) * input) / most;
+}
+
+// sum += wy wx image, weight += wy wx over rows x columns. `image` rows are `image_stride` apart,
+// `sum` and `weight` rows `stride`. `weight` may be null.
+void blend_add_cpu(const float* image, int64_t image_stride, int rows, int columns,
+                   const float* weight_y, const float* weight_x, int64_t stride, float* sum,
+                   float* weight);
+
+// out = blend_voxel(sum, weight, input) for `count` voxels; `out` may be `sum`.
+void blend_finish_cpu(const float* sum, const float* weight, const float* input, int64_t count,
+                      float* out);
+
+}  // namespace mdr
