@@ -102,7 +102,7 @@ def enhance_volume(
     volume : ndarray, float32, (nz, ny, nx)
         Interpolated on the target grid, intensity-normalised.
     boxes : ndarray, int32, (nz, 4)
-        Foreground of each slice as [y0, y1, x0, x1); slices and tiles without any are left as they are.
+        Foreground of each slice as [y0, y1, x0, x1); tiles without any are left as they are.
     sampling : Sampling, optional
         The configuration's by default.
     seed : int

@@ -65,13 +65,13 @@ def simulate_mni152(noise_percent: float, factor: float = 2.0, seed: int = 0) ->
 
 
 def psnr(image: Volume, truth: Volume, mask: NDArray[np.bool_]) -> float:
-    """Peak signal-to-noise ratio inside the mask, dB; the peak is the truth's 99.5th percentile there."""
+    """Peak signal-to-noise ratio in the mask, dB; the peak is the truth's 99.5th percentile."""
     peak = float(np.percentile(truth[mask], 99.5))
     return 10 * math.log10(peak**2 / float(np.mean((image[mask] - truth[mask]) ** 2)))
 
 
 def ssim(image: Volume, truth: Volume, mask: NDArray[np.bool_]) -> float:
-    """Structural similarity (Wang et al. 2004), Gaussian window of 1.5 voxels, mean inside the mask."""
+    """Structural similarity (Wang et al. 2004), Gaussian window of 1.5 voxels, mean in the mask."""
     peak = float(np.percentile(truth[mask], 99.5))
     _, each = structural_similarity(
         image, truth, data_range=peak, gaussian_weights=True, sigma=1.5, full=True

@@ -142,7 +142,7 @@ def export_module(item: ModuleExport, path: Path, half: bool = True) -> float:
 
 @torch.inference_mode()
 def check_module(item: ModuleExport, path: Path) -> float:
-    """Largest relative error of an ONNX file against its PyTorch module; see :func:`export_module`."""
+    """Largest relative error of an ONNX file against PyTorch; see :func:`export_module`."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     worst = 0.0
     for count in (1, len(next(iter(item.inputs.values())))):

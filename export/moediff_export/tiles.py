@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,7 @@ def tile_starts(n: int, lo: int, hi: int, tile: int, overlap: int, align: int) -
     count = -(-(hi - first - overlap) // (tile - overlap))
     while True:
         starts = [first + align * (i * steps // (count - 1)) for i in range(count)]
-        gaps = [b - a for a, b in zip(starts[:-1], starts[1:], strict=True)]
+        gaps = [b - a for a, b in pairwise(starts)]
         if max(gaps) <= tile - overlap:
             return starts
         count += 1
@@ -82,7 +83,7 @@ def read_tile(volume: NDArray[np.float32], at: Tile, tile: int, slices: int) -> 
 
 
 def ramp(start: int, n: int, tile: int, overlap: int) -> NDArray[np.float32]:
-    """Blending weight (tile,) along an axis: rises over the overlap, except at the volume's edge."""
+    """Blending weight (tile,) along an axis: rises over the overlap, but not at a volume's edge."""
     i = np.arange(tile, dtype=np.float32)
     weight = np.ones(tile, np.float32)
     if start > 0:
@@ -93,7 +94,7 @@ def ramp(start: int, n: int, tile: int, overlap: int) -> NDArray[np.float32]:
 
 
 class Blend:
-    """Accumulates the tiles of one volume: ``out = (sum w x + max(0, 1 - W) volume) / max(1, W)``."""
+    """Accumulates tiles: ``out = (sum w x + max(0, 1 - W) volume) / max(1, W)``, W = sum w."""
 
     def __init__(self, volume: NDArray[np.float32], tile: int, overlap: int) -> None:
         self.volume, self.tile, self.overlap = volume, tile, overlap

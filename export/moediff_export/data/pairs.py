@@ -45,7 +45,7 @@ def low_field_shape(rng: Generator, shape: tuple[int, int, int]) -> tuple[int, .
         ratios = np.full(3, rng.uniform(1.25, 2.5))
     else:
         ratios = np.array([rng.uniform(1.5, 3.0), *np.full(2, rng.uniform(1.25, 2.0))])
-    return tuple(int(round(n / r)) for n, r in zip(shape, ratios, strict=True))
+    return tuple(round(n / r) for n, r in zip(shape, ratios, strict=True))
 
 
 def make_pair(rng: Generator, sources: list[Source]) -> Pair:

@@ -98,9 +98,10 @@ def log_jacobian(rng: Generator, shape: tuple[int, ...], strength: float) -> Vol
 
 @cache
 def spline_matrix(n_out: int, n_in: int) -> NDArray[np.float32]:
-    """Cubic B-spline interpolation along one axis as a matrix (n_out, n_in), mirrored at the borders.
+    """Cubic B-spline interpolation along one axis as a matrix (n_out, n_in).
 
-    Both grids have the same edges: voxel i of n covers [i, i + 1) / n of the extent.
+    Mirrored at the borders. Both grids have the same edges: voxel i of n covers
+    [i, i + 1) / n of the extent.
     """
     position = (np.arange(n_out) + 0.5) * n_in / n_out - 0.5
     coefficients = ndimage.spline_filter1d(np.eye(n_in), order=3, axis=0, mode="reflect")

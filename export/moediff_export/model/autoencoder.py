@@ -8,12 +8,14 @@ already shows.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import ModelConfig
-from .blocks import ResBlock, conv3, upsample
+from .blocks import ResBlock, conv1, conv3, upsample
 
 ENCODER_INPUTS = 3  # image, log bias field, log Jacobian of the gradient nonlinearity
 
@@ -81,13 +83,11 @@ class Decoder(nn.Module):
         codes, channels = config.vq_codes, config.latent_channels
         self.quantizer = VectorQuantizer(codes, channels) if codes else None
         self.stem = conv3(4 * config.slices, widths[0])
-        self.down = nn.ModuleList(
-            conv3(a, b, stride=2) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.down = nn.ModuleList(conv3(a, b, stride=2) for a, b in pairwise(widths))
         self.latent_in = conv3(channels, widths[-1])
         self.bottom = nn.Sequential(*(ResBlock(widths[-1], widths[-1]) for _ in range(blocks)))
         self.up = nn.ModuleList(
-            nn.Conv2d(b, a, 1) for a, b in zip(widths[-2::-1], widths[:0:-1], strict=True)
+            conv1(b, a) for a, b in zip(widths[-2::-1], widths[:0:-1], strict=True)
         )
         self.merge = nn.ModuleList(
             nn.Sequential(*(ResBlock(a, a) for _ in range(blocks))) for a in widths[-2::-1]

@@ -10,11 +10,23 @@ from torch.nn import functional as F
 
 
 def conv3(in_channels: int, out_channels: int, stride: int = 1, gain: float = 1.0) -> nn.Conv2d:
-    """A 3 x 3 convolution whose initial weights are scaled by ``gain``."""
+    """A 3 x 3 convolution; He initialisation (He et al. 2015) times ``gain``.
+
+    Without normalisation layers it is this that keeps signals alive through the depth.
+    """
     conv = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1)
+    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
     with torch.no_grad():
         conv.weight.mul_(gain)
-        nn.init.zeros_(conv.bias)
+    nn.init.zeros_(conv.bias)
+    return conv
+
+
+def conv1(in_channels: int, out_channels: int) -> nn.Conv2d:
+    """A 1 x 1 convolution that starts by keeping the variance."""
+    conv = nn.Conv2d(in_channels, out_channels, 1)
+    nn.init.kaiming_normal_(conv.weight, nonlinearity="linear")
+    nn.init.zeros_(conv.bias)
     return conv
 
 
@@ -35,7 +47,7 @@ class ResBlock(nn.Module):
         self.conv1 = conv3(in_channels, out_channels)
         self.conv2 = conv3(out_channels, out_channels, gain=0.1)
         same = in_channels == out_channels
-        self.skip = nn.Identity() if same else nn.Conv2d(in_channels, out_channels, 1)
+        self.skip = nn.Identity() if same else conv1(in_channels, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H, W)."""

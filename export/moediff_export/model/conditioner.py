@@ -28,7 +28,7 @@ def from_windows(x: Tensor, window: int, h: int, w: int) -> Tensor:
 
 
 def shifted_window_mask(h: int, w: int, window: int, shift: int) -> Tensor:
-    """Additive mask (windows, window**2, window**2): -100 between cells that a roll brought together."""
+    """Mask to add, (windows, window**2, window**2): -100 where a roll brought cells together."""
     region = torch.zeros(1, h, w, 1)
     bands = (slice(0, -window), slice(-window, -shift), slice(-shift, None))
     for i, rows in enumerate(bands):
@@ -54,7 +54,7 @@ class WindowAttention(nn.Module):
         self.register_buffer("index", offset[0] * (2 * window - 1) + offset[1], persistent=False)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Attend within windows ``x`` (windows, cells, dim); ``mask`` (windows per image, cells, cells)."""
+        """Attend in windows ``x`` (windows, cells, dim); ``mask`` is (windows/N, cells, cells)."""
         b, cells, dim = x.shape
         qkv = self.qkv(x).reshape(b, cells, 3, self.heads, dim // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)

@@ -1,6 +1,6 @@
 """The three denoisers: one conditional UNet each, with the speciality of its region.
 
-Each predicts the clean latent ``z0`` from ``z_t``, ``z_c`` and ``t`` (MoEDiff-SR, Wang et al. 2025).
+Each predicts the clean latent ``z0`` from ``z_t``, ``z_c`` and ``t`` (Wang et al. 2025).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import ModelConfig
-from .blocks import TimeEmbedding, TimeResBlock, conv3, upsample
+from .blocks import TimeEmbedding, TimeResBlock, conv1, conv3, upsample
 
 
 class EdgeEnhancement(nn.Module):
@@ -100,7 +100,7 @@ class Expert(nn.Module):
         self.up = nn.ModuleList()
         self.up_blocks = nn.ModuleList()
         for i in range(len(widths) - 2, -1, -1):
-            self.up.append(nn.Conv2d(widths[i + 1], widths[i], 1))
+            self.up.append(conv1(widths[i + 1], widths[i]))
             self.up_blocks.append(
                 nn.ModuleList(TimeResBlock(widths[i], widths[i], time_dim) for _ in range(blocks))
             )

@@ -72,5 +72,5 @@ class MoEDiffSR(nn.Module):
 
 
 def on_latent_grid(gates: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
-    """Bring gate maps (N, experts, gh, gw) to the latent grid (h, w): bilinear, half-pixel centres."""
+    """Gate maps (N, experts, gh, gw) on the latent grid (h, w): bilinear, half-pixel centres."""
     return F.interpolate(gates, size=tuple(size), mode="bilinear", align_corners=False)

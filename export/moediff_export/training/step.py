@@ -51,7 +51,7 @@ def draw_timesteps(
 def joint_losses(
     model: MoEDiffSR, batch: Batch, alphas_cumprod: Tensor, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """Everything at once: autoencoder, experts, gate, and the image that their latent decodes to."""
+    """Everything at once: autoencoder, experts, gate, and the image their latent decodes to."""
     count = len(batch.target)
     middle = batch.slices[:, 1:2]
     images = torch.cat([encoder_input(batch.target, batch.maps), encoder_input(middle, batch.maps)])

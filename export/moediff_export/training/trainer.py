@@ -52,11 +52,11 @@ class TrainingPlan:
     """
 
     minutes: float
-    learning_rate: float = 6e-4
+    learning_rate: float = 8e-4
     batch: int = 4
     crop: int = 128
     warmup_steps: int = 100
-    autoencoder_share: float = 0.2
+    autoencoder_share: float = 0.25
     pool: int = 160
     steps_per_pair: int = 12
     ema_decay: float = 0.998
@@ -125,7 +125,7 @@ class Trainer:
         temporary.replace(self.checkpoint)
 
     def add_pair(self) -> None:
-        """Simulate the run's next slab; it takes the place of the oldest one once the pool is full."""
+        """Simulate the run's next slab; once the pool is full, the oldest one goes."""
         rng = np.random.default_rng([self.plan.seed, self.pairs_made])
         pair = make_pair(rng, self.sources)
         if len(self.pairs) < self.plan.pool:

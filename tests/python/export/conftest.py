@@ -1,0 +1,31 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from export_fixtures import card, random_model
+from moediff_export.bundle import write_bundle
+from moediff_export.config import TINY
+from moediff_export.data.sources import Source
+from scipy import ndimage
+
+
+@pytest.fixture(scope="session")
+def tiny_model():
+    return random_model(TINY)
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_model, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("bundles") / "tiny"
+    write_bundle(tiny_model, folder, card())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def phantom() -> Source:
+    """Folded, smooth blobs at 0.5 mm: something with edges in every direction."""
+    rng = np.random.default_rng(0)
+    field = ndimage.gaussian_filter(rng.standard_normal((120, 240, 240)), 6)
+    data = (1 / (1 + np.exp(-40 * field))).astype(np.float32)
+    detail = data - ndimage.gaussian_filter(data, 1.0)
+    return Source("phantom", data, 0.5, 1.0, (0.0, 1.0), detail)

@@ -1,0 +1,34 @@
+"""What the tests of the reference share."""
+
+import numpy as np
+import torch
+from moediff_export.model import MoEDiffSR
+from moediff_export.onnx import round_weights
+from scipy import ndimage
+
+
+def random_model(config, seed=0):
+    """A model whose every parameter matters: zero-initialised ones too are random."""
+    torch.manual_seed(seed)
+    model = MoEDiffSR(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if not parameter.any():
+                parameter.normal_(std=0.05)
+    return round_weights(model)
+
+
+def card():
+    return {"description": "random weights", "license": "Apache-2.0", "training": {}, "metrics": {}}
+
+
+def volume_and_boxes(shape, seed=0):
+    """A smooth random volume (nz, ny, nx) and foreground boxes, some of them empty."""
+    rng = np.random.default_rng(seed)
+    volume = ndimage.gaussian_filter(rng.random(shape), 1.5).astype(np.float32)
+    volume = (volume - volume.min()) / np.ptp(volume)
+    nz, ny, nx = shape
+    boxes = np.tile(np.array([3, ny - 2, 5, nx - 4], np.int32), (nz, 1))
+    boxes[0] = 0
+    boxes[-1] = [ny // 2, ny // 2 + 8, 4, 20]
+    return volume, boxes

@@ -1,0 +1,125 @@
+"""The plain whole-volume loop."""
+
+import numpy as np
+import pytest
+import torch
+from export_fixtures import volume_and_boxes
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from moediff_export.config import TINY
+from moediff_export.diffusion import Sampling
+from moediff_export.enhance import default_sampling, dispatch, enhance_volume
+from moediff_export.noise import normal, philox
+from moediff_export.tiles import Blend, Tile, plan_tiles, tile_starts
+
+
+def test_philox_matches_its_published_answers():
+    """Known-answer vectors of Random123's Philox 4x32-10."""
+    answers = {
+        ((0, 0, 0, 0), 0): (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8),
+        ((0xFFFFFFFF,) * 4, 2**64 - 1): (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD),
+        (
+            (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344),
+            0x299F31D0A4093822,
+        ): (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
+    }
+    for (counter, seed), words in answers.items():
+        result = philox([np.array(c, np.uint64) for c in counter], seed)
+        assert tuple(int(w) for w in result) == words
+
+
+def test_noise_is_standard_normal_and_fixed_in_place():
+    drawn = normal(7, 0, (0, 0, 0), (8, 64, 64))
+    assert abs(drawn.mean()) < 0.02 and abs(drawn.std() - 1) < 0.02
+    shifted = normal(7, 0, (16, 8, 0), (8, 32, 32))
+    assert np.array_equal(shifted, drawn[:, 8:40, 16:48])
+    for other in (normal(8, 0, (0, 0, 0), (8, 64, 64)), normal(7, 1, (0, 0, 0), (8, 64, 64))):
+        assert abs(np.corrcoef(drawn.ravel(), other.ravel())[0, 1]) < 0.02
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_tiles_cover_the_region_with_the_promised_overlap(data):
+    align = data.draw(st.sampled_from([1, 4, 32]))
+    tile = align * data.draw(st.integers(4, 16))
+    overlap = align * data.draw(st.integers(0, tile // align // 2))
+    n = data.draw(st.integers(1, 6 * tile))
+    lo = data.draw(st.integers(0, n - 1))
+    hi = data.draw(st.integers(lo + 1, n))
+    starts = tile_starts(n, lo, hi, tile, overlap, align)
+    assert starts[0] <= lo and hi <= starts[-1] + tile
+    assert all(s % align == 0 and s >= 0 for s in starts)
+    assert all(b - a <= tile - overlap for a, b in zip(starts, starts[1:], strict=False))
+    assert starts[-1] + tile < max(n, tile) + align
+
+
+def test_slices_without_foreground_get_no_tile():
+    _, boxes = volume_and_boxes((5, 100, 150))
+    plan = plan_tiles((5, 100, 150), boxes, 64, 16, 4)
+    assert {at.z for at in plan} == {1, 2, 3, 4}
+    last = [at for at in plan if at.z == 4]
+    assert last and all(at.x < 20 for at in last)
+
+
+def test_blending_one_constant_gives_it_back_inside():
+    volume = np.zeros((1, 100, 150), np.float32)
+    boxes = np.array([[0, 100, 0, 150]], np.int32)
+    blend = Blend(volume, 64, 16)
+    for at in plan_tiles(volume.shape, boxes, 64, 16, 4):
+        blend.add(at, np.ones((64, 64), np.float32))
+    np.testing.assert_allclose(blend.result(), 1.0, atol=1e-6)
+
+
+def test_blending_fades_to_the_input_at_an_outer_border():
+    volume = np.zeros((1, 256, 256), np.float32)
+    blend = Blend(volume, 64, 16)
+    blend.add(Tile(0, 64, 64), np.ones((64, 64), np.float32))
+    result = blend.result()[0]
+    assert result[96, 96] == 1.0 and result[0, 0] == 0.0
+    assert 0 < result[96, 64] < result[96, 70] < 1.0
+
+
+def test_dispatch_drops_weak_experts_and_renormalises():
+    gates = torch.tensor([0.6, 0.39, 0.01])[None, :, None, None].expand(1, 3, 4, 4)
+    kept = dispatch(gates, 0.02)
+    assert float(kept[:, 2].max()) == 0.0
+    torch.testing.assert_close(kept.sum(1), torch.ones(1, 4, 4))
+    assert torch.equal(dispatch(gates, 0.0), gates)
+
+
+def test_result_does_not_depend_on_the_batch(tiny_model):
+    volume, boxes = volume_and_boxes((4, 90, 110))
+    one = enhance_volume(tiny_model, volume, boxes, batch=1)
+    many = enhance_volume(tiny_model, volume, boxes, batch=7)
+    np.testing.assert_allclose(one, many, atol=1e-5)
+
+
+def test_same_seed_same_volume_other_seed_other_volume(tiny_model):
+    volume, boxes = volume_and_boxes((3, 64, 64))
+    sampling = Sampling("ddim", 2, "noise", 0, eta=1.0)
+    first = enhance_volume(tiny_model, volume, boxes, sampling, seed=1)
+    assert np.array_equal(first, enhance_volume(tiny_model, volume, boxes, sampling, seed=1))
+    assert not np.allclose(first, enhance_volume(tiny_model, volume, boxes, sampling, seed=2))
+
+
+def test_empty_foreground_returns_the_input(tiny_model):
+    volume, boxes = volume_and_boxes((3, 64, 64))
+    result = enhance_volume(tiny_model, volume, np.zeros_like(boxes))
+    assert np.array_equal(result, volume)
+
+
+@pytest.mark.parametrize("start", ["low_field", "noise"])
+@pytest.mark.parametrize("method", ["ddim", "dpmpp_2m"])
+def test_every_sampler_and_start_gives_finite_volumes(tiny_model, method, start):
+    volume, boxes = volume_and_boxes((3, 70, 70))
+    sampling = Sampling(method, 3, start, TINY.start_timestep)
+    result = enhance_volume(tiny_model, volume, boxes, sampling)
+    assert np.isfinite(result).all() and not np.array_equal(result, volume)
+
+
+def test_progress_counts_tiles(tiny_model):
+    volume, boxes = volume_and_boxes((3, 70, 70))
+    seen = []
+    sampling = default_sampling(TINY)
+    enhance_volume(tiny_model, volume, boxes, sampling, progress=lambda *at: seen.append(at))
+    assert seen[-1][0] == seen[-1][1] == len(plan_tiles(volume.shape, boxes, 64, 16, 4))

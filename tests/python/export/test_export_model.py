@@ -1,0 +1,131 @@
+"""The reference model: every part is there, trained, and does what it is named for."""
+
+import numpy as np
+import pytest
+import torch
+from export_fixtures import random_model
+from moediff_export.config import EDGE, PAPER, TINY, get_config
+from moediff_export.data.pairs import Batch
+from moediff_export.diffusion import schedule_tensor
+from moediff_export.model import MoEDiffSR
+from moediff_export.model.autoencoder import VectorQuantizer
+from moediff_export.model.conditioner import SwinBlock, from_windows, to_windows
+from moediff_export.training.step import joint_losses
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def crops(config, count=2, size=None):
+    generator = torch.Generator().manual_seed(0)
+    size = size or config.tile
+    slices = torch.rand(count, config.slices, size, size, generator=generator)
+    target = torch.rand(count, 1, size, size, generator=generator)
+    maps = 0.1 * torch.rand(count, 2, size, size, generator=generator)
+    return Batch(target, slices, maps)
+
+
+@pytest.mark.parametrize("vq_codes", [0, 32])
+def test_every_parameter_gets_a_gradient(vq_codes):
+    model = random_model(get_config("tiny", vq_codes=vq_codes)).train()
+    generator = torch.Generator().manual_seed(0)
+    terms = joint_losses(model, crops(TINY), schedule_tensor(TINY.timesteps), generator)
+    sum(terms.values()).backward()
+    silent = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.grad is None or not parameter.grad.any()
+    ]
+    assert silent == []
+
+
+def test_edge_has_the_promised_size():
+    model = MoEDiffSR(EDGE).eval()
+    z_t = torch.randn(1, EDGE.latent_channels, 64, 64)
+    z_c = torch.randn(1, EDGE.condition_channels, 64, 64)
+    for expert in model.experts:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            expert(z_t, z_c, torch.ones(1))
+        assert 4e9 < counter.get_total_flops() < 6e9
+        assert 2.5e6 < sum(p.numel() for p in expert.parameters()) < 3.5e6
+
+
+def test_paper_has_the_papers_shapes():
+    with torch.device("meta"):
+        model = MoEDiffSR(PAPER)
+    assert model.decoder.quantizer.codebook.shape == (1024, 512)
+    slices = torch.empty(1, 3, 256, 256, device="meta")
+    assert model.encoder(slices).shape == (1, 512, 8, 8)
+    assert PAPER.timesteps == 1000 and PAPER.expert_base == 128
+
+
+def test_gate_weighs_per_token_and_sums_to_one(tiny_model):
+    _, gates = tiny_model.condition(crops(TINY).slices)
+    assert gates.shape == (2, 3, TINY.gate_size, TINY.gate_size)
+    torch.testing.assert_close(gates.sum(1), torch.ones_like(gates[:, 0]))
+    assert gates.std(dim=(2, 3)).min() > 0
+
+
+def test_gated_sum_is_the_weighted_sum_of_the_experts(tiny_model):
+    z_c, gates = tiny_model.condition(crops(TINY).slices)
+    z_t = torch.randn(2, *(TINY.latent_channels, TINY.latent_size, TINY.latent_size))
+    result = tiny_model.predict(z_t, z_c, gates, torch.tensor([10.0, 300.0]))
+    total = sum(result.gates[:, i : i + 1] * result.experts[i] for i in range(3))
+    torch.testing.assert_close(result.z0, total)
+
+
+@pytest.mark.parametrize("changed", ["z_t", "z_c", "t"])
+def test_experts_depend_on_each_input(tiny_model, changed):
+    shape = (1, TINY.latent_channels, TINY.latent_size, TINY.latent_size)
+    inputs = {
+        "z_t": torch.randn(shape),
+        "z_c": torch.randn(1, TINY.condition_channels, TINY.latent_size, TINY.latent_size),
+        "t": torch.tensor([50.0]),
+    }
+    other = {**inputs, changed: inputs[changed] + 1}
+    for expert in tiny_model.experts:
+        assert (expert(**inputs) - expert(**other)).abs().max() > 1e-5
+
+
+def test_the_decoder_adds_to_the_low_field_slice(tiny_model):
+    slices = crops(TINY).slices
+    z0 = torch.zeros(2, TINY.latent_channels, TINY.latent_size, TINY.latent_size)
+    brighter = tiny_model.decoder(z0, slices + 100.0)
+    # Far outside the trained range only the residual path keeps the slice's own level.
+    assert abs(float((brighter - slices[:, 1:2]).mean()) - 100.0) < 50.0
+
+
+def test_neighbouring_slices_are_seen(tiny_model):
+    slices = crops(TINY).slices
+    other = slices.clone()
+    other[:, 0] = 0
+    assert (tiny_model.condition(slices)[0] - tiny_model.condition(other)[0]).abs().max() > 1e-4
+
+
+def test_windows_come_back_in_place():
+    x = torch.arange(2 * 8 * 12 * 3.0).reshape(2, 8, 12, 3)
+    assert torch.equal(from_windows(to_windows(x, 4), 4, 8, 12), x)
+
+
+def test_shifted_windows_do_not_see_across_the_border():
+    torch.manual_seed(0)
+    block = SwinBlock(8, 2, 4, shift=2).eval()
+    x = torch.randn(1, 8, 8, 8)
+    other = x.clone()
+    other[:, 0, 0] += 1.0  # the far corner, rolled into the same window as the last rows
+    moved = (block(x) - block(other)).abs().amax(-1)[0]
+    assert moved[0, 0] > 0 and moved[6:, 6:].max() == 0
+
+
+def test_quantizer_takes_the_nearest_code():
+    quantizer = VectorQuantizer(16, 4)
+    z = torch.randn(2, 4, 5, 5)
+    quantized, _ = quantizer(z)
+    distance = (z.permute(0, 2, 3, 1)[..., None, :] - quantizer.codebook).norm(dim=-1)
+    nearest = quantizer.codebook[distance.argmin(-1)].permute(0, 3, 1, 2)
+    torch.testing.assert_close(quantized, nearest)
+
+
+def test_models_are_convolutional_beyond_the_tile(tiny_model):
+    batch = crops(TINY, size=2 * TINY.tile)
+    z_c, gates = tiny_model.condition(batch.slices)
+    assert z_c.shape[-1] == 2 * TINY.latent_size and gates.shape[-1] == 2 * TINY.gate_size
+    assert np.isfinite(z_c.detach().numpy()).all()
