@@ -1,0 +1,301 @@
+"""The C++ core of moediff-rt."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+__version__: str
+
+class ModuleFile:
+    """One ONNX file of a bundle; ``bytes`` is its size."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def file(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def bytes(self) -> int: ...
+
+class SamplerSettings:
+    """A bundle's default sampler."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def start(self) -> str: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def start_timestep(self) -> int: ...
+    @property
+    def eta(self) -> float: ...
+
+class Bundle:
+    """A verified bundle. Sizes in pixels, latent cells or gate cells; spacings in mm."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def hash(self) -> str:
+        """SHA-256 of bundle.json."""
+    @property
+    def json(self) -> str:
+        """The whole text of bundle.json."""
+    @property
+    def format_version(self) -> int: ...
+    @property
+    def tile(self) -> tuple[int, int, int]:
+        """(height, width, slices)."""
+    @property
+    def latent(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+    @property
+    def gate(self) -> tuple[int, int, int]:
+        """(experts, height, width)."""
+    @property
+    def expert_names(self) -> list[str]: ...
+    @property
+    def alphas_cumprod(self) -> list[float]: ...
+    @property
+    def sampler(self) -> SamplerSettings: ...
+    @property
+    def percentile(self) -> float: ...
+    @property
+    def intensity_value(self) -> float: ...
+    @property
+    def gate_threshold(self) -> float: ...
+    @property
+    def tile_overlap(self) -> int: ...
+    @property
+    def output_min_mm(self) -> float: ...
+    @property
+    def output_max_mm(self) -> float: ...
+    @property
+    def input_min_mm(self) -> float: ...
+    @property
+    def input_max_mm(self) -> float: ...
+    @property
+    def modules(self) -> list[ModuleFile]: ...
+
+def load_bundle(path: str) -> Bundle:
+    """Read a bundle folder and verify the size and SHA-256 of every file.
+
+    Raises
+    ------
+    BundleError
+        Before anything is loaded: no bundle, an unknown version, a missing, damaged or replaced
+        file, a card that contradicts itself.
+    """
+
+class BackendInfo:
+    """A backend and what it can use on this computer; ``reason`` says why it is not available."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def available(self) -> bool: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def devices(self) -> list[str]: ...
+    @property
+    def precisions(self) -> list[str]: ...
+
+def backends() -> list[BackendInfo]:
+    """Every known backend, usable or not, in the order in which "auto" tries them."""
+
+class EngineReport:
+    """How one engine came to be.
+
+    ``bytes`` and ``path`` are the cached engine's (0 and "" when it is not kept); ``seconds`` is
+    the time to build or load it; ``reason`` says why it was built or not kept, "" when it came
+    from the cache.
+    """
+
+    @property
+    def module(self) -> str: ...
+    @property
+    def backend(self) -> str: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def precision(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def cached(self) -> bool: ...
+    @property
+    def reason(self) -> str: ...
+
+class EnhanceResult:
+    """What :meth:`Model.enhance` returns.
+
+    ``volume`` is (nz, ny, nx) float32. ``gates`` is None or (experts, nz, ny, nx) uint8, the gates
+    that were applied in 1/255, 0 where no tile was. ``seconds`` is the busy time of each stage
+    summed over threads, and ``total``, the time that passed.
+    """
+
+    @property
+    def volume(self) -> NDArray[np.float32]: ...
+    @property
+    def gates(self) -> NDArray[np.uint8] | None: ...
+    @property
+    def tiles(self) -> int: ...
+    @property
+    def expert_calls(self) -> int: ...
+    @property
+    def expert_calls_saved(self) -> int: ...
+    @property
+    def seconds(self) -> dict[str, float]: ...
+
+class Model:
+    """A bundle's engines on one device; several threads may enhance with it at once.
+
+    Parameters
+    ----------
+    bundle
+        From :func:`load_bundle`.
+    backend, device, precision
+        "auto" lets the program choose; precision "auto" is bf16 where the processor computes it
+        natively, else fp32.
+    threads
+        0 means every core that this process may use.
+    engines_dir
+        Where engines are kept; "" keeps none.
+    force
+        Build every engine again.
+    on_engine
+        Called with each engine's report as soon as it is ready.
+
+    Raises
+    ------
+    BackendError
+        The backend, device or precision is unknown or not there.
+    BundleError
+        A module's tensors are not those that bundle.json promises.
+    EngineError
+        An engine cannot be built.
+    InputError
+        An impossible thread count.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        backend: str = "auto",
+        device: str = "auto",
+        precision: str = "auto",
+        threads: int = 0,
+        engines_dir: str = "",
+        force: bool = False,
+        on_engine: Callable[[EngineReport], object] | None = None,
+    ) -> None: ...
+    @property
+    def engines(self) -> list[EngineReport]: ...
+    @property
+    def backend(self) -> str: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def precision(self) -> str: ...
+    @property
+    def threads(self) -> int: ...
+    def enhance(
+        self,
+        volume: NDArray[np.float32],
+        boxes: NDArray[np.int32],
+        *,
+        steps: int = 0,
+        seed: int = 0,
+        method: str = "",
+        start: str = "",
+        start_timestep: int = -1,
+        gate_threshold: float = -1.0,
+        batch: int = 0,
+        save_gates: bool = False,
+        progress: Callable[[int, int], object] | None = None,
+        cancel: Callable[[], bool] | None = None,
+    ) -> EnhanceResult:
+        """Enhance a normalised volume that already lies on the target grid.
+
+        The result is the same, bit for bit, for any ``batch`` and thread count.
+
+        Parameters
+        ----------
+        volume
+            (nz, ny, nx) float32, C-contiguous.
+        boxes
+            (nz, 4) int32, C-contiguous: the foreground of each slice as [y0, y1, x0, x1) in
+            voxels, empty when y1 <= y0. Where no tile is, the volume comes back as it was.
+        steps, method, start, start_timestep, gate_threshold
+            0, "", "", -1 and -1 mean the bundle's own setting.
+        seed
+            Of the noise, 0 to 2**64 - 1.
+        batch
+            Tiles under way at once; 0 means the best for the device.
+        save_gates
+            Also return the gates.
+        progress
+            Called with (tiles done, tiles in all) about ten times a second.
+        cancel
+            Asked about ten times a second; True stops. Ctrl-C is seen then too.
+
+        Raises
+        ------
+        InputError
+            A wrong array or an impossible setting.
+        EngineError
+            An engine failed, or the result is not finite.
+        Cancelled
+            ``cancel`` returned True.
+        """
+
+def gated_step(
+    z_t: NDArray[np.float32],
+    experts: Sequence[NDArray[np.float32]],
+    gates: NDArray[np.float32],
+    z0_prev: NDArray[np.float32] | None,
+    c_z: float,
+    c_0: float,
+    c_1: float,
+    c_n: float,
+    seed: int,
+    origin: tuple[int, int, int],
+    noise_index: int,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """One denoising step of one tile: (z_s, z0), each (C, h, w).
+
+    z0 = sum_i g_i experts_i and z_s = c_z z_t + c_0 z0 + c_1 z0_prev + c_n n, where g is ``gates``
+    (experts, gh, gw), bilinear to (h, w), and n is :func:`normal`.
+    """
+
+def normal(
+    seed: int, noise_index: int, origin: tuple[int, int, int], shape: tuple[int, int, int]
+) -> NDArray[np.float32]:
+    """Noise of one tile, (C, h, w): Philox4x32-10 (Salmon et al. 2011) and Box-Muller.
+
+    ``origin`` is the tile's first latent cell (x, y) and its slice z.
+    """
+
+def timesteps(K: int, start_timestep: int) -> list[int]:
+    """Timestep at the start of each of K steps, falling from ``start_timestep``."""
+
+def step_coefficients(
+    method: str, alphas_cumprod: Sequence[float], K: int, start_timestep: int, eta: float
+) -> NDArray[np.float64]:
+    """(K, 4): c_z, c_0, c_1, c_n of each step of "ddim" or "dpmpp_2m"."""
+
+def tile_starts(n: int, lo: int, hi: int, tile: int, overlap: int, align: int) -> list[int]:
+    """Tile starts that cover [lo, hi) of an axis of n voxels."""

@@ -1,0 +1,234 @@
+"""The whole-volume loop in plain NumPy and ONNX Runtime: the oracle of the C++ scheduler."""
+
+import json
+
+import numpy as np
+import onnxruntime
+
+
+def philox(counter, key):
+    """Philox4x32-10 over arrays of counters (..., 4) and a key (2,)."""
+    c = [counter[..., i].astype(np.uint64) for i in range(4)]
+    k = [np.uint64(key[0]), np.uint64(key[1])]
+    mask = np.uint64(0xFFFFFFFF)
+    for _ in range(10):
+        p0, p1 = np.uint64(0xD2511F53) * c[0], np.uint64(0xCD9E8D57) * c[2]
+        c = [
+            (p1 >> np.uint64(32)) ^ c[1] ^ k[0],
+            p1 & mask,
+            (p0 >> np.uint64(32)) ^ c[3] ^ k[1],
+            p0 & mask,
+        ]
+        k = [(k[0] + np.uint64(0x9E3779B9)) & mask, (k[1] + np.uint64(0xBB67AE85)) & mask]
+    return np.stack(c, -1)
+
+
+def normal(seed, noise_index, origin, shape):
+    """Noise of one tile in float64."""
+    channels, height, width = shape
+    c, y, x = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
+    counter = np.stack(
+        [origin[0] + x, origin[1] + y, np.full_like(x, origin[2]), noise_index * 65536 + c // 4], -1
+    )
+    r = philox(counter, (seed & 0xFFFFFFFF, seed >> 32))
+    u = ((r >> np.uint64(8)).astype(np.float64) + 0.5) * 2.0**-24
+    pair = np.where((c % 4) < 2, 0, 2)[..., None]
+    u_a = np.take_along_axis(u, pair, -1)[..., 0]
+    u_b = np.take_along_axis(u, pair + 1, -1)[..., 0]
+    turn = 2 * np.pi * u_b
+    return np.sqrt(-2 * np.log(u_a)) * np.where(c % 2 == 0, np.cos(turn), np.sin(turn))
+
+
+def bilinear(gates, height, width):
+    """Half-pixel bilinear resize of (E, gh, gw) with clamped edges."""
+
+    def weights(size, count):
+        at = np.maximum((np.arange(size) + 0.5) * count / size - 0.5, 0)
+        low = np.minimum(np.floor(at).astype(int), count - 1)
+        matrix = np.zeros((size, count))
+        np.add.at(matrix, (np.arange(size), low), 1 - (at - low))
+        np.add.at(matrix, (np.arange(size), np.minimum(low + 1, count - 1)), at - low)
+        return matrix
+
+    return np.einsum(
+        "yi,xj,eij->eyx", weights(height, gates.shape[1]), weights(width, gates.shape[2]), gates
+    )
+
+
+def timesteps(steps, start):
+    """tau_k, rounded half up."""
+    return [int(np.floor(start * (steps - k) / steps + 0.5)) for k in range(steps)]
+
+
+def coefficients(method, alphas, steps, start, eta):
+    """(c_z, c_0, c_1, c_n) of each step, from the definitions."""
+    taus = timesteps(steps, start)
+    rows, h_prev = [], None
+    for k in range(steps):
+        ab_t = alphas[taus[k]]
+        ab_s = alphas[taus[k + 1]] if k + 1 < steps else 1.0
+        if method == "ddim":
+            sigma = eta * np.sqrt((1 - ab_s) / (1 - ab_t)) * np.sqrt(1 - ab_t / ab_s)
+            c_z = np.sqrt(max(1 - ab_s - sigma**2, 0) / (1 - ab_t))
+            rows.append((c_z, np.sqrt(ab_s) - c_z * np.sqrt(ab_t), 0.0, sigma))
+            continue
+        if ab_s == 1:
+            rows.append((0.0, 1.0, 0.0, 0.0))
+            continue
+        lam = [np.log(np.sqrt(ab) / np.sqrt(1 - ab)) for ab in (ab_t, ab_s)]
+        h = lam[1] - lam[0]
+        phi = np.sqrt(ab_s) * (1 - np.exp(-h))
+        c_z = np.sqrt(1 - ab_s) / np.sqrt(1 - ab_t)
+        if h_prev is None:
+            rows.append((c_z, phi, 0.0, 0.0))
+        else:
+            r = h_prev / h
+            rows.append((c_z, phi * (1 + 1 / (2 * r)), -phi / (2 * r), 0.0))
+        h_prev = h
+    return np.array(rows)
+
+
+def tile_starts(n, lo, hi, tile, overlap, align):
+    """Starts along one axis."""
+    most = 0 if n <= tile else align * -(-(n - tile) // align)
+    first = align * (lo // align)
+    if hi - first <= tile:
+        start = align * (max(0, (lo + hi) // 2 - tile // 2) // align)
+        start = min(max(start, 0), most)
+        return [start if start <= lo and hi <= start + tile else min(first, most)]
+    last = min(most, align * -(-(hi - tile) // align))
+    count = -(-(hi - first - overlap) // (tile - overlap))
+    while True:
+        cells = (last - first) // align
+        starts = [first + align * (i * cells // (count - 1)) for i in range(count)]
+        if max(np.diff(starts)) <= tile - overlap:
+            return starts
+        count += 1
+
+
+def ramp(start, n, tile, overlap):
+    """Blend weights along one axis."""
+    i = np.arange(tile)
+    w = np.ones(tile)
+    if overlap == 0:
+        return w
+    if start > 0:
+        w = np.minimum(w, (i + 0.5) / overlap)
+    if start + tile < n:
+        w = np.minimum(w, (tile - i - 0.5) / overlap)
+    return w
+
+
+class ContractLoop:
+    """Runs a bundle folder over volumes."""
+
+    def __init__(self, folder):
+        self.card = json.loads((folder / "bundle.json").read_text())
+        self.sessions = {
+            name: onnxruntime.InferenceSession(
+                folder / module["file"], providers=["CPUExecutionProvider"]
+            )
+            for name, module in self.card["modules"].items()
+        }
+
+    def module(self, name, **inputs):
+        """Outputs of a module for one tile, batch axis removed."""
+        feed = {key: np.asarray(value, np.float32)[None] for key, value in inputs.items()}
+        return [out[0] for out in self.sessions[name].run(None, feed)]
+
+    def tiles(self, shape, boxes):
+        """(z, y, x) starts in order."""
+        card, (nz, ny, nx) = self.card, shape
+        full = [b for b in boxes if b[1] > b[0] and b[3] > b[2]]
+        if not full:
+            return []
+        full = np.array(full)
+        tile, overlap = card["tile"]["height"], card["dispatch"]["tile_overlap"]
+        align = tile // card["latent"]["height"]
+        ys = tile_starts(ny, full[:, 0].min(), full[:, 1].max(), tile, overlap, align)
+        xs = tile_starts(nx, full[:, 2].min(), full[:, 3].max(), tile, overlap, align)
+        return [
+            (z, y, x)
+            for z in range(nz)
+            for y in ys
+            for x in xs
+            if boxes[z][1] > boxes[z][0]
+            and boxes[z][3] > boxes[z][2]
+            and y < boxes[z][1]
+            and y + tile > boxes[z][0]
+            and x < boxes[z][3]
+            and x + tile > boxes[z][2]
+        ]
+
+    def enhance_tile(self, volume, at, settings):
+        """The enhanced tile, its applied gates, and how many experts ran."""
+        card, (z, y, x) = self.card, at
+        tile = card["tile"]["height"]
+        rows = np.minimum(np.arange(y, y + tile), volume.shape[1] - 1)
+        columns = np.minimum(np.arange(x, x + tile), volume.shape[2] - 1)
+        planes = np.clip([z - 1, z, z + 1], 0, volume.shape[0] - 1)
+        slices = volume[np.ix_(planes, rows, columns)]
+        z_c, tokens = self.module("conditioner", slices=slices)
+        (gates,) = self.module("gate", tokens=tokens)
+        active = gates.max(axis=(1, 2)) >= settings["gate_threshold"]
+        gates = np.where(active[:, None, None], gates, 0)
+        gates = gates / gates.sum(0)
+
+        c, h, w = (card["latent"][k] for k in ("channels", "height", "width"))
+        align = tile // h
+        origin = (x // align, y // align, z)
+        alphas = card["schedule"]["alphas_cumprod"]
+        taus = timesteps(settings["steps"], settings["start_timestep"])
+        noise = normal(settings["seed"], 0, origin, (c, h, w))
+        latent = noise
+        if settings["start"] == "low_field":
+            zeros = np.zeros_like(slices[1])
+            (encoded,) = self.module("encoder", image=np.stack([slices[1], zeros, zeros]))
+            ab = alphas[taus[0]]
+            latent = np.sqrt(ab) * encoded + np.sqrt(1 - ab) * noise
+        maps = bilinear(gates, h, w)
+        rows_of = coefficients(
+            settings["method"],
+            alphas,
+            settings["steps"],
+            settings["start_timestep"],
+            card["sampler"]["eta"],
+        )
+        z0_prev = np.zeros_like(latent)
+        for k, (c_z, c_0, c_1, c_n) in enumerate(rows_of):
+            z0 = sum(
+                maps[i] * self.module(f"expert_{i}", z_t=latent, z_c=z_c, t=np.float32(taus[k]))[0]
+                for i in np.flatnonzero(active)
+            )
+            n = normal(settings["seed"], k + 1, origin, (c, h, w))
+            latent = c_z * latent + c_0 * z0 + c_1 * z0_prev + c_n * n
+            z0_prev = z0
+        (image,) = self.module("decoder", z0=z0_prev, slices=slices)
+        return image[0], gates, int(active.sum())
+
+    def enhance(self, volume, boxes, **changes):
+        """(volume, gates, expert calls) of the whole loop in float64 outside the modules."""
+        card = self.card
+        settings = {**card["sampler"], **card["dispatch"], "seed": 0, **changes}
+        if settings["start"] == "noise":
+            settings["start_timestep"] = len(card["schedule"]["alphas_cumprod"]) - 1
+        tile, overlap = card["tile"]["height"], settings["tile_overlap"]
+        experts = card["gate"]["experts"]
+        total = np.zeros(volume.shape)
+        weight = np.zeros(volume.shape)
+        gate_total = np.zeros((experts, *volume.shape))
+        calls = 0
+        for z, y, x in self.tiles(volume.shape, boxes):
+            image, gates, active = self.enhance_tile(volume, (z, y, x), settings)
+            calls += active * settings["steps"]
+            w = np.outer(
+                ramp(y, volume.shape[1], tile, overlap), ramp(x, volume.shape[2], tile, overlap)
+            )
+            ny, nx = min(tile, volume.shape[1] - y), min(tile, volume.shape[2] - x)
+            place = (z, slice(y, y + ny), slice(x, x + nx))
+            total[place] += (w * image)[:ny, :nx]
+            weight[place] += w[:ny, :nx]
+            gate_total[(slice(None), *place)] += (w * bilinear(gates, tile, tile))[:, :ny, :nx]
+        out = (total + np.maximum(0, 1 - weight) * volume) / np.maximum(1, weight)
+        safe = np.where(weight > 0, weight, 1)
+        return out, np.where(weight > 0, gate_total / safe, 0), calls

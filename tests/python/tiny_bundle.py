@@ -1,0 +1,191 @@
+"""A bundle small enough to make in a test: tile 32, latent 2 x 8 x 8, three experts."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+TILE, LATENT, CHANNELS, CONDITION, EXPERTS, GATE, TOKENS, DIM = 32, 8, 2, 3, 3, 4, 16, 4
+
+
+def _value(name, *dims):
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(dims))
+
+
+def _save(path, nodes, inputs, outputs, weights):
+    initializers = [numpy_helper.from_array(array, name) for name, array in weights.items()]
+    graph = helper.make_graph(nodes, "module", inputs, outputs, initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def _weight(rng, *shape):
+    fan_in = np.prod(shape[1:]) if len(shape) > 1 else 1
+    return (rng.standard_normal(shape) / np.sqrt(fan_in)).astype(np.float32)
+
+
+def _encoder(path, rng):
+    _save(
+        path,
+        [helper.make_node("Conv", ["image", "w"], ["z"], strides=[4, 4])],
+        [_value("image", "N", 3, TILE, TILE)],
+        [_value("z", "N", CHANNELS, LATENT, LATENT)],
+        {"w": _weight(rng, CHANNELS, 3, 4, 4)},
+    )
+
+
+def _conditioner(path, rng):
+    _save(
+        path,
+        [
+            helper.make_node("Conv", ["slices", "wc"], ["c"], strides=[4, 4]),
+            helper.make_node("Tanh", ["c"], ["z_c"]),
+            helper.make_node("Conv", ["slices", "wt"], ["grid"], strides=[8, 8]),
+            helper.make_node("Reshape", ["grid", "shape"], ["flat"]),
+            helper.make_node("Transpose", ["flat"], ["tokens"], perm=[0, 2, 1]),
+        ],
+        [_value("slices", "N", 3, TILE, TILE)],
+        [_value("z_c", "N", CONDITION, LATENT, LATENT), _value("tokens", "N", TOKENS, DIM)],
+        {
+            "wc": _weight(rng, CONDITION, 3, 4, 4),
+            "wt": 4 * _weight(rng, DIM, 3, 8, 8),
+            "shape": np.array([0, DIM, TOKENS], np.int64),
+        },
+    )
+
+
+def _gate(path, rng, sharpness):
+    _save(
+        path,
+        [
+            helper.make_node("MatMul", ["tokens", "w"], ["scores"]),
+            helper.make_node("Softmax", ["scores"], ["soft"], axis=-1),
+            helper.make_node("Transpose", ["soft"], ["last"], perm=[0, 2, 1]),
+            helper.make_node("Reshape", ["last", "shape"], ["gates"]),
+        ],
+        [_value("tokens", "N", TOKENS, DIM)],
+        [_value("gates", "N", EXPERTS, GATE, GATE)],
+        {
+            "w": sharpness * _weight(rng, DIM, EXPERTS),
+            "shape": np.array([0, EXPERTS, GATE, GATE], np.int64),
+        },
+    )
+
+
+def _expert(path, rng, layers):
+    nodes = [
+        helper.make_node("Concat", ["z_t", "z_c"], ["x0"], axis=1),
+        helper.make_node("Conv", ["x0", "w"], ["x1"], pads=[1, 1, 1, 1]),
+        helper.make_node("Mul", ["t", "scale"], ["t1"]),
+        helper.make_node("Unsqueeze", ["t1", "axes"], ["t2"]),
+        helper.make_node("Add", ["x1", "t2"], ["x2"]),
+        helper.make_node("Tanh", ["x2"], ["h0"]),
+    ]
+    weights = {
+        "w": _weight(rng, CHANNELS, CHANNELS + CONDITION, 3, 3),
+        "scale": np.array(0.001, np.float32),
+        "axes": np.array([1, 2, 3], np.int64),
+        "again": _weight(rng, CHANNELS, CHANNELS, 3, 3),
+    }
+    for i in range(layers):
+        nodes.append(helper.make_node("Conv", [f"h{i}", "again"], [f"y{i}"], pads=[1, 1, 1, 1]))
+        nodes.append(helper.make_node("Tanh", [f"y{i}"], [f"h{i + 1}"]))
+    nodes.append(helper.make_node("Identity", [f"h{layers}"], ["z0"]))
+    _save(
+        path,
+        nodes,
+        [
+            _value("z_t", "N", CHANNELS, LATENT, LATENT),
+            _value("z_c", "N", CONDITION, LATENT, LATENT),
+            _value("t", "N"),
+        ],
+        [_value("z0", "N", CHANNELS, LATENT, LATENT)],
+        weights,
+    )
+
+
+def _decoder(path, rng):
+    _save(
+        path,
+        [
+            helper.make_node("ConvTranspose", ["z0", "wz"], ["detail"], strides=[4, 4]),
+            helper.make_node("Conv", ["slices", "ws"], ["base"]),
+            helper.make_node("Add", ["detail", "base"], ["image"]),
+        ],
+        [_value("z0", "N", CHANNELS, LATENT, LATENT), _value("slices", "N", 3, TILE, TILE)],
+        [_value("image", "N", 1, TILE, TILE)],
+        {
+            "wz": _weight(rng, CHANNELS, 1, 4, 4),
+            "ws": np.array([0.1, 0.8, 0.1], np.float32).reshape(1, 3, 1, 1),
+        },
+    )
+
+
+def card(folder):
+    """Everything that bundle.json says about the modules in ``folder``."""
+    steps = 100
+    alphas = np.cumprod(1 - np.linspace(1e-3, 0.05, steps)).tolist()
+    modules = {}
+    for name in ["encoder", "conditioner", "gate", *(f"expert_{i}" for i in range(3)), "decoder"]:
+        data = (folder / f"{name}.onnx").read_bytes()
+        modules[name] = {
+            "file": f"{name}.onnx",
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "bytes": len(data),
+        }
+    return {
+        "format": "moediff-bundle",
+        "format_version": 1,
+        "name": "tiny",
+        "description": "made by a test",
+        "license": "Apache-2.0",
+        "created": "2026-01-01T00:00:00Z",
+        "producer": "tests",
+        "tile": {"height": TILE, "width": TILE, "slices": 3},
+        "latent": {"channels": CHANNELS, "height": LATENT, "width": LATENT},
+        "condition": {"channels": CONDITION},
+        "gate": {"experts": EXPERTS, "height": GATE, "width": GATE, "names": ["a", "b", "c"]},
+        "schedule": {"prediction": "x0", "alphas_cumprod": alphas},
+        "sampler": {
+            "method": "dpmpp_2m",
+            "steps": 2,
+            "start": "low_field",
+            "start_timestep": 40,
+            "eta": 0.0,
+        },
+        "intensity": {"percentile": 99.5, "value": 1.0},
+        "dispatch": {"gate_threshold": 0.05, "tile_overlap": 8},
+        "spacing_mm": {
+            "output_min": 0.5,
+            "output_max": 1.25,
+            "input_min": 0.5,
+            "input_max": 5.0,
+        },
+        "modules": modules,
+        "training": {},
+        "metrics": {},
+    }
+
+
+def write_card(folder, content):
+    """Write ``content`` as the bundle's card."""
+    (folder / "bundle.json").write_text(json.dumps(content))
+
+
+def make_bundle(folder, seed=0, sharpness=1.0, expert_layers=0):
+    """Write a whole bundle into ``folder`` and return its path."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    _encoder(folder / "encoder.onnx", rng)
+    _conditioner(folder / "conditioner.onnx", rng)
+    _gate(folder / "gate.onnx", rng, sharpness)
+    for i in range(EXPERTS):
+        _expert(folder / f"expert_{i}.onnx", rng, expert_layers)
+    _decoder(folder / "decoder.onnx", rng)
+    write_card(folder, card(folder))
+    return folder
