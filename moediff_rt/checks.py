@@ -23,6 +23,7 @@ MAX_VOXEL_MM = 20.0
 
 
 def check_file(path: Path) -> None:
+    """Refuse a path that cannot be a NIfTI file."""
     if path.is_dir():
         raise InputError(
             f"expected a NIfTI file, {path} is a folder; "
@@ -82,6 +83,7 @@ def check_length(path: Path, image: Nifti1Image) -> None:
 
 
 def check_kind(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    """Refuse voxels that are not real numbers, and shapes that are not a 3-D volume."""
     if dtype.kind == "V":
         raise InputError(
             f"expected a scan of one value per voxel, got RGB colours in {name}; "
@@ -109,6 +111,7 @@ def check_kind(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
 
 
 def check_geometry(name: str, affine: npt.NDArray[np.float64]) -> None:
+    """Refuse affines (mm) that no scanner makes."""
     sizes = voxel_sizes(affine)
     if not np.all(np.isfinite(affine)):
         raise InputError(
@@ -129,6 +132,7 @@ def check_geometry(name: str, affine: npt.NDArray[np.float64]) -> None:
 
 
 def check_values(name: str, data: npt.NDArray[np.float32]) -> None:
+    """Refuse values that are not finite, not above zero anywhere, or all the same."""
     low, high = float(data.min()), float(data.max())
     if not (math.isfinite(low) and math.isfinite(high)):
         count = int(data.size - np.count_nonzero(np.isfinite(data)))
@@ -150,6 +154,7 @@ def check_values(name: str, data: npt.NDArray[np.float32]) -> None:
 
 
 def unreadable(path: Path, error: Exception) -> InputError:
+    """Say that a file cannot be read to its end."""
     detail = " ".join(str(error).split()) or type(error).__name__
     return InputError(
         f"expected a whole NIfTI file, {path} cannot be read to its end ({detail}); "

@@ -66,7 +66,7 @@ class Plane:
     height: int
 
     def gray(self, picture: Picture, window: float) -> npt.NDArray[np.uint8]:
-        """The panel's pixels (height, width): each shows the voxel it falls in."""
+        """Return the pixels (height, width); each shows the voxel it falls in."""
         index: list[Any] = [0, 0, 0]
         shape = picture.data.shape
         index[self.through] = min(int(self.at * shape[self.through]), shape[self.through] - 1)
@@ -151,7 +151,7 @@ def before_after_png(before: Any, after: Any, path: str | os.PathLike[str]) -> N
 
 
 def _voxels(span: Span, pixels: int, voxels: int) -> npt.NDArray[np.int_]:
-    """The voxel each pixel centre falls in, from the span's high end to its low end."""
+    """Find the voxel each pixel centre falls in, from the span's high end to its low end."""
     low, high = span
     position = high - (np.arange(pixels) + 0.5) / pixels * (high - low)
     return np.asarray(np.clip((position * voxels).astype(int), 0, voxels - 1))
@@ -198,7 +198,7 @@ def _planes(picture: Picture, mask: npt.NDArray[np.bool_]) -> list[Plane]:
 
 
 def _close_up(picture: Picture, axial: Plane, height: int) -> Plane:
-    """The square of the axial plane with the most edges in it."""
+    """Find the square of the axial plane with the most edges in it."""
     from scipy import ndimage
 
     lines = picture.data[

@@ -122,7 +122,7 @@ def _block_means(volume: npt.NDArray[np.float32], block: Sequence[int]) -> npt.N
 
 
 def _signal_level(means: npt.NDArray[np.float64]) -> float:
-    """The level that parts tissue from background; below all values without a background."""
+    """Find the level that parts tissue from background; below all values without a background."""
     bright = float(np.percentile(means, 99.5))
     dark = means[means < HIGHEST_LEVEL * bright]
     if dark.size < SMALLEST_BACKGROUND * means.size:

@@ -61,7 +61,7 @@ class Grid:
         return float(x), float(y), float(z)
 
     def resized(self, new_shape: Sequence[int]) -> Grid:
-        """The grid of `new_shape` voxels over the same box."""
+        """Return the grid of `new_shape` voxels over the same box."""
         x, y, z = (int(n) for n in new_shape)
         return Grid((x, y, z), resized_affine(self.affine, self.shape, (x, y, z)))
 
@@ -98,7 +98,7 @@ class AxisOrder:
 
     @classmethod
     def nearest_ras(cls, affine: npt.ArrayLike) -> AxisOrder:
-        """The flips and the permutation that bring a grid with `affine` nearest to RAS+."""
+        """Find the flips and the permutation that bring a grid with `affine` nearest to RAS+."""
         from nibabel.orientations import io_orientation, ornt_transform
 
         forward = io_orientation(np.asarray(affine))

@@ -197,7 +197,7 @@ def to_gate_image(
 
 
 def image_writer(image: Nifti1Image, *, compress: bool) -> Writer:
-    """A writer of the image for `atomic.write_whole`; gzip when `compress`."""
+    """Make a writer of the image for `atomic.write_whole`; gzip when `compress`."""
 
     def write(stream: BinaryIO) -> None:
         if not compress:
@@ -211,7 +211,7 @@ def image_writer(image: Nifti1Image, *, compress: bool) -> Writer:
 
 
 def record_writer(record: Mapping[str, Any]) -> Writer:
-    """A writer of the record as JSON for `atomic.write_whole`."""
+    """Make a writer of the record as JSON for `atomic.write_whole`."""
     text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
 
     def write(stream: BinaryIO) -> None:
@@ -254,7 +254,7 @@ def save_scan(
 
 
 def sidecar_path(path: Path) -> Path:
-    """The JSON file beside a NIfTI file."""
+    """Name the JSON file beside a NIfTI file."""
     return path.with_name(nifti_stem(path) + ".json")
 
 
@@ -274,7 +274,7 @@ def _unit_mm(header: Nifti1Header) -> float:
 def _regridded_header(
     shape: tuple[int, ...], affine: npt.NDArray[np.float64], like: Scan
 ) -> Nifti1Header:
-    """The scan's header over a new grid: qform and sform each resized under its own code."""
+    """Make the scan's header over a new grid: qform and sform each resized under its own code."""
     header: Nifti1Header = like.header.copy()
     # Slice timing belonged to the slices that were acquired, not to these.
     for field in ("slice_start", "slice_end", "slice_code", "slice_duration"):

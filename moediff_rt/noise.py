@@ -52,13 +52,7 @@ def noise_sigma(volume: npt.NDArray[np.float32], foreground: Foreground) -> floa
 def _detail_sigma(volume: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]) -> float:
     detail = volume
     for axis in range(3):
-        length = detail.shape[axis] - 4
-        before = (slice(None),) * axis
-        parts = (detail[(*before, slice(i, i + length))] for i in range(5))
-        total = np.zeros_like(detail[(*before, slice(0, length))])
-        for weight, part in zip(_DETAIL, parts, strict=True):
-            total += np.float32(weight) * part
-        detail = total
+        detail = _fourth_difference(detail, axis)
     inner = mask[2:-2, 2:-2, 2:-2]
     spread = np.sqrt(_block_mean(detail * detail)[_block_mean(inner) == 1])
     if spread.size >= _FEWEST_BLOCKS:
@@ -66,6 +60,15 @@ def _detail_sigma(volume: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]) 
         return flattest / (_DETAIL_NORM * _BLOCK_RESPONSE)
     chosen = detail[inner] if inner.any() else detail
     return 1.4826 * float(np.median(np.abs(chosen))) / _DETAIL_NORM
+
+
+def _fourth_difference(volume: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
+    lines = np.moveaxis(volume, axis, -1)
+    length = lines.shape[-1] - 4
+    total = np.zeros((*lines.shape[:-1], length), dtype=np.float32)
+    for start, weight in enumerate(_DETAIL):
+        total += np.float32(weight) * lines[..., start : start + length]
+    return np.moveaxis(total, -1, axis)
 
 
 def _block_mean(values: npt.NDArray[np.float32] | npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:

@@ -84,8 +84,9 @@ def prepare(
 def interpolate(
     volume: npt.NDArray[np.float32], output_shape: Sequence[int]
 ) -> npt.NDArray[np.float32]:
-    """Resample on a grid over the same box: cubic B-spline towards finer voxels, k-space cut
-    towards coarser ones.
+    """Resample on a grid over the same box.
+
+    Cubic B-spline towards finer voxels, k-space cut towards coarser ones.
 
     Parameters
     ----------

@@ -9,7 +9,9 @@ from typing import Any, Protocol, TextIO
 class ProgressReport(Protocol):
     """A callable for `progress=`, closed at the end by `with`."""
 
-    def __call__(self, done: int, total: int) -> None: ...
+    def __call__(self, done: int, total: int) -> None:
+        """Take note that `done` of `total` tiles are done."""
+
     def __enter__(self) -> ProgressReport: ...
     def __exit__(
         self,
@@ -20,7 +22,7 @@ class ProgressReport(Protocol):
 
 
 def progress_on(stream: TextIO, *, quiet: bool) -> ProgressReport:
-    """A bar if `stream` is a terminal, a line every 10 % if not, nothing when `quiet`."""
+    """Give a bar if `stream` is a terminal, a line every 10 % if not, nothing when `quiet`."""
     if quiet:
         return SilentProgress()
     return BarProgress(stream) if stream.isatty() else LineProgress(stream)
@@ -64,6 +66,7 @@ class LineProgress(SilentProgress):
         self._tenths = 0
 
     def __call__(self, done: int, total: int) -> None:
+        """Print a line if another tenth is done."""
         tenths = 10 * done // max(total, 1)
         if tenths > self._tenths:
             self._tenths = tenths
@@ -78,6 +81,7 @@ class BarProgress(SilentProgress):
         self._bar: Any = None
 
     def __call__(self, done: int, total: int) -> None:
+        """Move the bar."""
         if self._bar is None:
             from tqdm import tqdm
 

@@ -71,7 +71,7 @@ def describe(
 
 
 def _output_grid_spacing(scan: Scan, run: Enhanced) -> tuple[float, float, float]:
-    """The run's spacing (RAS+ order) in the file's axes."""
+    """Put the run's spacing (RAS+ order) in the file's axes."""
     from .grid import AxisOrder
 
     order = AxisOrder.nearest_ras(scan.affine).forward[:, 0].astype(int)

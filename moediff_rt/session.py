@@ -362,7 +362,7 @@ class Session:
 
 
 def as_scan(source: str | os.PathLike[str] | Nifti1Image | Scan) -> Scan:
-    """A `Scan` from a path, a nibabel image, or itself."""
+    """Take a `Scan` from a path, a nibabel image, or itself."""
     if isinstance(source, Scan):
         return source
     if isinstance(source, (str, os.PathLike)):

@@ -14,16 +14,23 @@ MAX_OUTPUT_VOXELS = 1_500_000_000
 
 
 class TrainedRange(Protocol):
-    """The part of a bundle that says which voxel sizes it was trained for, mm."""
+    """The part of a bundle that says which voxel sizes it was trained for."""
 
     @property
-    def output_min_mm(self) -> float: ...
+    def output_min_mm(self) -> float:
+        """Finest output voxel, mm."""
+
     @property
-    def output_max_mm(self) -> float: ...
+    def output_max_mm(self) -> float:
+        """Coarsest output voxel, mm."""
+
     @property
-    def input_min_mm(self) -> float: ...
+    def input_min_mm(self) -> float:
+        """Finest input voxel, mm."""
+
     @property
-    def input_max_mm(self) -> float: ...
+    def input_max_mm(self) -> float:
+        """Coarsest input voxel, mm."""
 
 
 def choose_output_spacing(

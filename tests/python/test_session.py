@@ -26,7 +26,7 @@ def head(shape: tuple[int, int, int] = SHAPE, level: float = 800.0) -> np.ndarra
 @pytest.fixture(scope="module")
 def session(tiny_bundle, tmp_path_factory):
     engines = tmp_path_factory.mktemp("engines")
-    with moediff_rt.Session(tiny_bundle, threads=1, precision="f32", engines_dir=engines) as it:
+    with moediff_rt.Session(tiny_bundle, threads=1, precision="fp32", engines_dir=engines) as it:
         yield it
 
 
