@@ -1,0 +1,75 @@
+"""Export: what is written computes what PyTorch computes, and the bundle says all about it."""
+
+import hashlib
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from export_fixtures import card, random_model
+from moediff_export.bundle import write_bundle
+from moediff_export.cli import main
+from moediff_export.config import TINY
+from moediff_export.onnx import ExportError, check_module, export_module, list_modules
+from onnx import numpy_helper
+
+
+def test_bundle_lists_every_file_with_its_hash(tiny_bundle):
+    bundle = json.loads((tiny_bundle / "bundle.json").read_text())
+    listed = {entry["file"] for entry in bundle["modules"].values()}
+    assert listed | {"bundle.json"} == {path.name for path in tiny_bundle.iterdir()}
+    for entry in bundle["modules"].values():
+        data = (tiny_bundle / entry["file"]).read_bytes()
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (entry["bytes"], entry["sha256"])
+    assert len(bundle["schedule"]["alphas_cumprod"]) == TINY.timesteps
+
+
+def test_weights_are_stored_as_half_and_computed_as_single(tiny_bundle):
+    graph = onnx.load(tiny_bundle / "expert_0.onnx")
+    kinds = {
+        numpy_helper.to_array(i).dtype for i in graph.graph.initializer if np.prod(i.dims) > 64
+    }
+    assert np.dtype(np.float16) in kinds and np.dtype(np.float32) not in kinds
+    assert graph.graph.output[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+
+
+def test_no_path_of_the_exporting_machine_is_written(tiny_bundle):
+    for path in tiny_bundle.iterdir():
+        assert (
+            b"site-packages" not in path.read_bytes()
+            and b"moediff_export/" not in path.read_bytes()
+        )
+
+
+def test_batch_is_dynamic(tiny_bundle):
+    graph = onnx.load(tiny_bundle / "decoder.onnx")
+    assert graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+
+
+def test_another_models_file_is_refused(tiny_bundle):
+    item = next(m for m in list_modules(random_model(TINY, seed=1)) if m.name == "expert_0")
+    with pytest.raises(ExportError, match="expert_0 within"):
+        check_module(item, tiny_bundle / "expert_0.onnx")
+
+
+def test_unrounded_weights_are_refused(tmp_path):
+    model = random_model(TINY)
+    with torch.no_grad():
+        for parameter in model.gate.parameters():
+            parameter.add_(1e-2 * torch.randn_like(parameter)).mul_(3)
+    item = next(m for m in list_modules(model) if m.name == "gate")
+    with pytest.raises(ExportError, match="round_weights"):
+        export_module(item, tmp_path / "gate.onnx")
+
+
+def test_an_existing_bundle_is_not_overwritten(tiny_model, tiny_bundle):
+    before = (tiny_bundle / "bundle.json").read_bytes()
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        write_bundle(tiny_model, tiny_bundle, card())
+    assert (tiny_bundle / "bundle.json").read_bytes() == before
+
+
+def test_a_missing_checkpoint_is_one_line_and_exit_2(tmp_path, capsys):
+    assert main(["onnx", str(tmp_path / "no.pt"), "-o", str(tmp_path / "b")]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1

@@ -1,0 +1,101 @@
+"""The runtime against its oracle: the same bundle, seed and steps give the same volume."""
+
+import numpy as np
+import pytest
+from export_fixtures import card, random_model, volume_and_boxes
+from moediff_export.bundle import write_bundle
+from moediff_export.config import PAPER, get_config
+from moediff_export.diffusion import (
+    Sampling,
+    cosine_alphas_cumprod,
+    step_coefficients,
+    timesteps,
+)
+from moediff_export.enhance import default_sampling, enhance_volume
+from moediff_export.noise import normal
+from moediff_export.onnx import relative_error
+from moediff_export.tiles import tile_starts
+
+from moediff_rt import _core
+
+TOLERANCE = 1e-3
+
+
+def run(bundle, engines, volume, boxes, sampling, seed=0, **options):
+    model = _core.Model(
+        _core.load_bundle(str(bundle)), precision="fp32", engines_dir=str(engines), threads=2
+    )
+    return model.enhance(
+        volume,
+        boxes,
+        steps=sampling.steps,
+        seed=seed,
+        method=sampling.method,
+        start=sampling.start,
+        start_timestep=sampling.start_timestep,
+        gate_threshold=sampling.gate_threshold,
+        **options,
+    )
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling("dpmpp_2m", 1, "low_field", 400),
+        Sampling("dpmpp_2m", 4, "low_field", 400),
+        Sampling("dpmpp_2m", 3, "noise", 999),
+        Sampling("ddim", 3, "low_field", 250),
+        Sampling("dpmpp_2m", 2, "low_field", 400, gate_threshold=0.3),
+    ],
+    ids=str,
+)
+def test_whole_volume_matches_enhance_volume(tiny_model, tiny_bundle, tmp_path_factory, sampling):
+    volume, boxes = volume_and_boxes((4, 110, 90))
+    engines = tmp_path_factory.getbasetemp() / "engines"
+    result = run(tiny_bundle, engines, volume, boxes, sampling, seed=12)
+    truth = enhance_volume(tiny_model, volume, boxes, sampling, seed=12)
+    change = relative_error(truth, volume)
+    assert change > 10 * TOLERANCE, "the model must do something for this to say anything"
+    assert relative_error(result.volume, truth) <= TOLERANCE
+
+
+def test_papers_shapes_run_by_the_same_runtime(tmp_path):
+    """The paper's grids (256 x 256, latent 512 x 8 x 8, 1024 codes) with thinner networks."""
+    config = get_config(
+        "paper",
+        autoencoder_widths=(16, 16, 16, 32, 32),
+        autoencoder_blocks=1,
+        token_dim=24,
+        swin_blocks=2,
+        expert_base=16,
+        expert_blocks=1,
+        steps=2,
+    )
+    assert (config.latent_channels, config.latent_size) == (512, 8) and PAPER.tile == config.tile
+    model = random_model(config)
+    write_bundle(model, tmp_path / "paper", card())
+    volume, boxes = volume_and_boxes((3, 270, 200))
+    sampling = default_sampling(config)
+    result = run(tmp_path / "paper", tmp_path / "engines", volume, boxes, sampling)
+    truth = enhance_volume(model, volume, boxes, sampling)
+    assert relative_error(result.volume, truth) <= TOLERANCE
+
+
+@pytest.mark.parametrize("method", ["ddim", "dpmpp_2m"])
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_coefficients_match(method, steps):
+    ab = cosine_alphas_cumprod(1000)
+    ours = _core.step_coefficients(method, ab.tolist(), steps, 400, 0.5)
+    truth = step_coefficients(Sampling(method, steps, "low_field", 400, eta=0.5), ab)
+    np.testing.assert_allclose(ours, truth, rtol=1e-9, atol=1e-12)
+    assert list(_core.timesteps(steps, 400)) == timesteps(steps, 400)
+
+
+def test_noise_matches():
+    ours = _core.normal(2**63 + 5, 3, (4, 7, 9), (6, 16, 16))
+    np.testing.assert_allclose(ours, normal(2**63 + 5, 3, (4, 7, 9), (6, 16, 16)), atol=2e-6)
+
+
+@pytest.mark.parametrize("n, lo, hi", [(50, 0, 50), (256, 3, 250), (700, 90, 640), (401, 10, 401)])
+def test_tile_starts_match(n, lo, hi):
+    assert list(_core.tile_starts(n, lo, hi, 256, 32, 4)) == tile_starts(n, lo, hi, 256, 32, 4)
