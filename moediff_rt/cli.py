@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -126,13 +127,19 @@ def main(args: Sequence[str] | None = None) -> int:
     options = _get_parser().parse_args(args)
     verbose = getattr(options, "verbose", False)
     try:
-        return _run(options)
+        code = _run(options)
+        sys.stdout.flush()
+        return code
     except (KeyboardInterrupt, Cancelled):
         return _say(options, "interrupted; nothing was written", INTERRUPTED)
     except EngineError as error:
         return _say(options, str(error), FAILED)
     except MoediffError as error:
         return _say(options, str(error), WRONG_INPUT)
+    except BrokenPipeError:
+        # The reader of stdout left early, as `head` does; keep Python's own flush quiet, too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except MemoryError:
         return _say(
             options, "out of memory; choose a coarser --spacing or close other programs", FAILED
