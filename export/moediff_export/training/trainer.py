@@ -52,13 +52,13 @@ class TrainingPlan:
     """
 
     minutes: float
-    learning_rate: float = 8e-4
-    batch: int = 4
+    learning_rate: float = 6e-4
+    batch: int = 2
     crop: int = 128
     warmup_steps: int = 100
-    autoencoder_share: float = 0.25
+    autoencoder_share: float = 0.2
     pool: int = 160
-    steps_per_pair: int = 12
+    steps_per_pair: int = 40
     ema_decay: float = 0.998
     clip_norm: float = 0.5
     seed: int = 0
