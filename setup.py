@@ -25,6 +25,7 @@ class CMakeBuild(build_ext):
     """Runs CMake in the build folder and puts the module where setuptools wants it."""
 
     def build_extension(self, ext: Extension) -> None:
+        """Build one extension, with CMake when it is a CMakeExtension."""
         if not isinstance(ext, CMakeExtension):
             super().build_extension(ext)
             return

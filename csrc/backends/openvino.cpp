@@ -50,12 +50,11 @@ std::string choose_device(ov::Core& core, const std::string& wanted) {
   std::transform(upper.begin(), upper.end(), upper.begin(),
                  [](unsigned char c) { return std::toupper(c); });
   if (contains(devices, upper)) return upper;
-  fail(ErrorKind::backend, "openvino: expected device auto or one of ", joined(devices),
-       ", found ", wanted, "; the device or its driver is probably not there; give one of these");
+  fail(ErrorKind::backend, "openvino: expected device auto or one of ", joined(devices), ", found ",
+       wanted, "; the device or its driver is probably not there; give one of these");
 }
 
-std::string choose_precision(ov::Core& core, const std::string& device,
-                             const std::string& wanted) {
+std::string choose_precision(ov::Core& core, const std::string& device, const std::string& wanted) {
   const auto known = precisions_of(core, device);
   if (wanted == "auto") return contains(known, "bf16") ? "bf16" : "fp32";
   if (contains(known, wanted)) return wanted;
@@ -90,8 +89,8 @@ class OpenvinoDevice : public Device {
   int tiles_per_request() const override { return 1; }
 
   std::shared_ptr<Engine> load(const EngineSource& source) override {
-    const EngineKey key{source.module, source.onnx_sha256, kName, version(), name_,
-                        full_name_,    precision_,         "b1"};
+    const EngineKey key{source.module, source.onnx_sha256, kName,      version(),
+                        name_,         full_name_,         precision_, "b1"};
     EngineReport report{source.module, kName, name_, precision_, "", 0, 0, false, ""};
     const auto begin = std::chrono::steady_clock::now();
     const auto seconds = [&] {
@@ -151,8 +150,8 @@ class OpenvinoDevice : public Device {
       onnx->reshape(shapes);
       return core_.compile_model(onnx, name_, properties());
     } catch (const ov::Exception& error) {
-      fail(ErrorKind::engine, "engine: expected OpenVINO to compile ", source.onnx_path,
-           ", found ", error.what(),
+      fail(ErrorKind::engine, "engine: expected OpenVINO to compile ", source.onnx_path, ", found ",
+           error.what(),
            "; the module probably uses an operator this release lacks; export the bundle again");
     }
   }

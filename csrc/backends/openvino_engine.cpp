@@ -93,8 +93,7 @@ void OpenvinoEngine::finish(Slot& slot, std::exception_ptr error) {
   done(std::move(error));
 }
 
-void OpenvinoEngine::submit(const void* owner, int batch,
-                            const std::vector<const float*>& inputs,
+void OpenvinoEngine::submit(const void* owner, int batch, const std::vector<const float*>& inputs,
                             const std::vector<float*>& outputs, Done done) {
   Slot& slot = take(owner);
   try {
@@ -104,14 +103,13 @@ void OpenvinoEngine::submit(const void* owner, int batch,
     } catch (const ov::Exception&) {  // the failure of the last use was handed to its `done`
     }
     for (size_t i = 0; i < inputs.size(); ++i) {
-      slot.request.set_tensor(input_ports_[i],
-                              ov::Tensor(ov::element::f32, shape_of(batch, inputs_[i]),
-                                         const_cast<float*>(inputs[i])));
+      slot.request.set_tensor(
+          input_ports_[i],
+          ov::Tensor(ov::element::f32, shape_of(batch, inputs_[i]), const_cast<float*>(inputs[i])));
     }
     for (size_t i = 0; i < outputs.size(); ++i) {
-      slot.request.set_tensor(output_ports_[i], ov::Tensor(ov::element::f32,
-                                                           shape_of(batch, outputs_[i]),
-                                                           outputs[i]));
+      slot.request.set_tensor(
+          output_ports_[i], ov::Tensor(ov::element::f32, shape_of(batch, outputs_[i]), outputs[i]));
     }
     slot.done = std::move(done);
     slot.request.start_async();

@@ -50,8 +50,8 @@ py::array_t<T> checked_array(const py::object& value, const char* where, const s
        "numpy.ascontiguousarray(", name, ", dtype=numpy.", dtype, ")");
 }
 
-template py::array_t<float> checked_array<float>(const py::object&, const char*,
-                                                 const std::string&, const std::vector<int64_t>&);
+template py::array_t<float> checked_array<float>(const py::object&, const char*, const std::string&,
+                                                 const std::vector<int64_t>&);
 template py::array_t<int32_t> checked_array<int32_t>(const py::object&, const char*,
                                                      const std::string&,
                                                      const std::vector<int64_t>&);

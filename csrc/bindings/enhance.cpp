@@ -68,8 +68,7 @@ EnhanceResult enhance_arrays(const Model& model, const py::object& volume, const
     gates = array.mutable_data();
     result.gates = std::move(array);
   }
-  const EnhanceOptions options{steps,          seed,           method, start,
-                               start_timestep, gate_threshold, batch};
+  const EnhanceOptions options{steps, seed, method, start, start_timestep, gate_threshold, batch};
   const EnhanceObserver observer = observer_of(progress, cancel);
   const std::vector<Box> box_list = boxes_of(box_array);
   const float* from = voxels.data();

@@ -15,8 +15,8 @@ const std::array<py::handle, 6>& error_classes() {
     const py::module_ errors = py::module_::import("moediff_rt.errors");
     std::array<py::handle, 6> found;
     size_t i = 0;
-    for (const char* name : {"InputError", "BundleError", "EngineError", "BackendError",
-                             "OutputError", "Cancelled"}) {
+    for (const char* name :
+         {"InputError", "BundleError", "EngineError", "BackendError", "OutputError", "Cancelled"}) {
       found[i++] = errors.attr(name).cast<py::object>().release();
     }
     return found;

@@ -16,8 +16,8 @@ namespace {
 using Floats = py::array_t<float>;
 
 std::tuple<Floats, Floats> gated_step(const py::object& z_t, const std::vector<py::object>& experts,
-                                      const py::object& gates, const py::object& z0_prev,
-                                      float c_z, float c_0, float c_1, float c_n, uint64_t seed,
+                                      const py::object& gates, const py::object& z0_prev, float c_z,
+                                      float c_0, float c_1, float c_n, uint64_t seed,
                                       std::tuple<int, int, int> origin, int noise_index) {
   constexpr const char* kWhere = "gated_step";
   const int count = static_cast<int>(experts.size());
@@ -28,8 +28,8 @@ std::tuple<Floats, Floats> gated_step(const py::object& z_t, const std::vector<p
   const Floats latent = checked_array<float>(z_t, kWhere, "z_t", {-1, -1, -1});
   const std::vector<int64_t> dims(latent.shape(), latent.shape() + 3);
   const Floats gate = checked_array<float>(gates, kWhere, "gates", {count, -1, -1});
-  const GatedStepShape shape{static_cast<int>(dims[0]),        static_cast<int>(dims[1]),
-                             static_cast<int>(dims[2]),        count,
+  const GatedStepShape shape{static_cast<int>(dims[0]),       static_cast<int>(dims[1]),
+                             static_cast<int>(dims[2]),       count,
                              static_cast<int>(gate.shape(1)), static_cast<int>(gate.shape(2))};
   if (latent.size() == 0 || gate.size() == 0) {
     fail(ErrorKind::input, "gated_step: expected z_t and gates with elements, found none; ",
@@ -42,9 +42,8 @@ std::tuple<Floats, Floats> gated_step(const py::object& z_t, const std::vector<p
         checked_array<float>(experts[i], kWhere, "experts[" + std::to_string(i) + "]", dims).data();
     maps[i] = gate.data() + int64_t{i} * shape.gate_height * shape.gate_width;
   }
-  const float* prev = z0_prev.is_none()
-                          ? nullptr
-                          : checked_array<float>(z0_prev, kWhere, "z0_prev", dims).data();
+  const float* prev =
+      z0_prev.is_none() ? nullptr : checked_array<float>(z0_prev, kWhere, "z0_prev", dims).data();
   if (!prev && c_1 != 0) {
     fail(ErrorKind::input, "gated_step: expected z0_prev where c_1 is not 0, found None and c_1 ",
          c_1, "; the first step has no previous z0; give c_1 = 0 or z0_prev");

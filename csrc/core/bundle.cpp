@@ -146,13 +146,13 @@ void verify_file(const fs::path& folder, const ModuleFile& module) {
   const fs::path path = folder / module.file;
   std::error_code error;
   if (!fs::is_regular_file(path, error)) {
-    fail(ErrorKind::bundle, "load_bundle: expected the file ", module.file, " in ",
-         folder.string(), ", found none; the bundle was probably copied in part; ", kCopyAgain);
+    fail(ErrorKind::bundle, "load_bundle: expected the file ", module.file, " in ", folder.string(),
+         ", found none; the bundle was probably copied in part; ", kCopyAgain);
   }
   const auto bytes = static_cast<int64_t>(fs::file_size(path, error));
   if (error || bytes != module.bytes) {
-    fail(ErrorKind::bundle, "load_bundle: expected ", module.bytes, " bytes, found ", bytes,
-         " in ", path.string(), "; the copy was probably cut short; ", kCopyAgain);
+    fail(ErrorKind::bundle, "load_bundle: expected ", module.bytes, " bytes, found ", bytes, " in ",
+         path.string(), "; the copy was probably cut short; ", kCopyAgain);
   }
   std::string found;
   try {

@@ -37,8 +37,8 @@ int start_timestep(const Bundle& bundle, const EnhanceOptions& options, bool fro
   const int start =
       options.start_timestep < 0 ? bundle.sampler.start_timestep : options.start_timestep;
   if (start > last || (from_noise && start != last)) {
-    fail(ErrorKind::input, "enhance: expected a start timestep ",
-         from_noise ? "of " : "from 0 to ", last, ", found ", start,
+    fail(ErrorKind::input, "enhance: expected a start timestep ", from_noise ? "of " : "from 0 to ",
+         last, ", found ", start,
          from_noise ? "; pure noise is only there at the last timestep; leave it out"
                     : "; the schedule has no more; give a smaller one");
   }
@@ -91,8 +91,8 @@ EnhanceReport enhance(const Model& model, const float* volume, const VolumeShape
   check_volume(shape, boxes);
   const Bundle& bundle = model.bundle();
   const TilePlan plan = make_plan(model, volume, shape, options);
-  const TileShape tile{bundle.tile_height, bundle.tile_width, bundle.tile_overlap,
-                       bundle.align_y(), bundle.align_x()};
+  const TileShape tile{bundle.tile_height, bundle.tile_width, bundle.tile_overlap, bundle.align_y(),
+                       bundle.align_x()};
   const std::vector<Tile> tiles = list_tiles(shape, boxes, tile);
   SliceBlend blend(bundle, volume, shape, tiles, out, gates);
   const auto scheduler =

@@ -208,8 +208,8 @@ const Json* Json::find(std::string_view key) const {
 }
 
 const char* Json::type_name() const {
-  static constexpr const char* kNames[] = {"null", "a boolean", "a number",
-                                           "a string", "an array", "an object"};
+  static constexpr const char* kNames[] = {"null",     "a boolean", "a number",
+                                           "a string", "an array",  "an object"};
   return kNames[value_.index()];
 }
 

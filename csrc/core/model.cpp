@@ -46,8 +46,8 @@ Model::Model(Bundle bundle, std::shared_ptr<Device> device, const OnEngine& on_e
   using Names = std::vector<std::string>;
   const auto load = [&](const std::string& name, const Names& inputs, const Names& outputs) {
     const ModuleFile& file = bundle_.module(name);
-    auto engine = device_->load(
-        {name, (bundle_.path / file.file).string(), file.sha256, inputs, outputs});
+    auto engine =
+        device_->load({name, (bundle_.path / file.file).string(), file.sha256, inputs, outputs});
     if (on_engine) on_engine(engine->report());
     return engine;
   };

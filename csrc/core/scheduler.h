@@ -63,7 +63,7 @@ class Scheduler : public std::enable_shared_from_this<Scheduler> {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::map<int, UnitState> states_;             // units under way
+  std::map<int, UnitState> states_;               // units under way
   std::vector<std::unique_ptr<TileUnit>> spare_;  // memory of blended units, used again
   std::priority_queue<WaitingCall> waiting_;
   std::priority_queue<int, std::vector<int>, std::greater<int>> ready_;  // to be advanced

@@ -12,8 +12,7 @@ TileUnit::TileUnit(const TilePlan& plan, int capacity)
     : plan_(plan),
       bundle_(plan.model->bundle()),
       image_size_(int64_t{bundle_.tile_height} * bundle_.tile_width),
-      latent_size_(int64_t{bundle_.latent_channels} * bundle_.latent_height *
-                   bundle_.latent_width),
+      latent_size_(int64_t{bundle_.latent_channels} * bundle_.latent_height * bundle_.latent_width),
       condition_size_(int64_t{bundle_.condition_channels} * bundle_.latent_height *
                       bundle_.latent_width),
       token_size_(plan.model->token_elements()),
@@ -85,8 +84,7 @@ std::vector<EngineCall> TileUnit::read() {
                    {slices_.data()},
                    {z_c_.data(), tokens_.data()}});
   if (!plan_.start_from_noise) {
-    calls.push_back(
-        {&plan_.model->encoder(), "encoder", count(), {centre_.data()}, {z_.data()}});
+    calls.push_back({&plan_.model->encoder(), "encoder", count(), {centre_.data()}, {z_.data()}});
   }
   return calls;
 }
@@ -100,8 +98,8 @@ void TileUnit::plan_dispatch() {
   const int cells = bundle_.gate_height * bundle_.gate_width;
   rows_.assign(bundle_.experts, {});
   for (int b = 0; b < count(); ++b) {
-    const ExpertMask active = plan_tile(gates_.data() + b * gate_size_, bundle_.experts, cells,
-                                        plan_.gate_threshold);
+    const ExpertMask active =
+        plan_tile(gates_.data() + b * gate_size_, bundle_.experts, cells, plan_.gate_threshold);
     for (int i = 0; i < bundle_.experts; ++i) {
       const bool runs = active >> i & 1;
       if (runs) rows_[i].push_back(b);
@@ -160,9 +158,12 @@ std::vector<EngineCall> TileUnit::call_experts() {
 
 void TileUnit::step_latent() {
   const StepCoefficients& c = plan_.coefficients[step_];
-  const GatedStepScalars scalars{static_cast<float>(c.c_z), static_cast<float>(c.c_0),
-                                 static_cast<float>(c.c_1), static_cast<float>(c.c_n),
-                                 plan_.seed, step_ + 1};
+  const GatedStepScalars scalars{static_cast<float>(c.c_z),
+                                 static_cast<float>(c.c_0),
+                                 static_cast<float>(c.c_1),
+                                 static_cast<float>(c.c_n),
+                                 plan_.seed,
+                                 step_ + 1};
   std::vector<size_t> next_row(bundle_.experts, 0);
   for (int b = 0; b < count(); ++b) {
     const float* outputs[kMaxExperts];
@@ -184,11 +185,8 @@ void TileUnit::step_latent() {
 }
 
 std::vector<EngineCall> TileUnit::call_decoder() {
-  return {{&plan_.model->decoder(),
-           "decoder",
-           count(),
-           {z0_.data(), slices_.data()},
-           {image_.data()}}};
+  return {
+      {&plan_.model->decoder(), "decoder", count(), {z0_.data(), slices_.data()}, {image_.data()}}};
 }
 
 void TileUnit::check_image() const {

@@ -27,12 +27,12 @@ struct GateSample {
 };
 
 MDR_HD GateSample gate_sample(int i, int size, int gate_size) {
-  const float at = (static_cast<float>(i) + 0.5f) * static_cast<float>(gate_size) /
-                       static_cast<float>(size) -
-                   0.5f;
+  const float at =
+      (static_cast<float>(i) + 0.5f) * static_cast<float>(gate_size) / static_cast<float>(size) -
+      0.5f;
   const float inside = at > 0.0f ? at : 0.0f;
-  const int low = static_cast<int>(inside) < gate_size - 1 ? static_cast<int>(inside)
-                                                           : gate_size - 1;
+  const int low =
+      static_cast<int>(inside) < gate_size - 1 ? static_cast<int>(inside) : gate_size - 1;
   const int high = low + 1 < gate_size ? low + 1 : low;
   return {low, high, inside - static_cast<float>(low)};
 }

@@ -30,8 +30,8 @@ __global__ void gated_step_kernel(GatedStepShape shape, GatedStepScalars scalars
   float noise = 0.0f;
   if (scalars.c_n != 0.0f) {
     const NoiseOrigin origin = batch.origins[tile];
-    const Normal4 n = normal4(scalars.seed, scalars.noise_index, origin.x + x, origin.y + y,
-                              origin.z, c);
+    const Normal4 n =
+        normal4(scalars.seed, scalars.noise_index, origin.x + x, origin.y + y, origin.z, c);
     const int lane = c & 3;
     noise = lane == 0 ? n.n0 : lane == 1 ? n.n1 : lane == 2 ? n.n2 : n.n3;
   }

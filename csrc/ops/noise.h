@@ -62,15 +62,14 @@ MDR_HD float box_muller_radius(uint32_t r) {
 MDR_HD void unit_circle(uint32_t r, float& cosine, float& sine) {
   const int32_t odd = static_cast<int32_t>((r >> 8) * 2 + 1);
   const int32_t quarter = (odd + 4194304) >> 23;
-  const float x = static_cast<float>(odd - quarter * 8388608) * 1.8725358e-7f;  // 2 pi 2^-25
+  const float x = static_cast<float>(odd - quarter * 8388608) * 1.87253514e-7f;  // 2 pi 2^-25
   const float q = x * x;
   const float s =
-      x * (1.0f + q * (-0.166666667f +
-                       q * (8.33333333e-3f + q * (-1.98412698e-4f + q * 2.75573192e-6f))));
+      x * (1.0f +
+           q * (-0.166666667f + q * (8.33333333e-3f + q * (-1.98412698e-4f + q * 2.75573192e-6f))));
   const float c =
-      1.0f +
-      q * (-0.5f + q * (4.16666667e-2f +
-                        q * (-1.38888889e-3f + q * (2.48015873e-5f + q * -2.75573192e-7f))));
+      1.0f + q * (-0.5f + q * (4.16666667e-2f +
+                               q * (-1.38888889e-3f + q * (2.48015873e-5f + q * -2.75573192e-7f))));
   const float a = quarter & 1 ? s : c;
   const float b = quarter & 1 ? c : s;
   cosine = (quarter + 1) & 2 ? -a : a;

@@ -10,8 +10,7 @@ MDR_CLONES void normal_row(uint64_t seed, uint32_t noise_index, uint32_t x0, uin
                            uint32_t channel, int width, float* a, float* b, float* c, float* d) {
 #pragma GCC ivdep
   for (int x = 0; x < width; ++x) {
-    const Normal4 n =
-        normal4(seed, noise_index, x0 + static_cast<uint32_t>(x), y, z, channel);
+    const Normal4 n = normal4(seed, noise_index, x0 + static_cast<uint32_t>(x), y, z, channel);
     a[x] = n.n0;
     b[x] = n.n1;
     c[x] = n.n2;

@@ -25,7 +25,6 @@ def philox(counter, key):
 
 def normal(seed, noise_index, origin, shape):
     """Noise of one tile in float64."""
-    channels, height, width = shape
     c, y, x = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
     counter = np.stack(
         [origin[0] + x, origin[1] + y, np.full_like(x, origin[2]), noise_index * 65536 + c // 4], -1

@@ -153,7 +153,7 @@ def swap(folder, module, other):
 
 def test_modules_that_contradict_the_card_are_refused(folder):
     swap(folder, "gate", "encoder")
-    with pytest.raises(BundleError, match="expected inputs tokens .*found image"):
+    with pytest.raises(BundleError, match=r"expected inputs tokens .*found image"):
         _core.Model(_core.load_bundle(str(folder)))
 
 

@@ -1,5 +1,7 @@
 """Timesteps and step coefficients of the C++ core."""
 
+import itertools
+
 import contract_loop
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ def test_timesteps_start_at_the_start_and_fall(start, data):
     taus = _core.timesteps(steps, start)
     assert taus[0] == start
     assert len(taus) == steps
-    assert all(a > b for a, b in zip(taus, taus[1:], strict=False))
+    assert all(a > b for a, b in itertools.pairwise(taus))
     assert taus[-1] >= 1
 
 

@@ -1,5 +1,7 @@
 """Where the C++ core puts tiles."""
 
+import itertools
+
 import contract_loop
 import numpy as np
 import pytest
@@ -28,7 +30,7 @@ def test_tiles_cover_the_region_and_overlap_enough(axis):
     assert starts[0] <= lo
     assert starts[-1] + tile >= hi
     assert all(start % align == 0 and start >= 0 for start in starts)
-    assert all(a < b <= a + tile - overlap for a, b in zip(starts, starts[1:], strict=False))
+    assert all(a < b <= a + tile - overlap for a, b in itertools.pairwise(starts))
     assert starts[-1] < n
     assert starts[-1] <= max(0, n - tile + align - 1)
 

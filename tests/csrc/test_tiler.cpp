@@ -1,0 +1,66 @@
+#include <numeric>
+
+#include "claim.h"
+#include "core/tiler.h"
+
+using claims::check;
+using claims::Claim;
+using claims::equal;
+using claims::throws;
+using namespace mdr;
+
+namespace {
+
+const Claim fits("a volume smaller than a tile has one tile at 0", [] {
+  check(tile_starts(100, 3, 90, 256, 32, 4) == std::vector<int>{0}, "not 0");
+});
+
+const Claim spreads("tiles cover every voxel of the region, for all small axes", [] {
+  for (int n = 1; n <= 40; ++n) {
+    for (int lo = 0; lo < n; ++lo) {
+      for (int hi = lo + 1; hi <= n; ++hi) {
+        for (const int overlap : {0, 2, 4}) {
+          const auto starts = tile_starts(n, lo, hi, 8, overlap, 2);
+          check(starts.front() <= lo && starts.back() + 8 >= hi, "not covered: n ", n, " lo ", lo,
+                " hi ", hi);
+          for (size_t i = 1; i < starts.size(); ++i) {
+            const int gap = starts[i] - starts[i - 1];
+            check(gap > 0 && gap <= 8 - overlap && starts[i] % 2 == 0, "gap ", gap);
+          }
+        }
+      }
+    }
+  }
+});
+
+const Claim lists("tiles away from their slice's box are left out", [] {
+  const VolumeShape volume{4, 64, 64};
+  const std::vector<Box> boxes = {{0, 8, 0, 8}, {}, {0, 64, 0, 64}, {60, 64, 60, 64}};
+  const auto tiles = list_tiles(volume, boxes, {32, 32, 8, 4, 4});
+  std::vector<int> per_slice(4);
+  for (const Tile& tile : tiles) ++per_slice[tile.z];
+  check(per_slice == std::vector<int>{1, 0, 9, 1}, "other counts");
+  check(list_tiles(volume, std::vector<Box>(4), {32, 32, 8, 4, 4}).empty(), "tiles of nothing");
+});
+
+const Claim reads("a tile past the edges repeats the edge voxel", [] {
+  const VolumeShape shape{2, 3, 5};
+  std::vector<float> volume(shape.voxels());
+  std::iota(volume.begin(), volume.end(), 0.0f);
+  std::vector<float> slices(3 * 4 * 4);
+  read_tile(volume.data(), shape, {0, 1, 2}, 4, 4, slices.data());
+  for (int s = 0; s < 3; ++s) {
+    for (int y = 0; y < 4; ++y) {
+      for (int x = 0; x < 4; ++x) {
+        const int z = std::max(0, s - 1), row = std::min(2, 1 + y), column = std::min(4, 2 + x);
+        equal(slices[(s * 4 + y) * 4 + x], volume[z * 15 + row * 5 + column]);
+      }
+    }
+  }
+});
+
+const Claim refuses("an impossible overlap is refused", [] {
+  throws<Error>("half the tile", [] { tile_starts(100, 0, 100, 32, 20, 4); });
+});
+
+}  // namespace
