@@ -7,61 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
-from nibabel.nifti1 import Nifti1Image
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
-from .data import scanner
+from .data.mni152 import simulate_scan
+from .data.scanner import interpolate
 
 Volume = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """The high-resolution truth, its brain mask and its simulated low-field scan.
-
-    Attributes
-    ----------
-    truth : ndarray, float32, (nx, ny, nz)
-    brain : ndarray, bool, (nx, ny, nz)
-    scan : Nifti1Image
-        On a grid with the truth's edges.
-    """
-
-    truth: Volume
-    brain: NDArray[np.bool_]
-    scan: Nifti1Image
-
-
-def simulate_mni152(noise_percent: float, factor: float = 2.0, seed: int = 0) -> HeldOut:
-    """Simulate a low-field scan of MNI152 at 1 mm (ICBM 2009a, Fonov et al. 2009).
-
-    Parameters
-    ----------
-    noise_percent : float
-        Rician sigma in percent of the brain's 99.5th percentile.
-    factor : float
-        k-space crop on every axis: 2 turns 1 mm into 2 mm.
-    seed : int
-    """
-    from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
-
-    template = load_mni152_template(resolution=1)
-    truth = np.asarray(template.dataobj, dtype=np.float32)
-    # An even matrix, so that a crop by 2 keeps the volume's edges.
-    even = tuple(slice(0, n - n % 2) for n in truth.shape)
-    truth = truth[even] * (1000 / truth.max())
-    brain = np.asarray(load_mni152_brain_mask(resolution=1).dataobj)[even] > 0
-    shape = tuple(round(n / factor) for n in truth.shape)
-    low = np.maximum(scanner.truncate_kspace(truth, shape), 0)
-    sigma = noise_percent / 100 * float(np.percentile(truth[brain], 99.5))
-    low = scanner.rician_noise(np.random.default_rng(seed), low, sigma)
-    ratio = np.array(truth.shape) / shape
-    affine = template.affine @ np.diag([*ratio, 1.0])
-    affine[:3, 3] = template.affine[:3, :3] @ ((ratio - 1) / 2) + template.affine[:3, 3]
-    return HeldOut(truth, brain, nib.Nifti1Image(low, affine))
 
 
 def psnr(image: Volume, truth: Volume, mask: NDArray[np.bool_]) -> float:
@@ -97,9 +50,9 @@ def evaluate_mni152(
     """
     from moediff_rt import Session
 
-    held_out = simulate_mni152(noise_percent, factor, seed)
+    held_out = simulate_scan(noise_percent, factor, seed)
     low = np.asarray(held_out.scan.dataobj, dtype=np.float32)
-    spline = scanner.interpolate(low, held_out.truth.shape)
+    spline = interpolate(low, held_out.truth.shape)
     with Session(bundle) as session:
         spacing = float(min(held_out.scan.header.get_zooms())) / factor
         image = session.infer(held_out.scan, spacing=spacing, steps=steps, **options)

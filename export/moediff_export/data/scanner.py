@@ -7,12 +7,12 @@ truncation is that of an encoding with the low-field matrix, without wrap-around
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import fft, ndimage
+
+from moediff_rt.preprocess import interpolate
 
 Volume = NDArray[np.float32]
 
@@ -94,26 +94,3 @@ def log_jacobian(rng: Generator, shape: tuple[int, ...], strength: float) -> Vol
     for axis, coefficient in zip(axes, strength * rng.standard_normal(3), strict=True):
         log = log + np.log1p(np.clip(3 * coefficient * axis * axis, -0.5, 0.5))
     return log.astype(np.float32)
-
-
-@cache
-def spline_matrix(n_out: int, n_in: int) -> NDArray[np.float32]:
-    """Cubic B-spline interpolation along one axis as a matrix (n_out, n_in).
-
-    Mirrored at the borders. Both grids have the same edges: voxel i of n covers
-    [i, i + 1) / n of the extent.
-    """
-    position = (np.arange(n_out) + 0.5) * n_in / n_out - 0.5
-    coefficients = ndimage.spline_filter1d(np.eye(n_in), order=3, axis=0, mode="reflect")
-    columns = [
-        ndimage.map_coordinates(column, position[None], order=3, mode="reflect", prefilter=False)
-        for column in coefficients.T
-    ]
-    return np.stack(columns, axis=1).astype(np.float32)
-
-
-def interpolate(volume: Volume, shape: tuple[int, ...]) -> Volume:
-    """Cubic B-spline interpolation on a grid ``shape`` with the same edges."""
-    for axis, (n_out, n_in) in enumerate(zip(shape, volume.shape, strict=True)):
-        volume = np.moveaxis(np.tensordot(spline_matrix(n_out, n_in), volume, (1, axis)), 0, axis)
-    return np.ascontiguousarray(volume)

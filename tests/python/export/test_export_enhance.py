@@ -1,5 +1,7 @@
 """The plain whole-volume loop."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -49,7 +51,7 @@ def test_tiles_cover_the_region_with_the_promised_overlap(data):
     starts = tile_starts(n, lo, hi, tile, overlap, align)
     assert starts[0] <= lo and hi <= starts[-1] + tile
     assert all(s % align == 0 and s >= 0 for s in starts)
-    assert all(b - a <= tile - overlap for a, b in zip(starts, starts[1:], strict=False))
+    assert all(b - a <= tile - overlap for a, b in pairwise(starts))
     assert starts[-1] + tile < max(n, tile) + align
 
 
