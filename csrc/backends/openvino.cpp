@@ -65,8 +65,9 @@ std::string choose_precision(ov::Core& core, const std::string& device, const st
        "; give one of these");
 }
 
-// Every request is one tile on one thread, and as many requests run at once as there are threads:
-// faster here than one request over all threads, and the result cannot depend on either number.
+// Every request is one tile on one thread: as fast as one request over all threads, and the result
+// cannot depend on the batch size or the number of threads. One request more than threads is under
+// way, so that no thread waits for the next.
 class OpenvinoDevice : public Device {
  public:
   explicit OpenvinoDevice(const DeviceRequest& request)
@@ -85,7 +86,7 @@ class OpenvinoDevice : public Device {
   const std::string& name() const override { return name_; }
   const std::string& precision() const override { return precision_; }
   int threads() const override { return threads_; }
-  int requests_in_flight() const override { return threads_; }
+  int requests_in_flight() const override { return threads_ + 1; }
   int tiles_per_request() const override { return 1; }
 
   std::shared_ptr<Engine> load(const EngineSource& source) override {

@@ -88,8 +88,8 @@ void read_schedule(const BundleFields& card, Bundle& bundle) {
   bundle.alphas_cumprod = card.numbers("schedule.alphas_cumprod", 100000);
   double last = 1;
   for (const double alpha : bundle.alphas_cumprod) {
-    if (!(alpha > 0 && alpha < last)) {
-      card.wrong("schedule.alphas_cumprod", "values that fall from below 1 to above 0",
+    if (!(alpha > 0 && alpha < 1 && alpha <= last)) {
+      card.wrong("schedule.alphas_cumprod", "values between 0 and 1 that never rise",
                  text(alpha, " after ", last));
     }
     last = alpha;

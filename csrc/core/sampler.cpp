@@ -21,7 +21,8 @@ StepCoefficients ddim(double ab_t, double ab_s, double eta) {
 // Half the log signal-to-noise ratio.
 double half_log_snr(double ab) { return 0.5 * std::log(ab / (1 - ab)); }
 
-StepCoefficients dpmpp_2m(double ab_t, double ab_s, bool first, double h_prev) {
+// h_prev 0: there is no previous step, or the schedule was flat there.
+StepCoefficients dpmpp_2m(double ab_t, double ab_s, double h_prev) {
   StepCoefficients c;
   if (ab_s == 1) {
     c.c_0 = 1;
@@ -31,7 +32,7 @@ StepCoefficients dpmpp_2m(double ab_t, double ab_s, bool first, double h_prev) {
   const double phi = std::sqrt(ab_s) * (1 - std::exp(-h));
   c.c_z = std::sqrt((1 - ab_s) / (1 - ab_t));
   c.c_0 = phi;
-  if (!first) {
+  if (h_prev > 0) {
     const double r = h_prev / h;
     c.c_0 = phi * (1 + 1 / (2 * r));
     c.c_1 = -phi / (2 * r);
@@ -77,8 +78,7 @@ std::vector<StepCoefficients> step_coefficients(const std::string& method,
   for (int k = 0; k < steps; ++k) {
     const double ab_t = alphas_cumprod[taus[k]];
     const double ab_s = k + 1 < steps ? alphas_cumprod[taus[k + 1]] : 1;
-    rows.push_back(method == kMethodDdim ? ddim(ab_t, ab_s, eta)
-                                         : dpmpp_2m(ab_t, ab_s, k == 0, h_prev));
+    rows.push_back(method == kMethodDdim ? ddim(ab_t, ab_s, eta) : dpmpp_2m(ab_t, ab_s, h_prev));
     if (ab_s < 1) h_prev = half_log_snr(ab_s) - half_log_snr(ab_t);
   }
   return rows;

@@ -41,6 +41,14 @@ const Claim variance("stochastic DDIM keeps the noise level of the schedule", []
   }
 });
 
+const Claim flat("a schedule that is flat at its end gives finite steps", [] {
+  auto alphas = schedule();
+  for (int t = 60; t < 100; ++t) alphas[t] = alphas[60];
+  for (const StepCoefficients& c : step_coefficients(kMethodDpmpp2m, alphas, 10, 99, 0)) {
+    check(std::isfinite(c.c_z + c.c_0 + c.c_1 + c.c_n), "not finite");
+  }
+});
+
 const Claim refuses("an unknown method is refused by name", [] {
   throws<Error>("found euler", [] { step_coefficients("euler", schedule(), 2, 60, 0); });
 });

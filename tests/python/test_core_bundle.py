@@ -96,7 +96,7 @@ def test_a_card_that_is_no_json_object_is_refused(folder, text):
         ({"gate__names": ["a"]}, "3 names"),
         ({"schedule__prediction": "eps"}, '"x0"'),
         ({"schedule__alphas_cumprod": []}, "at least one"),
-        ({"schedule__alphas_cumprod": [0.9, 0.95]}, "fall from below 1"),
+        ({"schedule__alphas_cumprod": [0.9, 0.95]}, "never rise"),
         ({"schedule__alphas_cumprod": [0.9, "x"]}, "array of numbers"),
         ({"sampler__method": "euler"}, "ddim or dpmpp_2m"),
         ({"sampler__start": "middle"}, "low_field or noise"),
