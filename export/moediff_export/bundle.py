@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .config import EXPERT_NAMES
+from .config import EXPERT_NAMES, config_from_dict
 from .data.pairs import INTENSITY_PERCENTILE
 from .diffusion import cosine_alphas_cumprod
 from .model import MoEDiffSR
-from .onnx import export_module, list_modules, round_weights
+from .onnx import export_module, list_modules, read_weights, round_weights
 
 FORMAT_VERSION = 1
 SPACING_MM = {"output_min": 0.5, "output_max": 1.25, "input_min": 0.6, "input_max": 4.0}
@@ -32,6 +32,7 @@ def bundle_json(model: MoEDiffSR, modules: dict[str, Any], card: dict[str, Any])
         "format": "moediff-bundle",
         "format_version": FORMAT_VERSION,
         "name": config.name,
+        "config": config.to_dict(),
         **card,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "producer": f"moediff-export {__version__}",
@@ -64,6 +65,34 @@ def bundle_json(model: MoEDiffSR, modules: dict[str, Any], card: dict[str, Any])
         "spacing_mm": SPACING_MM,
         "modules": modules,
     }
+
+
+def load_reference(folder: Path) -> MoEDiffSR:
+    """The PyTorch reference with a bundle's weights, in evaluation mode.
+
+    Raises
+    ------
+    ValueError
+        If the bundle was not written by this package, or its files do not fit its configuration.
+    """
+    values = json.loads((folder / "bundle.json").read_text())
+    if "config" not in values:
+        raise ValueError(
+            f"load_reference: expected the model's configuration in {folder}/bundle.json, found "
+            "none; the bundle was written by another tool, export it with moediff-export onnx"
+        )
+    model = MoEDiffSR(config_from_dict(values["config"])).eval()
+    for item in list_modules(model):
+        weights = read_weights(folder / values["modules"][item.name]["file"])
+        names = dict(item.module.named_parameters())
+        missing = sorted(set(names) - set(weights))
+        if missing:
+            raise ValueError(
+                f"load_reference: expected {missing[0]} among the weights of {item.name}, found "
+                f"{len(weights)} others; the file does not fit the bundle's configuration"
+            )
+        item.module.load_state_dict({name: weights[name] for name in names}, strict=False)
+    return model
 
 
 def write_bundle(

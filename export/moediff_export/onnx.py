@@ -20,6 +20,7 @@ from .model import MoEDiffSR
 RELATIVE_TOLERANCE = 1e-4
 OPSET = 18
 SMALL = 16  # initializers below this many values stay float32
+HALF = ".half"  # suffix of an initializer stored as float16
 
 
 class ExportError(Exception):
@@ -80,12 +81,23 @@ def store_half(graph: onnx.ModelProto) -> None:
         array = numpy_helper.to_array(initializer)
         if array.dtype != np.float32 or array.size < SMALL:
             continue
-        name, stored = initializer.name, f"{initializer.name}.half"
+        name, stored = initializer.name, initializer.name + HALF
         initializer.CopyFrom(numpy_helper.from_array(array.astype(np.float16), stored))
         casts.append(helper.make_node("Cast", [stored], [name], to=TensorProto.FLOAT))
     nodes = casts + list(graph.graph.node)
     del graph.graph.node[:]
     graph.graph.node.extend(nodes)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Every initializer of an exported module by its PyTorch name, as float32."""
+    graph = onnx.load(path).graph
+    return {
+        initializer.name.removesuffix(HALF): torch.from_numpy(
+            numpy_helper.to_array(initializer).astype(np.float32)
+        )
+        for initializer in graph.initializer
+    }
 
 
 def relative_error(result: np.ndarray, truth: np.ndarray) -> float:
@@ -126,6 +138,7 @@ def export_module(item: ModuleExport, path: Path, half: bool = True) -> float:
             input_names=list(item.inputs),
             output_names=list(item.outputs),
             dynamic_shapes=tuple({0: batch} for _ in item.inputs),
+            optimize=False,  # parameters keep their PyTorch names and shapes
             verbose=False,
         )
     assert program is not None

@@ -41,8 +41,8 @@ class Encoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Encode (N, 3, H, W) [image, log bias map, log Jacobian map] to ``z`` (N, C, h, w)."""
-        x = F.silu(self.stem(F.pixel_unshuffle(image, 2)))
-        return self.out(F.silu(self.levels(x)))
+        x = F.relu(self.stem(F.pixel_unshuffle(image, 2)))
+        return self.out(F.relu(self.levels(x)))
 
 
 class VectorQuantizer(nn.Module):
@@ -108,9 +108,9 @@ class Decoder(nn.Module):
         skips = []
         for down in self.down:
             skips.append(x)
-            x = down(F.silu(x))
+            x = down(F.relu(x))
         x = self.bottom(x + self.latent_in(z0))
         for up, merge in zip(self.up, self.merge, strict=True):
             x = merge(upsample(up(x)) + skips.pop())
-        residual = F.pixel_shuffle(self.out(F.silu(x)), 2)
+        residual = F.pixel_shuffle(self.out(F.relu(x)), 2)
         return slices[:, self.middle : self.middle + 1] + residual

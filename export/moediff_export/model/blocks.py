@@ -39,7 +39,8 @@ class ResBlock(nn.Module):
     """Residual block without normalisation: absolute intensities stay visible to every layer.
 
     The second convolution starts small, so that a deep stack starts as the identity
-    (Zhang et al. 2019, Fixup; normalisation-free as in EDSR, Lim et al. 2017).
+    (Zhang et al. 2019, Fixup; normalisation-free as in EDSR, Lim et al. 2017). ReLU bends small
+    signals as sharply as large ones; a smooth activation is nearly linear for intensities below 1.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -51,11 +52,11 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H, W)."""
-        return self.skip(x) + self.conv2(F.silu(self.conv1(F.silu(x))))
+        return self.skip(x) + self.conv2(F.relu(self.conv1(F.relu(x))))
 
 
 class TimeResBlock(ResBlock):
-    """A :class:`ResBlock` modulated by the timestep (FiLM scale and shift, Perez et al. 2018)."""
+    """Residual block with SiLU, modulated by the timestep (FiLM, Perez et al. 2018)."""
 
     def __init__(self, in_channels: int, out_channels: int, time_dim: int) -> None:
         super().__init__(in_channels, out_channels)

@@ -6,7 +6,11 @@ Swin blocks as in Liu et al. 2021.
 
 from __future__ import annotations
 
+from functools import cache
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,15 +31,20 @@ def from_windows(x: Tensor, window: int, h: int, w: int) -> Tensor:
     return x.permute(0, 1, 3, 2, 4, 5).reshape(-1, h, w, x.shape[-1])
 
 
-def shifted_window_mask(h: int, w: int, window: int, shift: int) -> Tensor:
-    """Mask to add, (windows, window**2, window**2): -100 where a roll brought cells together."""
-    region = torch.zeros(1, h, w, 1)
+@cache
+def shifted_window_mask(h: int, w: int, window: int, shift: int) -> NDArray[np.float32]:
+    """Mask to add, (windows, window**2, window**2): -100 where a roll brought cells together.
+
+    In NumPy, so that an exported graph holds it as a constant.
+    """
+    region = np.zeros((h, w))
     bands = (slice(0, -window), slice(-window, -shift), slice(-shift, None))
     for i, rows in enumerate(bands):
         for j, columns in enumerate(bands):
-            region[:, rows, columns] = 3 * i + j
-    cells = to_windows(region, window).squeeze(-1)
-    return (cells[:, None, :] != cells[:, :, None]).float() * -100.0
+            region[rows, columns] = 3 * i + j
+    cells = region.reshape(h // window, window, w // window, window).swapaxes(1, 2)
+    cells = cells.reshape(-1, window * window)
+    return np.where(cells[:, None, :] != cells[:, :, None], np.float32(-100), np.float32(0))
 
 
 class WindowAttention(nn.Module):
@@ -86,7 +95,7 @@ class SwinBlock(nn.Module):
         hidden = self.norm1(x)
         if shift:
             hidden = torch.roll(hidden, (-shift, -shift), dims=(1, 2))
-            mask = shifted_window_mask(h, w, window, shift).to(x)
+            mask = torch.from_numpy(shifted_window_mask(h, w, window, shift)).to(x)
         hidden = self.attention(to_windows(hidden, window), mask if shift else None)
         hidden = from_windows(hidden, window, h, w)
         if shift:
@@ -121,9 +130,9 @@ class Conditioner(nn.Module):
         self.to_latent = nn.Linear(dim, half * self.cells**2)
         block = min(factor, 4)
         self.block = block
-        stem = [conv3(slices * block**2, 2 * half), nn.SiLU()]
+        stem = [conv3(slices * block**2, 2 * half), nn.ReLU()]
         while block < factor:
-            stem += [conv3(2 * half, 2 * half, stride=2), nn.SiLU()]
+            stem += [conv3(2 * half, 2 * half, stride=2), nn.ReLU()]
             block *= 2
         self.stem = nn.Sequential(*stem, conv3(2 * half, half))
 

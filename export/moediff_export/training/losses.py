@@ -7,9 +7,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def charbonnier(prediction: Tensor, target: Tensor, epsilon: float = 1e-3) -> Tensor:
-    """Smooth L1: mean of ``sqrt((p - x)^2 + eps^2)`` (Charbonnier et al. 1994; Lai et al. 2017)."""
-    return torch.sqrt((prediction - target).square() + epsilon**2).mean()
+def charbonnier(prediction: Tensor, target: Tensor, epsilon: float = 0.02) -> Tensor:
+    """Smooth L1: mean of ``sqrt((p - x)^2 + eps^2) - eps`` (Charbonnier et al. 1994).
+
+    Quadratic below ``eps``, about the noise of a scan, so that edges count for more than noise.
+    """
+    return torch.sqrt((prediction - target).square() + epsilon**2).mean() - epsilon
 
 
 def latent_moments(z: Tensor) -> Tensor:

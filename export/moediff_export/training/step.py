@@ -28,7 +28,7 @@ def autoencoder_losses(model: MoEDiffSR, batch: Batch) -> dict[str, Tensor]:
     return {
         "reconstruction": losses.charbonnier(sharp, batch.target),
         "image": losses.charbonnier(low, batch.target),
-        "moments": 0.05 * losses.latent_moments(clean),
+        "moments": 0.02 * losses.latent_moments(clean),
         "codebook": codebook,
     }
 
@@ -73,9 +73,9 @@ def joint_losses(
     return {
         "reconstruction": 0.5 * losses.charbonnier(decoded[:half], batch.target[:half]),
         "image": losses.charbonnier(decoded[half:], batch.target),
-        "latent": 0.05 * losses.mixture(prediction.z0, prediction.experts, clean.detach()),
+        "latent": 0.03 * losses.mixture(prediction.z0, prediction.experts, clean.detach()),
         "gate": 0.002 * losses.gate_cross_entropy(gates, targets),
         "balance": 0.01 * losses.load_balance(gates),
-        "moments": 0.05 * losses.latent_moments(clean),
+        "moments": 0.02 * losses.latent_moments(clean),
         "codebook": codebook,
     }

@@ -52,11 +52,11 @@ class TrainingPlan:
     """
 
     minutes: float
-    learning_rate: float = 6e-4
+    learning_rate: float = 8e-4
     batch: int = 2
     crop: int = 128
     warmup_steps: int = 100
-    autoencoder_share: float = 0.2
+    autoencoder_share: float = 0.35
     pool: int = 160
     steps_per_pair: int = 40
     ema_decay: float = 0.998

@@ -8,7 +8,7 @@ import onnx
 import pytest
 import torch
 from export_fixtures import card, random_model
-from moediff_export.bundle import write_bundle
+from moediff_export.bundle import load_reference, write_bundle
 from moediff_export.cli import main
 from moediff_export.config import TINY
 from moediff_export.onnx import ExportError, check_module, export_module, list_modules
@@ -73,3 +73,10 @@ def test_an_existing_bundle_is_not_overwritten(tiny_model, tiny_bundle):
 def test_a_missing_checkpoint_is_one_line_and_exit_2(tmp_path, capsys):
     assert main(["onnx", str(tmp_path / "no.pt"), "-o", str(tmp_path / "b")]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_the_reference_is_read_back_from_the_bundle(tiny_model, tiny_bundle):
+    again = load_reference(tiny_bundle)
+    assert again.config == tiny_model.config
+    for name, parameter in tiny_model.named_parameters():
+        assert torch.equal(parameter, again.get_parameter(name)), name
