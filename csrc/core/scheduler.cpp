@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "core/error.h"
 
@@ -197,7 +198,11 @@ EnhanceReport Scheduler::run(const EnhanceObserver& observer) {
     lock.lock();
     changed_.wait(lock, [&] { return in_flight_ == 0; });
   }
-  if (error_) std::rethrow_exception(error_);
+  // Taken out: a callback that still holds this scheduler must not be the last to free an error
+  // that may belong to Python.
+  if (const std::exception_ptr error = std::exchange(error_, nullptr)) {
+    std::rethrow_exception(error);
+  }
   return std::move(report_);
 }
 

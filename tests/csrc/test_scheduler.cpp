@@ -1,5 +1,6 @@
 #include <cmath>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "claim.h"
@@ -83,6 +84,29 @@ const Claim stops("what an observer throws ends the run and comes back", [] {
     if (done == total) throw std::runtime_error("at the end");
   };
   throws<std::runtime_error>("at the end", [&] { run({1, 3, "", ""}, 8, observer); });
+});
+
+const Claim owner("an observer's exception is freed on the thread that called", [] {
+  struct Mine {
+    std::shared_ptr<int> mark;
+  };
+  for (int i = 0; i < 20; ++i) {
+    std::thread::id freed_on;
+    EnhanceObserver observer;
+    observer.progress = [&](int done, int) {
+      if (done == 0) return;
+      throw Mine{std::shared_ptr<int>(new int(0), [&](int* mark) {
+        freed_on = std::this_thread::get_id();
+        delete mark;
+      })};
+    };
+    try {
+      run({1, 3, "", ""}, 8, observer);
+      check(false, "nothing thrown");
+    } catch (const Mine&) {
+    }
+    check(freed_on == std::this_thread::get_id(), "freed on another thread");
+  }
 });
 
 const Claim progress("progress ends at the number of tiles", [] {

@@ -27,8 +27,9 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.parametrize("run", range(3))
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_ctrl_c_raises_keyboard_interrupt_and_the_process_ends_well(tmp_path):
+def test_ctrl_c_raises_keyboard_interrupt_and_the_process_ends_well(tmp_path, run):
     folder = make_bundle(tmp_path / "slow", expert_layers=20)
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(folder)],
