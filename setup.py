@@ -30,7 +30,8 @@ class CMakeBuild(build_ext):
             super().build_extension(ext)
             return
         target = Path(self.get_ext_fullpath(ext.name)).resolve()
-        build = Path(self.build_temp).resolve() / ext.name
+        generator = "ninja" if shutil.which("ninja") else "make"
+        build = Path(self.build_temp).resolve() / f"{ext.name}-{generator}"
         configure = [
             "cmake",
             "-S",
@@ -42,8 +43,9 @@ class CMakeBuild(build_ext):
             f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={target.parent}",
             f"-DMOEDIFF_RT_CUDA={os.environ.get('MOEDIFF_RT_CUDA', 'ON')}",
         ]
-        if shutil.which("ninja"):
-            configure += ["-G", "Ninja"]
+        # The build folder outlives pip's build environment: tell it where the tools are now.
+        if ninja := shutil.which("ninja"):
+            configure += ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
         target.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(configure, check=True)
         jobs = str(self.parallel or os.cpu_count() or 1)

@@ -57,9 +57,9 @@ const Claim in_place("the state may be updated in place", [] {
   check(z == apart && z0 == apart0, "in place differs");
 });
 
-const Claim cuda("a CUDA launch without device or build is an error, not a crash", [] {
-  if (gated_step_cuda_built()) return;
-  throws<Error>("without", [] { gated_step_cuda({}, {}, {}, nullptr); });
+const Claim cuda("a launch that cannot be is an error, not a crash, with and without CUDA", [] {
+  throws<Error>(gated_step_cuda_built() ? "expected a CUDA launch" : "a build with CUDA",
+                [] { gated_step_cuda({}, {}, {}, nullptr); });
 });
 
 }  // namespace
