@@ -161,10 +161,10 @@ class OpenvinoDevice : public Device {
     std::ostringstream blob;
     model.export_model(blob);
     const std::string bytes = blob.str();
-    report.bytes = static_cast<int64_t>(bytes.size());
     const EngineCache cache(request_.engines_dir);
     const std::string failure = cache.store(key, bytes, seconds);
     if (failure.empty()) {
+      report.bytes = static_cast<int64_t>(bytes.size());
       report.path = cache.blob_path(key).string();
     } else {
       report.reason = failure;
