@@ -15,8 +15,10 @@ help:
 	@echo "make bench  the benchmarks, against the PyTorch path"
 	@echo "make clean  remove what the above made"
 
+# pip 25.1 is the first that knows dependency groups.
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
 
 # One stamp per set of packages; sources newer than it are installed again.
 SOURCES := setup.py pyproject.toml $(shell find csrc moediff_rt -type f -not -name '*.pyc')
@@ -26,10 +28,10 @@ $(VENV)/.runtime: $(BIN)/python $(SOURCES)
 
 $(VENV)/.authoring: $(VENV)/.runtime export/pyproject.toml
 	$(BIN)/pip install --quiet torch==2.13.0
-	$(BIN)/pip install --quiet '.[test]' --editable export
+	$(BIN)/pip install --quiet --group test --editable export
 	@touch $@
 
-$(VENV)/.lint: $(BIN)/python pyproject.toml
+$(VENV)/.lint: $(VENV)/.runtime
 	$(BIN)/pip install --quiet --group lint
 	@touch $@
 
@@ -44,21 +46,25 @@ demo: $(VENV)/.runtime
 	@echo "before and after: $(DEMO)/before_after.png"
 
 test: $(VENV)/.authoring
-	$(BIN)/python -m pytest
+	$(BIN)/cmake -S csrc -B build/tests -G Ninja -DMOEDIFF_RT_TESTS=ON -DMOEDIFF_RT_PYTHON=OFF \
+		-DPython_EXECUTABLE=$(abspath $(BIN)/python) -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja)
+	$(BIN)/cmake --build build/tests
+	$(BIN)/ctest --test-dir build/tests --output-on-failure
+	$(BIN)/pytest
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	find csrc tests/csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.c' | xargs $(BIN)/clang-format --dry-run -Werror
+	git ls-files '*.cpp' '*.h' '*.cu' '*.c' | xargs $(BIN)/clang-format --dry-run -Werror
 
 format: $(VENV)/.lint
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
-	find csrc tests/csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.c' | xargs $(BIN)/clang-format -i
+	git ls-files '*.cpp' '*.h' '*.cu' '*.c' | xargs $(BIN)/clang-format -i
 
 bench: $(VENV)/.authoring
-	$(BIN)/python -m pytest benchmarks
+	$(BIN)/pytest benchmarks --benchmark-json=build/benchmark.json
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info
