@@ -59,11 +59,11 @@ Model::Model(Bundle bundle, std::shared_ptr<Device> device, const OnEngine& on_e
 
   encoder_ = load("encoder", {"image"}, {"z"});
   check(b, *encoder_, {{"image", {3, height, width}}}, {{"z", latent}});
-  conditioner_ = load("conditioner", {"slices"}, {"z_c", "tokens"});
+  conditioner_ = load("conditioner", {"slices", "z_low"}, {"z_c", "tokens"});
   TensorInfo tokens = conditioner_->outputs().back();
   tokens.name = "tokens";
   token_elements_ = tokens.elements();
-  check(b, *conditioner_, {slices}, {z_c, tokens});
+  check(b, *conditioner_, {slices, {"z_low", latent}}, {z_c, tokens});
   gate_ = load("gate", {"tokens"}, {"gates"});
   check(b, *gate_, {tokens}, {{"gates", {b.experts, b.gate_height, b.gate_width}}});
   for (int i = 0; i < b.experts; ++i) {

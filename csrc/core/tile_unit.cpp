@@ -44,8 +44,11 @@ void TileUnit::start(std::vector<Tile> tiles) {
 std::vector<EngineCall> TileUnit::advance() {
   switch (stage_) {
     case Stage::read:
-      stage_ = Stage::gate;
+      stage_ = Stage::condition;
       return read();
+    case Stage::condition:
+      stage_ = Stage::gate;
+      return call_conditioner();
     case Stage::gate:
       stage_ = Stage::plan;
       return call_gate();
@@ -77,16 +80,15 @@ std::vector<EngineCall> TileUnit::read() {
     // The other two channels, the bias-field and the gradient map, stay 0: none known.
     std::copy_n(slices + image_size_, image_size_, centre_.data() + b * 3 * image_size_);
   }
-  std::vector<EngineCall> calls;
-  calls.push_back({&plan_.model->conditioner(),
-                   "conditioner",
-                   count(),
-                   {slices_.data()},
-                   {z_c_.data(), tokens_.data()}});
-  if (!plan_.start_from_noise) {
-    calls.push_back({&plan_.model->encoder(), "encoder", count(), {centre_.data()}, {z_.data()}});
-  }
-  return calls;
+  return {{&plan_.model->encoder(), "encoder", count(), {centre_.data()}, {z_.data()}}};
+}
+
+std::vector<EngineCall> TileUnit::call_conditioner() {
+  return {{&plan_.model->conditioner(),
+           "conditioner",
+           count(),
+           {slices_.data(), z_.data()},
+           {z_c_.data(), tokens_.data()}}};
 }
 
 std::vector<EngineCall> TileUnit::call_gate() {

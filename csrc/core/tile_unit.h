@@ -51,9 +51,10 @@ class TileUnit {
   int64_t expert_calls_saved() const { return expert_calls_saved_; }
 
  private:
-  enum class Stage { read, gate, plan, step, check, done };
+  enum class Stage { read, condition, gate, plan, step, check, done };
 
   std::vector<EngineCall> read();
+  std::vector<EngineCall> call_conditioner();
   std::vector<EngineCall> call_gate();
   void plan_dispatch();
   void start_latent();
@@ -72,6 +73,7 @@ class TileUnit {
   std::vector<Tile> tiles_;
   // rows_[i]: the tiles that expert i runs for, in the order of its batch.
   std::vector<std::vector<int>> rows_;
+  // z_: the low-field latent that the conditioner reads, then, from start_latent() on, the state.
   AlignedFloats slices_, centre_, z_, z_c_, tokens_, gates_, z0_, timestep_, image_;
   struct ExpertMemory {
     AlignedFloats z_t, z_c, z0;  // z_t and z_c hold gathered rows when some tiles are skipped

@@ -56,7 +56,7 @@ class FakeEngine : public mdr::Engine {
       inputs_ = {{"image", {3, 16, 16}}};
       outputs_ = {{"z", {2, 4, 4}}};
     } else if (module == "conditioner") {
-      inputs_ = {slices};
+      inputs_ = {slices, {"z_low", {2, 4, 4}}};
       outputs_ = {z_c, tokens};
     } else if (module == "gate") {
       inputs_ = {tokens};

@@ -167,7 +167,9 @@ class ContractLoop:
         columns = np.minimum(np.arange(x, x + tile), volume.shape[2] - 1)
         planes = np.clip([z - 1, z, z + 1], 0, volume.shape[0] - 1)
         slices = volume[np.ix_(planes, rows, columns)]
-        z_c, tokens = self.module("conditioner", slices=slices)
+        zeros = np.zeros_like(slices[1])
+        (z_low,) = self.module("encoder", image=np.stack([slices[1], zeros, zeros]))
+        z_c, tokens = self.module("conditioner", slices=slices, z_low=z_low)
         (gates,) = self.module("gate", tokens=tokens)
         active = gates.max(axis=(1, 2)) >= settings["gate_threshold"]
         gates = np.where(active[:, None, None], gates, 0)
@@ -181,10 +183,8 @@ class ContractLoop:
         noise = normal(settings["seed"], 0, origin, (c, h, w))
         latent = noise
         if settings["start"] == "low_field":
-            zeros = np.zeros_like(slices[1])
-            (encoded,) = self.module("encoder", image=np.stack([slices[1], zeros, zeros]))
             ab = alphas[taus[0]]
-            latent = np.sqrt(ab) * encoded + np.sqrt(1 - ab) * noise
+            latent = np.sqrt(ab) * z_low + np.sqrt(1 - ab) * noise
         maps = bilinear(gates, h, w)
         rows_of = coefficients(
             settings["method"],

@@ -42,16 +42,22 @@ def _conditioner(path, rng):
     _save(
         path,
         [
-            helper.make_node("Conv", ["slices", "wc"], ["c"], strides=[4, 4]),
+            helper.make_node("Conv", ["slices", "wc"], ["seen"], strides=[4, 4]),
+            helper.make_node("Conv", ["z_low", "wl"], ["low"]),
+            helper.make_node("Add", ["seen", "low"], ["c"]),
             helper.make_node("Tanh", ["c"], ["z_c"]),
             helper.make_node("Conv", ["slices", "wt"], ["grid"], strides=[8, 8]),
             helper.make_node("Reshape", ["grid", "shape"], ["flat"]),
             helper.make_node("Transpose", ["flat"], ["tokens"], perm=[0, 2, 1]),
         ],
-        [_value("slices", "N", 3, TILE, TILE)],
+        [
+            _value("slices", "N", 3, TILE, TILE),
+            _value("z_low", "N", CHANNELS, LATENT, LATENT),
+        ],
         [_value("z_c", "N", CONDITION, LATENT, LATENT), _value("tokens", "N", TOKENS, DIM)],
         {
             "wc": _weight(rng, CONDITION, 3, 4, 4),
+            "wl": _weight(rng, CONDITION, CHANNELS, 1, 1),
             "wt": 4 * _weight(rng, DIM, 3, 8, 8),
             "shape": np.array([0, DIM, TOKENS], np.int64),
         },
