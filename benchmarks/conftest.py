@@ -62,9 +62,15 @@ def rounds(request: pytest.FixtureRequest) -> int:
     return request.config.getoption("--rounds")
 
 
-def pytorch_path(work: Work, model: MoEDiffSR, batch: int = 4) -> np.ndarray:
-    """The whole way from the scan's voxels to the result, with PyTorch for every network."""
+@pytest.fixture(scope="session")
+def truth(work: Work) -> np.ndarray:
+    """The volume as the PyTorch reference makes it in float32."""
     bundle = _core.load_bundle(str(default_bundle()))
+    return pytorch_path(work, load_reference(default_bundle()), bundle)
+
+
+def pytorch_path(work: Work, model: MoEDiffSR, bundle: _core.Bundle, batch: int = 4) -> np.ndarray:
+    """The whole way from the scan's voxels to the result, with PyTorch for every network."""
     prepared = prepare(
         work.data,
         work.spacing,
@@ -105,7 +111,8 @@ def path(path_name: str, work: Work) -> Callable[[], np.ndarray]:
         model = model.to(torch.bfloat16)
     if path_name == "PyTorch compile":
         model = compiled(model)
-    return lambda: pytorch_path(work, model)
+    bundle = _core.load_bundle(str(default_bundle()))
+    return lambda: pytorch_path(work, model, bundle)
 
 
 def pytest_terminal_summary(

@@ -12,13 +12,20 @@ from typing import Any
 
 from . import __version__
 from .config import EXPERT_NAMES, config_from_dict
-from .data.pairs import INTENSITY_PERCENTILE
+from .data.pairs import INTENSITY_PERCENTILE, OUTPUT_MM, RATIOS
 from .diffusion import cosine_alphas_cumprod
 from .model import MoEDiffSR
 from .onnx import export_module, list_modules, read_weights, round_weights
 
+FORMAT = "moediff-bundle"
 FORMAT_VERSION = 1
-SPACING_MM = {"output_min": 0.5, "output_max": 1.25, "input_min": 0.6, "input_max": 4.0}
+# What training covers; on an axis the scan may also be as fine as the output already.
+SPACING_MM = {
+    "output_min": OUTPUT_MM[0],
+    "output_max": OUTPUT_MM[1],
+    "input_min": OUTPUT_MM[0],
+    "input_max": OUTPUT_MM[1] * RATIOS[1],
+}
 
 
 def bundle_json(model: MoEDiffSR, modules: dict[str, Any], card: dict[str, Any]) -> dict[str, Any]:
@@ -29,7 +36,7 @@ def bundle_json(model: MoEDiffSR, modules: dict[str, Any], card: dict[str, Any])
     config = model.config
     schedule = [float(f"{a:.9g}") for a in cosine_alphas_cumprod(config.timesteps)]
     return {
-        "format": "moediff-bundle",
+        "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "name": config.name,
         "config": config.to_dict(),
@@ -42,7 +49,7 @@ def bundle_json(model: MoEDiffSR, modules: dict[str, Any], card: dict[str, Any])
             "height": config.latent_size,
             "width": config.latent_size,
         },
-        "condition": {"channels": config.condition_channels},
+        "condition": {"channels": config.z_c_channels},
         "gate": {
             "experts": len(EXPERT_NAMES),
             "height": config.gate_size,
@@ -65,6 +72,14 @@ def bundle_json(model: MoEDiffSR, modules: dict[str, Any], card: dict[str, Any])
         "spacing_mm": SPACING_MM,
         "modules": modules,
     }
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether a folder holds a bundle's description."""
+    try:
+        return json.loads((folder / "bundle.json").read_text())["format"] == FORMAT
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def load_reference(folder: Path) -> MoEDiffSR:
@@ -128,6 +143,11 @@ def write_bundle(
         raise FileExistsError(
             f"write_bundle: {folder} is there already; pass --overwrite to replace it"
         )
+    if folder.exists() and not is_bundle(folder):
+        raise FileExistsError(
+            f"write_bundle: expected a bundle at {folder} to replace, found something else; "
+            "give another folder, or remove it yourself"
+        )
     round_weights(model.eval())
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -145,9 +165,16 @@ def write_bundle(
         text = json.dumps(bundle_json(model, modules, card), indent=1)
         (temporary / "bundle.json").write_text(text + "\n")
         temporary.chmod(0o755)
+        old = temporary.with_name(temporary.name + ".old")
         if folder.exists():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
+            folder.rename(old)
+        try:
+            temporary.rename(folder)
+        except BaseException:
+            if old.exists():
+                old.rename(folder)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return errors

@@ -7,8 +7,11 @@ import json
 import sys
 from pathlib import Path
 
+from moediff_rt.errors import MoediffError
+
 from . import __version__
 from .config import CONFIGS, get_config
+from .errors import CheckpointError, ExportError
 
 
 def _get_parser() -> argparse.ArgumentParser:
@@ -96,7 +99,7 @@ def main(args: list[str] | None = None) -> int:
     run = {"train": _train, "onnx": _onnx, "evaluate": _evaluate}[parsed.command]
     try:
         run(parsed)
-    except (FileNotFoundError, FileExistsError, ValueError) as error:
+    except (OSError, ValueError, CheckpointError, ExportError, MoediffError) as error:
         print(f"moediff-export {parsed.command}: {error}", file=sys.stderr)
         return 2
     return 0

@@ -33,7 +33,7 @@ class ModelConfig:
     token_dim, swin_blocks, swin_heads, swin_window : int
         Width, depth, attention heads and window edge (in tokens) of the Swin encoder.
     condition_channels : int
-        Channels of the conditional latent ``z_c``.
+        Learned channels of the conditional latent ``z_c``; the low-field latent comes before them.
     expert_base : int
         Channels of an expert's first UNet level.
     expert_mults : tuple of int
@@ -80,6 +80,11 @@ class ModelConfig:
     def factor(self) -> int:
         """Pixels of the tile per latent cell, along each axis."""
         return self.tile // self.latent_size
+
+    @property
+    def z_c_channels(self) -> int:
+        """Channels of ``z_c``: the low-field latent and the learned ones."""
+        return self.latent_channels + self.condition_channels
 
     @property
     def gate_size(self) -> int:

@@ -88,7 +88,7 @@ def step_coefficients(
     signal = [float(alphas_cumprod[t]) for t in timesteps(sampling.steps, start)] + [1.0]
     rows = []
     h_previous = math.nan
-    for k, (ab_t, ab_s) in enumerate(pairwise(signal)):
+    for ab_t, ab_s in pairwise(signal):
         if sampling.method == "ddim":
             sigma = sampling.eta * math.sqrt((1 - ab_s) / (1 - ab_t))
             sigma *= math.sqrt(1 - ab_t / ab_s)
@@ -100,7 +100,7 @@ def step_coefficients(
             h = 0.5 * (math.log(ab_s / (1 - ab_s)) - math.log(ab_t / (1 - ab_t)))
             phi = math.sqrt(ab_s) * -math.expm1(-h)
             c_z = math.sqrt((1 - ab_s) / (1 - ab_t))
-            if k == 0:
+            if not h_previous > 0:  # the first step, or one after a flat piece of the schedule
                 rows.append((c_z, phi, 0.0, 0.0))
             else:
                 half_inverse_r = h / (2 * h_previous)

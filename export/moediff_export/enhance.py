@@ -63,14 +63,13 @@ def sample(
     last = len(alphas_cumprod) - 1
     start = last if sampling.start == "noise" else sampling.start_timestep
     steps = timesteps(sampling.steps, start)
-    z_c, gates = model.condition(slices)
+    z_low = model.encode_low_field(slices)
+    z_c, gates = model.condition(slices, z_low)
     gates = dispatch(gates, sampling.gate_threshold)
     z = noise_of(0)
     if sampling.start == "low_field":
-        middle = slices[:, slices.shape[1] // 2]
-        image = torch.stack([middle, torch.zeros_like(middle), torch.zeros_like(middle)], dim=1)
         ab = float(alphas_cumprod[steps[0]])
-        z = ab**0.5 * model.encoder(image) + (1 - ab) ** 0.5 * z
+        z = ab**0.5 * z_low + (1 - ab) ** 0.5 * z
     previous = torch.zeros_like(z)
     rows = step_coefficients(sampling, alphas_cumprod).tolist()
     for k, (t, (c_z, c_0, c_1, c_n)) in enumerate(zip(steps, rows, strict=True)):

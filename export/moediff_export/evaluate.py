@@ -54,8 +54,7 @@ def evaluate_mni152(
     low = np.asarray(held_out.scan.dataobj, dtype=np.float32)
     spline = interpolate(low, held_out.truth.shape)
     with Session(bundle) as session:
-        spacing = float(min(held_out.scan.header.get_zooms())) / factor
-        image = session.infer(held_out.scan, spacing=spacing, steps=steps, **options)
+        image = session.infer(held_out.scan, spacing=1.0, steps=steps, seed=seed, **options)
     enhanced = np.asarray(image.dataobj, dtype=np.float32)
     truth, brain = held_out.truth, held_out.brain
     scores = Scores(

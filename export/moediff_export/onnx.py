@@ -15,16 +15,13 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from .config import EXPERT_NAMES
+from .errors import ExportError
 from .model import MoEDiffSR
 
 RELATIVE_TOLERANCE = 1e-4
 OPSET = 18
 SMALL = 16  # initializers below this many values stay float32
 HALF = ".half"  # suffix of an initializer stored as float16
-
-
-class ExportError(Exception):
-    """An exported module does not compute what PyTorch computes."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,8 @@ def list_modules(model: MoEDiffSR, batch: int = 2, seed: int = 0) -> list[Module
     image = random(3, config.tile, config.tile)
     latent = (config.latent_channels, config.latent_size, config.latent_size)
     z_t = torch.randn(batch, *latent, generator=generator)
-    z_c, tokens = model.conditioner(slices)
+    z_low = torch.randn(batch, *latent, generator=generator)
+    z_c, tokens = model.conditioner(slices, z_low)
     t = torch.linspace(1, config.start_timestep, batch)
     experts = [
         ModuleExport(f"expert_{i}", expert, {"z_t": z_t, "z_c": z_c, "t": t}, ("z0",))
@@ -67,7 +65,12 @@ def list_modules(model: MoEDiffSR, batch: int = 2, seed: int = 0) -> list[Module
     assert len(experts) == len(EXPERT_NAMES)
     return [
         ModuleExport("encoder", model.encoder, {"image": image}, ("z",)),
-        ModuleExport("conditioner", model.conditioner, {"slices": slices}, ("z_c", "tokens")),
+        ModuleExport(
+            "conditioner",
+            model.conditioner,
+            {"slices": slices, "z_low": z_low},
+            ("z_c", "tokens"),
+        ),
         ModuleExport("gate", model.gate, {"tokens": tokens}, ("gates",)),
         *experts,
         ModuleExport("decoder", model.decoder, {"z0": z_t, "slices": slices}, ("image",)),

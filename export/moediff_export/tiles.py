@@ -56,9 +56,9 @@ def plan_tiles(
     ----------
     shape : (nz, ny, nx)
     boxes : ndarray, int32, (nz, 4)
-        Foreground of each slice as [y0, y1, x0, x1); empty where y1 <= y0.
+        Foreground of each slice as [y0, y1, x0, x1); empty where y1 <= y0 or x1 <= x0.
     """
-    full = boxes[boxes[:, 1] > boxes[:, 0]]
+    full = boxes[(boxes[:, 1] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 2])]
     if not len(full):
         return []
     _, ny, nx = shape
@@ -69,7 +69,7 @@ def plan_tiles(
         for z, (y0, y1, x0, x1) in enumerate(boxes)
         for y in rows
         for x in columns
-        if y1 > y0 and y < y1 and y0 < y + tile and x < x1 and x0 < x + tile
+        if y0 < y1 and x0 < x1 and y < y1 and y0 < y + tile and x < x1 and x0 < x + tile
     ]
 
 

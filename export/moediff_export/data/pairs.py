@@ -16,6 +16,9 @@ from .sources import Source
 SLAB = (40, 192, 192)  # target voxels: slices, rows, columns
 EDGE_SLICES = 4  # dropped at both ends, where the slab's own border blurs
 INTENSITY_PERCENTILE = 99.5
+# What training covers: target voxel edges, and how many times larger a scan's voxels are.
+OUTPUT_MM = (0.5, 1.25)
+RATIOS = (1.25, 3.0)
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,9 @@ def low_field_shape(rng: Generator, shape: tuple[int, int, int]) -> tuple[int, .
     if kind < 0.5:
         ratios = np.full(3, 2.0)
     elif kind < 0.75:
-        ratios = np.full(3, rng.uniform(1.25, 2.5))
+        ratios = np.full(3, rng.uniform(RATIOS[0], 2.5))
     else:
-        ratios = np.array([rng.uniform(1.5, 3.0), *np.full(2, rng.uniform(1.25, 2.0))])
+        ratios = np.array([rng.uniform(1.5, RATIOS[1]), *np.full(2, rng.uniform(RATIOS[0], 2.0))])
     return tuple(round(n / r) for n, r in zip(shape, ratios, strict=True))
 
 
@@ -56,8 +59,9 @@ def make_pair(rng: Generator, sources: list[Source]) -> Pair:
     """
     weights = np.array([s.weight for s in sources])
     source = sources[rng.choice(len(sources), p=weights / weights.sum())]
-    finest = min(1.4 * source.spacing, 1.0)
-    spacing = rng.uniform(finest, 1.25) if rng.random() < 0.6 else 1.0
+    spacing = rng.uniform(max(source.spacing, OUTPUT_MM[0]), OUTPUT_MM[1])
+    if rng.random() < 0.4:
+        spacing = 1.0
     target = random_contrast(rng, draw_anatomy(rng, source, SLAB, spacing))
     bias = scanner.log_bias_field(rng, SLAB, rng.uniform(0.0, 0.2))
     jacobian = scanner.log_jacobian(rng, SLAB, rng.uniform(0.0, 0.03))

@@ -105,10 +105,11 @@ class SwinBlock(nn.Module):
 
 
 class Conditioner(nn.Module):
-    """Low-field slices -> tokens (one per finest patch) and the conditional latent ``z_c``.
+    """Low-field slices and latent -> tokens (one a finest patch) and conditional latent ``z_c``.
 
-    Half of ``z_c`` comes from the tokens; the other half from a shallow convolutional stem, as
-    single patches are too coarse to say where in them an edge lies.
+    ``z_c`` starts with the low-field latent itself, which the experts improve on. Of the rest, half
+    comes from the tokens and half from a shallow convolutional stem, as single patches are too
+    coarse to say where in them an edge lies.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -136,12 +137,12 @@ class Conditioner(nn.Module):
             block *= 2
         self.stem = nn.Sequential(*stem, conv3(2 * half, half))
 
-    def forward(self, slices: Tensor) -> tuple[Tensor, Tensor]:
-        """Condition on ``slices`` (N, S, H, W).
+    def forward(self, slices: Tensor, z_low: Tensor) -> tuple[Tensor, Tensor]:
+        """Condition on ``slices`` (N, S, H, W) and their encoded middle ``z_low`` (N, C, h, w).
 
         Returns
         -------
-        z_c : Tensor, (N, condition_channels, h, w)
+        z_c : Tensor, (N, C + condition_channels, h, w)
         tokens : Tensor, (N, H/16 * W/16, token_dim), row by row (16 = the finest patch)
         """
         finest = self.patch_sizes[-1]
@@ -159,4 +160,4 @@ class Conditioner(nn.Module):
         if self.pool > 1:
             semantic = F.avg_pool2d(semantic, self.pool)
         detail = self.stem(F.pixel_unshuffle(slices, self.block))
-        return torch.cat([semantic, detail], dim=1), grid.flatten(1, 2)
+        return torch.cat([z_low, semantic, detail], dim=1), grid.flatten(1, 2)

@@ -77,7 +77,10 @@ class NonLocalAttention(nn.Module):
 
 
 class Expert(nn.Module):
-    """Conditional UNet; a subclass puts its speciality at the levels where it belongs."""
+    """Conditional UNet; a subclass puts its speciality at the levels where it belongs.
+
+    It predicts the clean latent as the low-field latent plus a change.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -85,7 +88,7 @@ class Expert(nn.Module):
         time_dim = 2 * config.expert_base
         blocks = config.expert_blocks
         self.time = TimeEmbedding(time_dim)
-        self.stem = conv3(config.latent_channels + config.condition_channels, widths[0])
+        self.stem = conv3(config.latent_channels + config.z_c_channels, widths[0])
         self.down_blocks = nn.ModuleList()
         self.down = nn.ModuleList()
         for i, width in enumerate(widths[:-1]):
@@ -104,7 +107,7 @@ class Expert(nn.Module):
             self.up_blocks.append(
                 nn.ModuleList(TimeResBlock(widths[i], widths[i], time_dim) for _ in range(blocks))
             )
-        self.out = conv3(widths[0], config.latent_channels)
+        self.out = conv3(widths[0], config.latent_channels, gain=0.1)
 
     def make_speciality(self, widths: list[int]) -> nn.ModuleDict:
         """Modules keyed by UNet level (0 = finest), applied on the way up; (N, C, h, w) each."""
@@ -121,7 +124,7 @@ class Expert(nn.Module):
         Parameters
         ----------
         z_t : Tensor, (N, C, h, w), the noisy latent
-        z_c : Tensor, (N, condition_channels, h, w)
+        z_c : Tensor, (N, C + condition_channels, h, w), the low-field latent first
         t : Tensor, (N,), timesteps as floats
 
         Returns
@@ -146,7 +149,7 @@ class Expert(nn.Module):
             for block in blocks:  # type: ignore[attr-defined]
                 x = block(x, embedding)
             x = self.specialise(level, x)
-        return self.out(F.silu(x))
+        return z_c[:, : z_t.shape[1]] + self.out(F.silu(x))
 
 
 class CentrumSemiovaleExpert(Expert):

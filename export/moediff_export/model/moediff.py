@@ -48,9 +48,15 @@ class MoEDiffSR(nn.Module):
         self.decoder = Decoder(config)
         assert len(self.experts) == len(EXPERT_NAMES)
 
-    def condition(self, slices: Tensor) -> tuple[Tensor, Tensor]:
-        """``z_c`` (N, Cc, h, w) and the gate's map (N, experts, gh, gw) of slices (N, S, H, W)."""
-        z_c, tokens = self.conditioner(slices)
+    def encode_low_field(self, slices: Tensor) -> Tensor:
+        """The middle one of slices (N, S, H, W) as a latent (N, C, h, w), no maps being known."""
+        middle = slices[:, slices.shape[1] // 2]
+        none = torch.zeros_like(middle)
+        return self.encoder(torch.stack([middle, none, none], dim=1))
+
+    def condition(self, slices: Tensor, z_low: Tensor) -> tuple[Tensor, Tensor]:
+        """``z_c`` and gate map (N, experts, gh, gw) of slices (N, S, H, W) and their latent."""
+        z_c, tokens = self.conditioner(slices, z_low)
         finest = self.config.patch_sizes[-1]
         grid = (slices.shape[2] // finest, slices.shape[3] // finest)
         return z_c, self.gate(tokens, grid)
@@ -61,7 +67,7 @@ class MoEDiffSR(nn.Module):
         Parameters
         ----------
         z_t : Tensor, (N, C, h, w)
-        z_c : Tensor, (N, Cc, h, w)
+        z_c : Tensor, (N, C + condition_channels, h, w)
         gates : Tensor, (N, experts, gh, gw)
         t : Tensor, (N,)
         """

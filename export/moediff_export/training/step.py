@@ -53,15 +53,13 @@ def joint_losses(
 ) -> dict[str, Tensor]:
     """Everything at once: autoencoder, experts, gate, and the image their latent decodes to."""
     count = len(batch.target)
-    middle = batch.slices[:, 1:2]
-    images = torch.cat([encoder_input(batch.target, batch.maps), encoder_input(middle, batch.maps)])
-    z = model.encoder(images)
-    clean, low = z.chunk(2)
+    clean = model.encoder(encoder_input(batch.target, batch.maps))
+    low = model.encode_low_field(batch.slices).detach()
     t, from_low = draw_timesteps(count, model.config.start_timestep, len(alphas_cumprod), generator)
     noise = torch.randn(clean.shape, generator=generator)
-    source = torch.where(from_low[:, None, None, None], low, clean).detach()
+    source = torch.where(from_low[:, None, None, None], low, clean.detach())
     z_t = diffuse(source, noise, alphas_cumprod[t])
-    z_c, gates = model.condition(batch.slices)
+    z_c, gates = model.condition(batch.slices, low)
     prediction = model.predict(z_t, z_c, gates, t.float())
 
     half = max(count // 2, 1)  # reconstruction needs fewer samples than prediction

@@ -22,6 +22,7 @@ from ..data.pairs import Batch, Pair, crop_batch, make_pair
 from ..data.sources import Source
 from ..diffusion import schedule_tensor
 from ..enhance import default_sampling, sample
+from ..errors import CheckpointError
 from ..model import MoEDiffSR
 from .step import autoencoder_losses, joint_losses
 
@@ -98,8 +99,15 @@ class Trainer:
         ------
         FileNotFoundError
             If there is none.
+        CheckpointError
+            If it is damaged, or of another configuration.
         """
-        state = torch.load(self.checkpoint, weights_only=True)
+        state = read_checkpoint(self.checkpoint)
+        if config_from_dict(json.loads(state["config"])) != self.config:
+            raise CheckpointError(
+                f"resume: expected a run of the configuration {self.config.name}, found another in "
+                f"{self.checkpoint}; pass the run's own --config, or another --run"
+            )
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -244,6 +252,29 @@ class Trainer:
             csv.writer(file).writerow([f"{k}={v}" for k, v in row.items()])
 
 
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A run's state, read without running any code that the file may hold.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    CheckpointError
+        If it is no checkpoint of :class:`Trainer`.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+        state["config"], state["ema"]
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise CheckpointError(
+            f"read_checkpoint: expected a checkpoint of moediff-export train, found {path} that "
+            f"cannot be read as one ({type(error).__name__}); give a run's checkpoint.pt"
+        ) from error
+    return state
+
+
 def load_trained(checkpoint: Path) -> tuple[MoEDiffSR, dict[str, Any]]:
     """The averaged (EMA) model of a checkpoint, in evaluation mode, and how far it was trained.
 
@@ -251,8 +282,10 @@ def load_trained(checkpoint: Path) -> tuple[MoEDiffSR, dict[str, Any]]:
     ------
     FileNotFoundError
         If there is no such file.
+    CheckpointError
+        If it is no checkpoint.
     """
-    state = torch.load(checkpoint, weights_only=True)
+    state = read_checkpoint(checkpoint)
     model = MoEDiffSR(config_from_dict(json.loads(state["config"])))
     model.load_state_dict(state["ema"])
     return model.eval(), {"steps": state["step"], "minutes": round(state["elapsed"] / 60, 1)}

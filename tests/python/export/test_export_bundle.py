@@ -70,3 +70,19 @@ def test_the_reference_is_read_back_from_the_bundle(tiny_model, tiny_bundle):
     assert again.config == tiny_model.config
     for name, parameter in tiny_model.named_parameters():
         assert torch.equal(parameter, again.get_parameter(name)), name
+
+
+def test_only_a_bundle_is_overwritten(tiny_model, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "scan.nii").write_bytes(b"precious")
+    with pytest.raises(FileExistsError, match="something else"):
+        write_bundle(tiny_model, tmp_path / "data", card(), overwrite=True)
+    assert (tmp_path / "data" / "scan.nii").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 truncated"])
+def test_a_damaged_checkpoint_is_one_line_and_exit_2(tmp_path, capsys, content):
+    (tmp_path / "checkpoint.pt").write_bytes(content)
+    assert main(["onnx", str(tmp_path / "checkpoint.pt"), "-o", str(tmp_path / "b")]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not (tmp_path / "b").exists()

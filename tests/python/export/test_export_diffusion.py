@@ -82,3 +82,10 @@ def test_timesteps_fall_and_stay_above_clean():
 def test_unknown_sampler_is_refused():
     with pytest.raises(ValueError, match="expected one of"):
         step_coefficients(Sampling("euler", 2, "noise", 0), AB)
+
+
+def test_a_flat_piece_of_the_schedule_falls_back_to_first_order():
+    flat = AB.copy()
+    flat[200:401] = flat[400]
+    rows = step_coefficients(Sampling("dpmpp_2m", 4, "low_field", 400), flat)
+    assert np.isfinite(rows).all() and rows[2, 2] == 0.0

@@ -23,6 +23,10 @@ def crops(config, count=2, size=None):
     return Batch(target, slices, maps)
 
 
+def condition(model, slices):
+    return model.condition(slices, model.encode_low_field(slices))
+
+
 @pytest.mark.parametrize("vq_codes", [0, 32])
 def test_every_parameter_gets_a_gradient(vq_codes):
     model = random_model(get_config("tiny", vq_codes=vq_codes)).train()
@@ -40,7 +44,7 @@ def test_every_parameter_gets_a_gradient(vq_codes):
 def test_edge_has_the_promised_size():
     model = MoEDiffSR(EDGE).eval()
     z_t = torch.randn(1, EDGE.latent_channels, 64, 64)
-    z_c = torch.randn(1, EDGE.condition_channels, 64, 64)
+    z_c = torch.randn(1, EDGE.z_c_channels, 64, 64)
     for expert in model.experts:
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             expert(z_t, z_c, torch.ones(1))
@@ -58,14 +62,14 @@ def test_paper_has_the_papers_shapes():
 
 
 def test_gate_weighs_per_token_and_sums_to_one(tiny_model):
-    _, gates = tiny_model.condition(crops(TINY).slices)
+    _, gates = condition(tiny_model, crops(TINY).slices)
     assert gates.shape == (2, 3, TINY.gate_size, TINY.gate_size)
     torch.testing.assert_close(gates.sum(1), torch.ones_like(gates[:, 0]))
     assert gates.std(dim=(2, 3)).min() > 0
 
 
 def test_gated_sum_is_the_weighted_sum_of_the_experts(tiny_model):
-    z_c, gates = tiny_model.condition(crops(TINY).slices)
+    z_c, gates = condition(tiny_model, crops(TINY).slices)
     z_t = torch.randn(2, *(TINY.latent_channels, TINY.latent_size, TINY.latent_size))
     result = tiny_model.predict(z_t, z_c, gates, torch.tensor([10.0, 300.0]))
     total = sum(result.gates[:, i : i + 1] * result.experts[i] for i in range(3))
@@ -77,7 +81,7 @@ def test_experts_depend_on_each_input(tiny_model, changed):
     shape = (1, TINY.latent_channels, TINY.latent_size, TINY.latent_size)
     inputs = {
         "z_t": torch.randn(shape),
-        "z_c": torch.randn(1, TINY.condition_channels, TINY.latent_size, TINY.latent_size),
+        "z_c": torch.randn(1, TINY.z_c_channels, TINY.latent_size, TINY.latent_size),
         "t": torch.tensor([50.0]),
     }
     other = {**inputs, changed: inputs[changed] + 1}
@@ -88,7 +92,8 @@ def test_experts_depend_on_each_input(tiny_model, changed):
 def test_the_decoder_adds_to_the_low_field_slice(tiny_model):
     slices = crops(TINY).slices
     z0 = torch.zeros(2, TINY.latent_channels, TINY.latent_size, TINY.latent_size)
-    brighter = tiny_model.decoder(z0, slices + 100.0)
+    with torch.no_grad():
+        brighter = tiny_model.decoder(z0, slices + 100.0)
     # Far outside the trained range only the residual path keeps the slice's own level.
     assert abs(float((brighter - slices[:, 1:2]).mean()) - 100.0) < 50.0
 
@@ -97,7 +102,20 @@ def test_neighbouring_slices_are_seen(tiny_model):
     slices = crops(TINY).slices
     other = slices.clone()
     other[:, 0] = 0
-    assert (tiny_model.condition(slices)[0] - tiny_model.condition(other)[0]).abs().max() > 1e-4
+    change = condition(tiny_model, slices)[0] - condition(tiny_model, other)[0]
+    assert change.abs().max() > 1e-4
+
+
+def test_experts_improve_on_the_low_field_latent(tiny_model):
+    slices = crops(TINY).slices
+    z_low = tiny_model.encode_low_field(slices)
+    z_c, _ = tiny_model.condition(slices, z_low)
+    silent = random_model(TINY, seed=2)
+    with torch.no_grad():
+        for expert in silent.experts:
+            expert.out.weight.zero_()
+            expert.out.bias.zero_()
+            assert torch.equal(expert(torch.randn_like(z_low), z_c, torch.ones(2)), z_low)
 
 
 def test_windows_come_back_in_place():
@@ -126,6 +144,6 @@ def test_quantizer_takes_the_nearest_code():
 
 def test_models_are_convolutional_beyond_the_tile(tiny_model):
     batch = crops(TINY, size=2 * TINY.tile)
-    z_c, gates = tiny_model.condition(batch.slices)
+    z_c, gates = condition(tiny_model, batch.slices)
     assert z_c.shape[-1] == 2 * TINY.latent_size and gates.shape[-1] == 2 * TINY.gate_size
     assert np.isfinite(z_c.detach().numpy()).all()
