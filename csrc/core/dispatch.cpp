@@ -16,6 +16,12 @@ ExpertMask plan_tile(float* gates, int experts, int cells, float threshold) {
     }
   }
   if (active == all) return active;
+  if (active == 0) {
+    float sum = 0;
+    for (int i = 0; i < experts; ++i) sum += gates[int64_t{i} * cells];
+    fail(ErrorKind::engine, "enhance: expected gates that sum to 1, found ", sum,
+         "; the gate module was probably exported without its softmax; export the bundle again");
+  }
   for (int cell = 0; cell < cells; ++cell) {
     float sum = 0;
     for (int i = 0; i < experts; ++i) {

@@ -41,6 +41,12 @@ const Claim nan("a gate that is not a number is never a reason to skip", [] {
   equal(plan_tile(gates.data(), 2, 2, 0.05f), 0b11u);
 });
 
+const Claim broken("gates that leave no expert are refused, not divided by", [] {
+  std::vector<float> gates = {0.01f, 0.04f, 0.02f, 0.03f};
+  throws<Error>("expected gates that sum to 1, found 0.03; ",
+                [&] { plan_tile(gates.data(), 2, 2, 0.05f); });
+});
+
 const Claim refuses("a threshold that could skip every expert is refused", [] {
   check_gate_threshold(0.33, 3);
   for (const double threshold : {1.0 / 3, 0.5, -0.1, std::nan("")}) {
