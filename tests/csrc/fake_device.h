@@ -1,7 +1,9 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cmath>
+#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
@@ -18,10 +20,35 @@ struct FakeSettings {
   int requests_in_flight = 3;
   std::string failing_module;   // its requests fail
   std::string refusing_module;  // its requests do not even start
+  int experts_meet = 1;         // an expert's request ends once so many of them are under way
 };
 
 struct FakeCounts {
   std::atomic<int> under_way{0}, most{0}, requests{0}, largest_batch{0};
+};
+
+// Where threads wait for each other in groups; none waits for longer than ten seconds.
+class Meeting {
+ public:
+  explicit Meeting(int size) : size_(size) {}
+  void attend() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    const int group = arrived_++ / size_;
+    changed_.notify_all();
+    missed_ |= !changed_.wait_for(lock, std::chrono::seconds(10),
+                                  [&] { return missed_ || arrived_ >= (group + 1) * size_; });
+  }
+  bool missed() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return missed_;
+  }
+
+ private:
+  const int size_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int arrived_ = 0;
+  bool missed_ = false;
 };
 
 inline mdr::Bundle fake_bundle() {
@@ -47,8 +74,9 @@ inline mdr::Bundle fake_bundle() {
 
 class FakeEngine : public mdr::Engine {
  public:
-  FakeEngine(std::string module, FakeSettings settings, std::shared_ptr<FakeCounts> counts)
-      : settings_(std::move(settings)), counts_(std::move(counts)) {
+  FakeEngine(std::string module, FakeSettings settings, std::shared_ptr<FakeCounts> counts,
+             std::shared_ptr<Meeting> experts)
+      : settings_(std::move(settings)), counts_(std::move(counts)), experts_(std::move(experts)) {
     report_.module = module;
     const mdr::TensorInfo slices{"slices", {3, 16, 16}}, z_c{"z_c", {1, 4, 4}},
         tokens{"tokens", {4, 1}};
@@ -87,6 +115,7 @@ class FakeEngine : public mdr::Engine {
     const std::lock_guard<std::mutex> lock(mutex_);
     threads_.emplace_back([this, batch, inputs, outputs, done = std::move(done)] {
       for (int b = 0; b < batch; ++b) run(b, inputs, outputs);
+      if (report_.module.rfind("expert_", 0) == 0) experts_->attend();
       --counts_->under_way;
       const bool fails = report_.module == settings_.failing_module;
       done(fails ? std::make_exception_ptr(std::runtime_error("broken")) : nullptr);
@@ -127,6 +156,7 @@ class FakeEngine : public mdr::Engine {
 
   FakeSettings settings_;
   std::shared_ptr<FakeCounts> counts_;
+  std::shared_ptr<Meeting> experts_;
   mdr::EngineReport report_;
   std::vector<mdr::TensorInfo> inputs_, outputs_;
   std::mutex mutex_;
@@ -143,12 +173,14 @@ class FakeDevice : public mdr::Device {
   int requests_in_flight() const override { return settings_.requests_in_flight; }
   int tiles_per_request() const override { return settings_.tiles_per_request; }
   std::shared_ptr<mdr::Engine> load(const mdr::EngineSource& source) override {
-    return std::make_shared<FakeEngine>(source.module, settings_, counts_);
+    return std::make_shared<FakeEngine>(source.module, settings_, counts_, experts_);
   }
   const FakeCounts& counts() const { return *counts_; }
+  bool experts_missed() const { return experts_->missed(); }
 
  private:
   FakeSettings settings_;
   std::string word_ = "fake";
   std::shared_ptr<FakeCounts> counts_ = std::make_shared<FakeCounts>();
+  std::shared_ptr<Meeting> experts_ = std::make_shared<Meeting>(settings_.experts_meet);
 };
