@@ -2,6 +2,7 @@
 
 #include <array>
 #include <exception>
+#include <fstream>
 #include <system_error>
 #include <utility>
 
@@ -44,27 +45,53 @@ std::string differences(const Json& manifest, const EngineKey& key) {
   return out;
 }
 
-}  // namespace
-
-fs::path EngineCache::blob_path(const EngineKey& key) const {
+// The part of an entry's name that computers with other devices or backend versions share.
+std::string stem(const EngineKey& key) {
   std::string name = key.module + "-" + key.onnx_sha256.substr(0, 16) + "-" + key.backend + "-" +
-                     key.device + "-" + key.precision + "-" + key.profile;
+                     key.device + "-" + key.precision + "-" + key.profile + "-";
   for (char& c : name) {
     const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
     if (!plain && c != '-' && c != '_') c = '_';
   }
-  return folder_ / (name + ".blob");
+  return name;
 }
 
-fs::path EngineCache::manifest_path(const EngineKey& key) const {
-  return blob_path(key).replace_extension(".json");
+}  // namespace
+
+fs::path EngineCache::path(const EngineKey& key) const {
+  const std::string computer = sha256_hex(key.device_name + "\n" + key.backend_version);
+  return folder_ / (stem(key) + computer.substr(0, 8) + ".engine");
+}
+
+// The newest engine of another device or backend version tells what has changed.
+std::string EngineCache::why_missing(const EngineKey& key) const {
+  std::string reason;
+  fs::file_time_type newest = fs::file_time_type::min();
+  std::error_code error;
+  for (fs::directory_iterator at(folder_, error), end; !error && at != end; at.increment(error)) {
+    const bool sibling = at->path().extension() == ".engine" &&
+                         at->path().filename().string().rfind(stem(key), 0) == 0;
+    std::error_code unknown;
+    const fs::file_time_type written = at->last_write_time(unknown);
+    if (!sibling || unknown || written <= newest) continue;
+    std::string manifest;
+    std::ifstream file(at->path());
+    std::getline(file, manifest);
+    try {
+      reason = differences(Json::parse(manifest), key);
+      newest = written;
+    } catch (const JsonError&) {  // a damaged one tells nothing
+    }
+  }
+  return reason.empty() ? "not in the cache" : reason;
 }
 
 EngineCache::Lookup EngineCache::find(const EngineKey& key) const {
-  std::error_code ignored;
-  if (!fs::exists(manifest_path(key), ignored)) return {std::nullopt, "not in the cache"};
   try {
-    const Json manifest = Json::parse(read_file(manifest_path(key)));
+    if (!fs::exists(path(key))) return {std::nullopt, why_missing(key)};
+    std::string entry = read_file(path(key));
+    const size_t end = entry.find('\n');
+    const Json manifest = Json::parse(std::string_view(entry).substr(0, end));
     const std::string differs = differences(manifest, key);
     if (!differs.empty()) return {std::nullopt, differs};
     const Json* bytes = manifest.find("bytes");
@@ -72,7 +99,7 @@ EngineCache::Lookup EngineCache::find(const EngineKey& key) const {
     if (!bytes || !bytes->number() || !sha256 || !sha256->string()) {
       return {std::nullopt, "damaged: its manifest is incomplete"};
     }
-    std::string blob = read_file(blob_path(key));
+    std::string& blob = entry.erase(0, end == std::string::npos ? end : end + 1);
     if (static_cast<double>(blob.size()) != *bytes->number()) {
       return {std::nullopt, text("damaged: ", blob.size(), " bytes, not ", *bytes->number())};
     }
@@ -88,16 +115,16 @@ EngineCache::Lookup EngineCache::find(const EngineKey& key) const {
 }
 
 std::string EngineCache::store(const EngineKey& key, std::string_view blob, double seconds) const {
-  std::string manifest = "{";
+  std::string entry = "{";
   for (const auto& [member, value] : members(key)) {
-    manifest += text("\n  ", json_quote(member), ": ", json_quote(value), ",");
+    entry += text(json_quote(member), ": ", json_quote(value), ", ");
   }
-  manifest += text("\n  \"blob_sha256\": \"", sha256_hex(blob), "\",\n  \"bytes\": ", blob.size(),
-                   ",\n  \"build_seconds\": ", seconds, "\n}\n");
+  entry += text("\"blob_sha256\": \"", sha256_hex(blob), "\", \"bytes\": ", blob.size(),
+                ", \"build_seconds\": ", seconds, "}\n");
+  entry += blob;
   try {
     fs::create_directories(folder_);
-    write_atomically(blob_path(key), blob);
-    write_atomically(manifest_path(key), manifest);
+    write_atomically(path(key), entry);
   } catch (const std::exception& error) {
     return text("not kept: ", error.what());
   }

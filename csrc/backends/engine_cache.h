@@ -15,12 +15,14 @@ struct EngineKey {
   std::string backend;
   std::string backend_version;
   std::string device;       // short: "CPU"
-  std::string device_name;  // full
+  std::string device_name;  // full, as the device calls itself
   std::string precision;
   std::string profile;  // the shapes it is built for: "b1"
 };
 
-// Engines on disk: one blob and one JSON manifest each. A cache of bundles, never a source.
+// Engines on disk, one file each: a manifest (JSON on one line), then the backend's blob. One
+// rename makes an entry, so whoever reads while others write finds a whole one. A cache of bundles,
+// never a source: the folder may be emptied at any time.
 class EngineCache {
  public:
   explicit EngineCache(std::filesystem::path folder) : folder_(std::move(folder)) {}
@@ -35,10 +37,11 @@ class EngineCache {
   // works.
   std::string store(const EngineKey& key, std::string_view blob, double seconds) const;
 
-  std::filesystem::path blob_path(const EngineKey& key) const;
+  // Computers that differ in device or backend version have entries of their own in one folder.
+  std::filesystem::path path(const EngineKey& key) const;
 
  private:
-  std::filesystem::path manifest_path(const EngineKey& key) const;
+  std::string why_missing(const EngineKey& key) const;
 
   std::filesystem::path folder_;
 };

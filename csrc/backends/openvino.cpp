@@ -9,6 +9,8 @@
 #include "backends/openvino_engine.h"
 #include "backends/registry.h"
 #include "core/error.h"
+#include "core/files.h"
+#include "core/sha256.h"
 
 namespace mdr {
 namespace {
@@ -102,7 +104,7 @@ class OpenvinoDevice : public Device {
       EngineCache::Lookup found = EngineCache(request_.engines_dir).find(key);
       report.reason = request_.force && found.blob ? "forced" : found.reason;
       if (found.blob && !request_.force && import(*found.blob, model, report)) {
-        report.path = EngineCache(request_.engines_dir).blob_path(key).string();
+        report.path = EngineCache(request_.engines_dir).path(key).string();
         report.seconds = seconds();
         return std::make_shared<OpenvinoEngine>(model, source, report);
       }
@@ -130,7 +132,7 @@ class OpenvinoDevice : public Device {
       ov::Tensor bytes(ov::element::u8, {blob.size()});
       std::memcpy(bytes.data(), blob.data(), blob.size());
       model = core_.import_model(bytes, name_, properties());
-    } catch (const ov::Exception&) {
+    } catch (const std::exception&) {
       report.reason = "refused by openvino";
       return false;
     }
@@ -139,9 +141,27 @@ class OpenvinoDevice : public Device {
     return true;
   }
 
-  ov::CompiledModel compile(const EngineSource& source) {
+  // The bytes that are compiled are the bytes whose SHA-256 names the engine, even when the file
+  // was replaced since the bundle was loaded.
+  static std::string verified(const EngineSource& source) {
+    std::string bytes;
     try {
-      const auto onnx = core_.read_model(source.onnx_path);
+      bytes = read_file(source.onnx_path);
+    } catch (const std::exception& error) {
+      fail(ErrorKind::bundle, "engine: expected a readable module, found ", error.what(),
+           "; the bundle was probably moved since it was loaded; load it again");
+    }
+    const std::string found = sha256_hex(bytes);
+    if (found == source.onnx_sha256) return bytes;
+    fail(ErrorKind::bundle, "engine: expected SHA-256 ", source.onnx_sha256.substr(0, 16),
+         "..., found ", found.substr(0, 16), "... in ", source.onnx_path,
+         "; the file was probably replaced since the bundle was loaded; load the bundle again");
+  }
+
+  ov::CompiledModel compile(const EngineSource& source) {
+    const std::string bytes = verified(source);
+    try {
+      const auto onnx = core_.read_model(bytes, ov::Tensor());
       std::map<ov::Output<ov::Node>, ov::PartialShape> shapes;
       for (const auto& input : onnx->inputs()) {
         ov::PartialShape shape = input.get_partial_shape();
@@ -150,22 +170,27 @@ class OpenvinoDevice : public Device {
       }
       onnx->reshape(shapes);
       return core_.compile_model(onnx, name_, properties());
-    } catch (const ov::Exception& error) {
+    } catch (const std::exception& error) {
       fail(ErrorKind::engine, "engine: expected OpenVINO to compile ", source.onnx_path, ", found ",
-           error.what(),
+           one_line(error),
            "; the module probably uses an operator this release lacks; export the bundle again");
     }
   }
 
   void keep(const EngineKey& key, ov::CompiledModel& model, double seconds, EngineReport& report) {
     std::ostringstream blob;
-    model.export_model(blob);
+    try {
+      model.export_model(blob);
+    } catch (const std::exception& error) {
+      report.reason = "not kept: " + one_line(error);
+      return;
+    }
     const std::string bytes = blob.str();
     const EngineCache cache(request_.engines_dir);
     const std::string failure = cache.store(key, bytes, seconds);
     if (failure.empty()) {
       report.bytes = static_cast<int64_t>(bytes.size());
-      report.path = cache.blob_path(key).string();
+      report.path = cache.path(key).string();
     } else {
       report.reason = failure;
     }

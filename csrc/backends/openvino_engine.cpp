@@ -1,6 +1,7 @@
 #include "backends/openvino_engine.h"
 
 #include <algorithm>
+#include <sstream>
 #include <utility>
 
 #include "core/error.h"
@@ -48,6 +49,13 @@ ov::Shape shape_of(int batch, const TensorInfo& info) {
 
 }  // namespace
 
+std::string one_line(const std::exception& error) {
+  std::istringstream words(error.what());
+  std::string out, word;
+  while (words >> word) out += (out.empty() ? "" : " ") + word;
+  return out;
+}
+
 OpenvinoEngine::OpenvinoEngine(ov::CompiledModel model, const EngineSource& source,
                                EngineReport report)
     : model_(std::move(model)),
@@ -83,7 +91,20 @@ OpenvinoEngine::Slot& OpenvinoEngine::take(const void* owner) {
   return *slots_.back();
 }
 
+Error OpenvinoEngine::failure(const std::exception& error) const {
+  return {ErrorKind::engine,
+          text("engine: expected ", report_.module, " to run, found ", one_line(error),
+               "; the engine is probably damaged, or memory ran out; build the engines again with ",
+               "force, or give fewer threads")};
+}
+
 void OpenvinoEngine::finish(Slot& slot, std::exception_ptr error) {
+  try {
+    if (error) std::rethrow_exception(error);
+  } catch (const ov::Cancelled&) {
+  } catch (const std::exception& reason) {
+    error = std::make_exception_ptr(failure(reason));
+  }
   const Done done = std::exchange(slot.done, nullptr);
   {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -117,8 +138,7 @@ void OpenvinoEngine::submit(const void* owner, int batch, const std::vector<cons
     slot.done = nullptr;
     const std::lock_guard<std::mutex> lock(mutex_);
     slot.busy = false;
-    fail(ErrorKind::engine, "engine: expected ", report_.module, " to run, found ", error.what(),
-         "; the engine is probably damaged; build the engines again with force");
+    throw failure(error);
   }
 }
 

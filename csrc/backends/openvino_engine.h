@@ -4,12 +4,17 @@
 #include <memory>
 #include <mutex>
 #include <openvino/openvino.hpp>
+#include <openvino/runtime/exception.hpp>
 #include <string>
 #include <vector>
 
 #include "backends/backend.h"
+#include "core/error.h"
 
 namespace mdr {
+
+// What OpenVINO says of a failure, on one line.
+std::string one_line(const std::exception& error);
 
 // One compiled model and the asynchronous requests made for it so far.
 class OpenvinoEngine : public Engine {
@@ -33,6 +38,7 @@ class OpenvinoEngine : public Engine {
   };
 
   Slot& take(const void* owner);
+  Error failure(const std::exception& error) const;
   void finish(Slot& slot, std::exception_ptr error);
 
   ov::CompiledModel model_;

@@ -1,4 +1,7 @@
 #include "backends/engine_cache.h"
+
+#include <thread>
+
 #include "claim.h"
 #include "core/files.h"
 #include "scratch_folder.h"
@@ -24,8 +27,11 @@ const Claim round_trip("a stored engine is found again", [] {
 });
 
 const Claim names("the file's name holds no character that a file system may refuse", [] {
-  equal(EngineCache("/c").blob_path(key()).string(),
-        "/c/gate-aaaaaaaaaaaaaaaa-openvino-GPU_0-fp32-b1.blob");
+  const std::string name = EngineCache("/c").path(key()).string();
+  const std::string stem = "/c/gate-aaaaaaaaaaaaaaaa-openvino-GPU_0-fp32-b1-";
+  equal(name.substr(0, stem.size()), stem);
+  equal(name.find_first_not_of("0123456789abcdef", stem.size()), name.find(".engine"));
+  equal(name.size(), stem.size() + 8 + 7);
 });
 
 const Claim stale("every difference is named, old before new", [] {
@@ -40,13 +46,44 @@ const Claim stale("every difference is named, old before new", [] {
   check(!found.blob, "a stale engine was returned");
 });
 
+const Claim shared("computers that share a folder each keep an engine of their own", [] {
+  const ScratchFolder folder;
+  const EngineCache cache(folder.path());
+  EngineKey other = key();
+  other.device_name = "B";
+  cache.store(key(), "one", 1);
+  cache.store(other, "two", 1);
+  equal(cache.find(key()).blob.value(), "one");
+  equal(cache.find(other).blob.value(), "two");
+});
+
+const Claim together("whoever reads while two write finds a whole engine, never parts of both", [] {
+  const ScratchFolder folder;
+  const EngineCache cache(folder.path());
+  const std::string blobs[] = {std::string(100000, 'a'), std::string(200000, '\n')};
+  cache.store(key(), blobs[0], 1);
+  std::thread writers[2];
+  for (int i = 0; i < 2; ++i) {
+    writers[i] = std::thread([&, i] {
+      for (int n = 0; n < 10; ++n) cache.store(key(), blobs[i], 1);
+    });
+  }
+  bool whole = true;
+  for (int n = 0; n < 50; ++n) {
+    const auto found = cache.find(key());
+    whole = whole && (found.blob == blobs[0] || found.blob == blobs[1]);
+  }
+  for (std::thread& writer : writers) writer.join();
+  check(whole, "a damaged engine was found");
+});
+
 const Claim collision("models whose hashes share 16 digits never share an engine", [] {
   const ScratchFolder folder;
   const EngineCache cache(folder.path());
   cache.store(key(), "blob", 1);
   EngineKey other = key();
   other.onnx_sha256.back() = 'b';
-  equal(cache.blob_path(other), cache.blob_path(key()));
+  equal(cache.path(other), cache.path(key()));
   check(!cache.find(other).blob, "another model's engine was returned");
 });
 
@@ -54,10 +91,16 @@ const Claim damaged("a damaged engine is not returned", [] {
   const ScratchFolder folder;
   const EngineCache cache(folder.path());
   cache.store(key(), "blob", 1);
-  write_atomically(cache.blob_path(key()), "blub");
+  const std::string entry = read_file(cache.path(key()));
+  const std::string manifest = entry.substr(0, entry.size() - 4);
+  write_atomically(cache.path(key()), manifest + "blub");
   equal(cache.find(key()).reason, "damaged: its SHA-256 differs from its manifest's");
-  write_atomically(cache.blob_path(key()), "blo");
+  write_atomically(cache.path(key()), manifest + "blo");
   equal(cache.find(key()).reason, "damaged: 3 bytes, not 4");
+  for (size_t size = 0; size < entry.size(); ++size) {
+    write_atomically(cache.path(key()), entry.substr(0, size));
+    check(!cache.find(key()).blob, "an engine cut at ", size, " was returned");
+  }
 });
 
 const Claim unwritable("a folder that cannot be made is a reason, not a failure", [] {

@@ -4,8 +4,10 @@ import threading
 
 import contract_loop
 import numpy as np
+import onnx
 import pytest
-from tiny_bundle import card, make_bundle, write_card
+from onnx import TensorProto, helper, numpy_helper
+from tiny_bundle import CHANNELS, LATENT, TILE, card, make_bundle, write_card
 
 from moediff_rt import _core
 from moediff_rt.errors import BackendError, Cancelled, EngineError, InputError
@@ -273,3 +275,26 @@ def test_bf16_is_refused_where_the_processor_has_none(bundle):
 def test_a_wrong_thread_count_is_refused(bundle):
     with pytest.raises(InputError, match="threads"):
         _core.Model(bundle, threads=-1)
+
+
+def test_a_request_that_fails_inside_the_engine_names_its_module(tmp_path):
+    folder = make_bundle(tmp_path / "failing")
+    latent = [1, CHANNELS, LATENT, LATENT]
+    # As many values as the image has voxels that are not 0: nothing before the run can know.
+    nodes = [
+        helper.make_node("NonZero", ["image"], ["places"]),
+        helper.make_node("Cast", ["places"], ["values"], to=TensorProto.FLOAT),
+        helper.make_node("Reshape", ["values", "shape"], ["z"]),
+    ]
+    shape = numpy_helper.from_array(np.array(latent, np.int64), "shape")
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, TILE, TILE])
+    z = helper.make_tensor_value_info("z", TensorProto.FLOAT, latent)
+    graph = helper.make_graph(nodes, "encoder", [image], [z], [shape])
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10),
+        folder / "encoder.onnx",
+    )
+    write_card(folder, card(folder))
+    failing = _core.Model(_core.load_bundle(str(folder)))
+    with pytest.raises(EngineError, match=r"engine: expected encoder to run, found .*; .*; build"):
+        failing.enhance(scan((1, 32, 32)), full_boxes((1, 32, 32)))
