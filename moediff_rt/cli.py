@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import FrameType
 from typing import NoReturn
 
 from . import __version__
@@ -14,7 +17,8 @@ from .errors import Cancelled, EngineError, MoediffError
 
 FAILED = 1
 WRONG_INPUT = 2
-INTERRUPTED = 130
+# As shells say that a signal ended a command; 130 for Ctrl-C, 143 for SIGTERM.
+SIGNALLED = 128
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -22,6 +26,14 @@ class _OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(WRONG_INPUT, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+class _Stopped(KeyboardInterrupt):
+    """A scheduler or a closed terminal ended the command: clean up as after Ctrl-C."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
 
 
 def _get_parser() -> argparse.ArgumentParser:
@@ -122,16 +134,22 @@ def main(args: Sequence[str] | None = None) -> int:
     -------
     int
         0; 2 for wrong input, with one line on stderr; 1 for an error of ours; 130 when
-        interrupted.
+        interrupted, 143 when terminated, 129 when the terminal was closed.
     """
     options = _get_parser().parse_args(args)
     verbose = getattr(options, "verbose", False)
     try:
-        code = _run(options)
-        sys.stdout.flush()
+        with _signals_raised():
+            code = _run(options)
+            sys.stdout.flush()
         return code
+    except _Stopped as stop:
+        name = signal.Signals(stop.signum).name
+        code = SIGNALLED + stop.signum
+        return _say(options, f"stopped by {name}; nothing was written", code)
     except (KeyboardInterrupt, Cancelled):
-        return _say(options, "interrupted; nothing was written", INTERRUPTED)
+        code = SIGNALLED + signal.SIGINT
+        return _say(options, "interrupted; nothing was written", code)
     except EngineError as error:
         return _say(options, str(error), FAILED)
     except MoediffError as error:
@@ -149,6 +167,27 @@ def main(args: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         hint = "" if verbose or options.command != "infer" else "; -v shows the traceback"
         return _say(options, f"unexpected {type(error).__name__}: {error}{hint}", FAILED)
+
+
+@contextlib.contextmanager
+def _signals_raised() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the command through its clean-up, unless they are in use."""
+
+    def stop(signum: int, _frame: FrameType | None) -> NoReturn:
+        raise _Stopped(signum)
+
+    taken = []
+    try:
+        for signum in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(signum) is signal.SIG_DFL:
+                # Only the main thread may; elsewhere signals are the caller's.
+                with contextlib.suppress(ValueError):
+                    signal.signal(signum, stop)
+                    taken.append(signum)
+        yield
+    finally:
+        for signum in taken:
+            signal.signal(signum, signal.SIG_DFL)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -90,6 +90,8 @@ def test_infer_writes_gates_and_a_figure_when_asked(scan, infer, tmp_path):
     assert gates.shape[:3] == tuple(2 * n for n in SHAPE)
     total = gates.get_fdata()[28, 30, 20].sum()
     assert total == pytest.approx(1, abs=0.02)
+    record = json.loads((scan.parent / "sub-01_desc-moediffsr_T1w.json").read_text())
+    assert record["Experts"] == ["a", "b", "c"], "in the order of the gate image's volumes"
     from PIL import Image
 
     with Image.open(tmp_path / "look.png") as picture:
@@ -159,7 +161,15 @@ def test_an_interrupt_leaves_nothing(scan, infer, capsys, monkeypatch, where):
     assert os.listdir(scan.parent) == [scan.name]
 
 
-def test_ctrl_c_stops_a_running_command(tmp_path):
+@pytest.mark.parametrize(
+    ("sent", "code", "words"),
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGTERM, 143, "SIGTERM"),
+        (signal.SIGHUP, 129, "SIGHUP"),
+    ],
+)
+def test_a_signal_stops_a_running_command_and_nothing_is_left(tmp_path, sent, code, words):
     bundle = make_bundle(tmp_path / "slow", expert_layers=12)
     data = np.zeros((64, 64, 64), np.int16)
     data[8:56, 8:56, 8:56] = 700 + np.random.default_rng(0).integers(0, 99, (48, 48, 48))
@@ -170,17 +180,39 @@ def test_ctrl_c_stops_a_running_command(tmp_path):
     command += ["--bundle", str(bundle), "--threads", "1", "--steps", "20"]
     environment = os.environ | {"MOEDIFF_RT_CACHE": str(tmp_path.parent / "cache")}
     with subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+        start_new_session=True,
     ) as process:
         assert process.stderr is not None
         first = process.stderr.readline()
         assert "%" in first, first
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         said = process.stderr.read()
-        code = process.wait(timeout=30)
-    assert code == 130, said
-    assert "interrupted" in said
+        ended = process.wait(timeout=30)
+    assert ended == code, said
+    assert words in said
     assert os.listdir(folder) == ["scan.nii.gz"]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_writing_leaves_nothing(scan, infer, monkeypatch, sent):
+    from moediff_rt import atomic
+
+    real = os.fsync
+
+    def fsync(handle: int) -> None:
+        real(handle)
+        assert signal.getsignal(sent) is not signal.SIG_DFL, "it would end the tests, too"
+        os.kill(os.getpid(), sent)
+
+    monkeypatch.setattr(atomic.os, "fsync", fsync)
+    assert infer(scan, "-q") == 128 + sent
+    assert os.listdir(scan.parent) == [scan.name]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_build_engines_prints_a_table_and_finds_its_cache(tiny_bundle, tmp_path, capsys):
@@ -227,4 +259,5 @@ def test_a_whole_run_never_imports_torch(scan, tiny_bundle):
     subprocess.run(
         [sys.executable, "-c", program, "infer", str(scan), "-q", "--bundle", str(tiny_bundle)],
         check=True,
+        cwd=scan.parent,
     )
