@@ -58,6 +58,7 @@ def describe(
             "GateThreshold": bundle.gate_threshold,
             "DataConsistency": data_consistency,
         },
+        "Experts": list(bundle.expert_names),
         "InputVoxelSize": [round(size, 6) for size in scan.grid.spacing],
         "InputShape": list(scan.grid.shape),
         "OutputVoxelSize": [round(size, 6) for size in _output_grid_spacing(scan, run)],
