@@ -15,7 +15,7 @@ from .errors import InputError
 from .grid import voxel_sizes
 
 if TYPE_CHECKING:
-    from nibabel.nifti1 import Nifti1Image
+    from nibabel.nifti1 import Nifti1Header, Nifti1Image
 
 MIN_VOXELS_PER_AXIS = 8
 MIN_VOXEL_MM = 0.05
@@ -23,7 +23,7 @@ MAX_VOXEL_MM = 20.0
 
 
 def check_file(path: Path) -> None:
-    """Refuse a path that cannot be a NIfTI file."""
+    """Refuse a path that cannot be a NIfTI file; OSError where it cannot be looked at."""
     if path.is_dir():
         raise InputError(
             f"expected a NIfTI file, {path} is a folder; "
@@ -31,6 +31,10 @@ def check_file(path: Path) -> None:
         )
     if not path.exists():
         raise InputError(f"expected a NIfTI file, found nothing at {path}; check the path")
+    if not path.is_file():
+        raise InputError(
+            f"expected a NIfTI file, {path} is a pipe or a device; write the scan to a file first"
+        )
     if not path.name.endswith((".nii", ".nii.gz")):
         raise InputError(
             f"expected a NIfTI file named .nii or .nii.gz, got {path}; "
@@ -40,14 +44,22 @@ def check_file(path: Path) -> None:
         raise InputError(f"expected a NIfTI file, {path} is empty (0 bytes); copy it again")
 
 
-def check_gzip(path: Path) -> None:
-    """Read a gzip file to its end, so that a cut or damaged one shows."""
+def check_packing(path: Path) -> None:
+    """Refuse gzip data under a plain name and the reverse; read gzip to its end, so a cut shows."""
     with open(path, "rb") as stream:
-        if stream.read(2) != b"\x1f\x8b":
+        packed_data = stream.read(2) == b"\x1f\x8b"
+    if path.suffix != ".gz":
+        if packed_data:
             raise InputError(
-                f"expected gzip data in {path}, found none; "
-                "it may be an unpacked .nii under a wrong name: rename it, or copy it again"
+                f"expected a plain NIfTI file in {path}, found gzip data; "
+                "it is a .nii.gz under a wrong name: rename it"
             )
+        return
+    if not packed_data:
+        raise InputError(
+            f"expected gzip data in {path}, found none; "
+            "it may be an unpacked .nii under a wrong name: rename it, or copy it again"
+        )
     try:
         with gzip.open(path, "rb") as packed:
             while packed.read(1 << 20):
@@ -57,7 +69,7 @@ def check_gzip(path: Path) -> None:
 
 
 def check_raw_header(path: Path, image_class: type[Nifti1Image]) -> None:
-    """Refuse voxel sizes that nibabel would repair in silence."""
+    """Refuse what nibabel would repair in silence, or fail on with words of its own."""
     opener: Any = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rb") as stream:
         header = image_class.header_class.from_fileobj(stream, check=False)
@@ -67,6 +79,14 @@ def check_raw_header(path: Path, image_class: type[Nifti1Image]) -> None:
             f"expected voxel sizes above zero, got {_numbers(sizes)} in {path}; "
             "its header is damaged: set pixdim from the scan protocol, or convert it again"
         )
+    first = len(header.binaryblock)
+    if path.name.endswith((".nii", ".nii.gz")) and not header["vox_offset"] >= first:
+        raise InputError(
+            f"expected voxels after the header of {first} bytes, vox_offset says byte "
+            f"{float(header['vox_offset']):g} in {path}; its header is damaged: convert it again"
+        )
+    header.check_fix()
+    check_qform(str(path), header)
 
 
 def check_length(path: Path, image: Nifti1Image) -> None:
@@ -82,12 +102,39 @@ def check_length(path: Path, image: Nifti1Image) -> None:
         )
 
 
+def usable_qform(header: Nifti1Header) -> npt.NDArray[np.float64] | None:
+    """Affine of the qform in the header's unit; None where its quaternion gives none."""
+    try:
+        qform = header.get_qform()
+    except ValueError:  # nibabel: b, c and d are longer than a unit quaternion
+        return None
+    return np.asarray(qform, dtype=np.float64) if np.all(np.isfinite(qform)) else None
+
+
+def check_qform(name: str, header: Nifti1Header) -> None:
+    """Refuse a quaternion that is no rotation, where it alone says how the scan lies."""
+    needed = int(header["sform_code"]) <= 0 < int(header["qform_code"])
+    if needed and usable_qform(header) is None:
+        parts = [float(header[f"quatern_{axis}"]) for axis in "bcd"]
+        raise InputError(
+            f"expected a unit quaternion in the qform of {name}, found b, c, d = "
+            f"{', '.join(f'{part:.9g}' for part in parts)} (b²+c²+d² = "
+            f"{math.fsum(part * part for part in parts):.9g}); a converter's rounding? "
+            "Set the sform too, or write the header again with another converter"
+        )
+
+
 def check_kind(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
     """Refuse voxels that are not real numbers, and shapes that are not a 3-D volume."""
     if dtype.kind == "V":
         raise InputError(
             f"expected a scan of one value per voxel, got RGB colours in {name}; "
             "it is a picture of a scan: use the scan it was made from"
+        )
+    if dtype.kind not in "biufc":
+        raise InputError(
+            f"expected numbers as voxel values, got {dtype} in {name}; "
+            "convert them first, for example with numpy.asarray(values, dtype=float)"
         )
     if dtype.kind == "c":
         raise InputError(
@@ -110,20 +157,23 @@ def check_kind(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
         )
 
 
-def check_geometry(name: str, affine: npt.NDArray[np.float64]) -> None:
-    """Refuse affines (mm) that no scanner makes."""
+def check_geometry(
+    name: str, affine: npt.NDArray[np.float64], pixdim: npt.NDArray[np.float64]
+) -> None:
+    """Refuse affines (mm) and header voxel sizes (mm) that no scanner makes."""
     sizes = voxel_sizes(affine)
     if not np.all(np.isfinite(affine)):
         raise InputError(
             f"expected finite numbers in the affine of {name}, found NaN or infinity; "
             "its header is damaged: convert it again"
         )
-    if np.any(sizes < MIN_VOXEL_MM) or np.any(sizes > MAX_VOXEL_MM):
-        raise InputError(
-            f"expected voxel sizes from {MIN_VOXEL_MM:g} to {MAX_VOXEL_MM:g} mm, got "
-            f"{_numbers(sizes)} mm in {name}; a wrong unit or a damaged header? "
-            "Correct pixdim, sform or xyzt_units"
-        )
+    for found in (sizes, pixdim):
+        if np.any(found < MIN_VOXEL_MM) or np.any(found > MAX_VOXEL_MM):
+            raise InputError(
+                f"expected voxel sizes from {MIN_VOXEL_MM:g} to {MAX_VOXEL_MM:g} mm, got "
+                f"{_numbers(found)} mm in {name}; a wrong unit or a damaged header? "
+                "Correct pixdim, sform or xyzt_units"
+            )
     if abs(np.linalg.det(affine[:3, :3] / sizes)) < 0.1:
         raise InputError(
             f"expected three independent axes in the affine of {name}, found a singular one; "
@@ -131,11 +181,21 @@ def check_geometry(name: str, affine: npt.NDArray[np.float64]) -> None:
         )
 
 
-def check_values(name: str, data: npt.NDArray[np.float32]) -> None:
-    """Refuse values that are not finite, not above zero anywhere, or all the same."""
+def check_values(name: str, data: npt.NDArray[np.float32], original: npt.ArrayLike) -> None:
+    """Refuse values that are not finite, not above zero anywhere, or all the same.
+
+    `original` is `data` before it was made float32: looked at to tell an overflow from infinity.
+    """
     low, high = float(data.min()), float(data.max())
     if not (math.isfinite(low) and math.isfinite(high)):
         count = int(data.size - np.count_nonzero(np.isfinite(data)))
+        too_large = count - int(np.count_nonzero(~np.isfinite(np.asarray(original))))
+        if too_large > 0:
+            raise InputError(
+                f"expected voxel values up to {np.finfo(np.float32).max:.2g}, which float32 "
+                f"holds, found {too_large} beyond in {name}; "
+                "a wrong slope or a damaged file? Correct it, or divide the values first"
+            )
         raise InputError(
             f"expected finite voxel values, found {count} NaN or infinite of {data.size} in "
             f"{name}; a masked or failed reconstruction? Replace them, as numpy.nan_to_num does"
@@ -154,7 +214,17 @@ def check_values(name: str, data: npt.NDArray[np.float32]) -> None:
 
 
 def unreadable(path: Path, error: Exception) -> InputError:
-    """Say that a file cannot be read to its end."""
+    """Say why a file cannot be read."""
+    if isinstance(error, PermissionError):
+        return InputError(
+            f"expected a readable file, found no permission to read {path}; "
+            "ask its owner, or change its mode (chmod)"
+        )
+    if isinstance(error, OSError) and error.errno is not None:
+        return InputError(
+            f"expected a readable file, {path} cannot be read: {error.strerror}; "
+            "check the path and the disk it is on"
+        )
     detail = " ".join(str(error).split()) or type(error).__name__
     return InputError(
         f"expected a whole NIfTI file, {path} cannot be read to its end ({detail}); "

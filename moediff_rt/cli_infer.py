@@ -98,8 +98,9 @@ def infer(options: argparse.Namespace) -> int:
         check_writable(path, overwrite=options.overwrite)
 
     from .provenance import describe
+    from .request import checked_sampling
     from .session import Session
-    from .spacing import choose_output_spacing
+    from .spacing import choose_output_shape
 
     def note(text: str) -> None:
         if not options.quiet:
@@ -109,8 +110,9 @@ def infer(options: argparse.Namespace) -> int:
         options.bundle, options.backend, options.device, options.precision, options.threads
     )
     with session:
-        # A scan or spacing that cannot be used is refused before engines are built.
-        choose_output_spacing(scan.grid.spacing, options.spacing, session.bundle)
+        # A scan or setting that cannot be used is refused before engines are built.
+        checked_sampling(options.steps, options.seed, session.bundle)
+        choose_output_shape(scan.grid.shape, scan.grid.spacing, options.spacing, session.bundle)
         if options.verbose:
             model = session.build(
                 on_engine=lambda engine: note(

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .atomic import write_whole
 from .foreground import find_foreground
 from .grid import AxisOrder, voxel_sizes
 
@@ -134,20 +131,6 @@ def draw_before_after(before: Picture, after: Picture) -> Image:
     note = "Every voxel as it is, same gray window. Research software, not a medical device."
     _text(pen, (GAP, height - footer / 2), note, 12, FAINT, "lm")
     return canvas
-
-
-def before_after_png(before: Any, after: Any, path: str | os.PathLike[str]) -> None:
-    """Draw two nibabel images over the same box to a PNG file, which must not exist.
-
-    Raises
-    ------
-    OutputError
-        The file exists or cannot be written.
-    """
-    drawing = draw_before_after(
-        *(Picture.of(np.asanyarray(image.dataobj), image.affine) for image in (before, after))
-    )
-    write_whole({Path(path): lambda stream: drawing.save(stream, "PNG")})
 
 
 def _voxels(span: Span, pixels: int, voxels: int) -> npt.NDArray[np.int_]:

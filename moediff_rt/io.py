@@ -18,16 +18,18 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 
-from .atomic import Writer, write_whole
+from .atomic import Writer
 from .checks import (
     check_file,
     check_geometry,
-    check_gzip,
     check_kind,
     check_length,
+    check_packing,
+    check_qform,
     check_raw_header,
     check_values,
     unreadable,
+    usable_qform,
 )
 from .errors import InputError
 from .grid import Grid, resized_affine
@@ -106,31 +108,42 @@ def load_scan(path: str | os.PathLike[str]) -> Scan:
         The file is missing, damaged or not NIfTI, or what it holds is not a usable 3-D scan.
     """
     path = Path(path)
-    check_file(path)
     from nibabel.filebasedimages import ImageFileError
     from nibabel.loadsave import load
     from nibabel.nifti1 import Nifti1Image
+    from nibabel.nifti2 import Nifti2Image
     from nibabel.spatialimages import HeaderDataError
 
     try:
+        check_file(path)
         digest = _sha256(path)
-        if path.suffix == ".gz":
-            check_gzip(path)
+        check_packing(path)
         with _quiet_nibabel():
+            for image_class in (Nifti1Image, Nifti2Image):
+                if image_class.path_maybe_image(path)[0]:
+                    check_raw_header(path, image_class)
             image = load(path, mmap=False)
     except OSError as error:
         raise unreadable(path, error) from error
-    except (ImageFileError, HeaderDataError) as error:
+    except HeaderDataError as error:
+        raise InputError(
+            f"expected a sound NIfTI header, found a damaged one in {path} ({error}); "
+            "convert it again"
+        ) from error
+    except ImageFileError as error:
         raise InputError(
             f"expected a NIfTI file (.nii or .nii.gz), {path} is not one; "
             "convert it first (DICOM: dcm2niix, others: nibabel)"
         ) from error
+    except InputError:
+        raise
+    except ValueError as error:
+        raise unreadable(path, error) from error
     if not isinstance(image, Nifti1Image):
         raise InputError(
             f"expected a NIfTI file (.nii or .nii.gz), {path} is {type(image).__name__}; "
             "convert it first, for example with nibabel"
         )
-    check_raw_header(path, type(image))
     check_length(path, image)
     return _scan_from(image, source=str(path), sha256=digest)
 
@@ -185,7 +198,22 @@ def to_image(data: npt.NDArray[Any], affine: npt.NDArray[np.float64], like: Scan
 def to_gate_image(
     gates: npt.NDArray[np.uint8], affine: npt.NDArray[np.float64], like: Scan
 ) -> Nifti1Image:
-    """Gate maps (x, y, z, experts), uint8, as a 4-D image whose values are weights in [0, 1]."""
+    """Put gate maps into a 4-D image of the scan's kind.
+
+    Parameters
+    ----------
+    gates : (x, y, z, experts) uint8 array
+        Expert weights times 255.
+    affine : (4, 4) array
+        Of the gates' grid, mm.
+    like : Scan
+
+    Returns
+    -------
+    nibabel image of class `like.image_class`
+        Its array is `gates` as it is; its header has the slope 1/255, so that whoever reads the
+        saved file gets weights in [0, 1].
+    """
     header = _regridded_header(gates.shape, affine, like)
     header.extensions.clear()
     header.set_data_dtype(np.uint8)
@@ -220,39 +248,6 @@ def record_writer(record: Mapping[str, Any]) -> Writer:
     return write
 
 
-def save_scan(
-    path: str | os.PathLike[str],
-    data: npt.NDArray[Any],
-    affine: npt.NDArray[np.float64],
-    like: Scan,
-    *,
-    sidecar: Mapping[str, Any] | None = None,
-    overwrite: bool = False,
-) -> None:
-    """Write a result as `like` came, with an optional JSON sidecar beside it: both or none.
-
-    Parameters
-    ----------
-    path : path ending in .nii or .nii.gz
-    data, affine, like
-        As in `to_image`.
-    sidecar : mapping, optional
-        Written as JSON to the same name with the extension .json.
-    overwrite : bool
-
-    Raises
-    ------
-    OutputError
-        A file exists and `overwrite` is false, or it cannot be written.
-    """
-    path = Path(path)
-    image = to_image(data, affine, like)
-    writers = {path: image_writer(image, compress=path.suffix == ".gz")}
-    if sidecar is not None:
-        writers[sidecar_path(path)] = record_writer(sidecar)
-    write_whole(writers, overwrite=overwrite)
-
-
 def sidecar_path(path: Path) -> Path:
     """Name the JSON file beside a NIfTI file."""
     return path.with_name(nifti_stem(path) + ".json")
@@ -284,13 +279,17 @@ def _regridded_header(
     sizes = np.asarray(like.header.get_zooms()[:3], dtype=np.float64)
     zooms = sizes * np.asarray(old_shape) / np.asarray(new_shape)
     header.set_zooms([*zooms, *([1.0] * (len(shape) - 3))])
+    world = np.array(affine, dtype=np.float64)
+    world[:3] /= like.unit_mm
     if qform_code := int(like.header["qform_code"]):
-        qform = resized_affine(like.header.get_qform(), old_shape, new_shape)
-        header.set_qform(qform, code=qform_code)
+        qform = usable_qform(like.header)
+        if qform is None:
+            # Other programs stumble over it too: a valid one instead, marked as not to be used.
+            header.set_qform(world, code=0)
+        else:
+            header.set_qform(resized_affine(qform, old_shape, new_shape), code=qform_code)
     if sform_code := int(like.header["sform_code"]):
-        sform = np.array(affine, dtype=np.float64)
-        sform[:3] /= like.unit_mm
-        header.set_sform(sform, code=sform_code)
+        header.set_sform(world, code=sform_code)
     return header
 
 
@@ -309,15 +308,20 @@ def _scan_from(image: Nifti1Image, *, source: str, sha256: str) -> Scan:
     header = image.header
     shape = tuple(int(n) for n in image.shape)
     check_kind(name, header.get_data_dtype(), shape)
-    affine = np.array(image.affine, dtype=np.float64)
+    check_qform(name, header)
+    # An image made in memory without an affine has only its header's.
+    affine = header.get_best_affine() if image.affine is None else image.affine
+    affine = np.array(affine, dtype=np.float64)
     affine[:3] *= _unit_mm(header)
-    check_geometry(name, affine)
+    pixdim = np.asarray(header.get_zooms()[:3], dtype=np.float64) * _unit_mm(header)
+    check_geometry(name, affine, pixdim)
     try:
-        values = np.asarray(image.get_fdata(dtype=np.float32, caching="unchanged"))
+        with np.errstate(over="ignore"):
+            values = np.asarray(image.get_fdata(dtype=np.float32, caching="unchanged"))
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise unreadable(Path(name), error) from error
     data = np.asfortranarray(values.reshape(shape[:3]))
-    check_values(name, data)
+    check_values(name, data, image.dataobj)
     slope, inter = _scaling(image)
     return Scan(
         data=data,

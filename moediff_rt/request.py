@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -10,19 +12,32 @@ import numpy.typing as npt
 from .checks import check_kind, check_values
 from .errors import InputError
 
+if TYPE_CHECKING:
+    from ._core import Bundle
+
 
 def checked_array(array: npt.ArrayLike) -> npt.NDArray[np.float32]:
     """Take a caller's array as a float32 (x, y, z) volume; InputError if it is no usable scan."""
-    values = np.asarray(array)
+    try:
+        values = np.asarray(array)
+    except ValueError as error:
+        raise InputError(
+            f"expected an array of numbers (x, y, z), got {type(array).__name__} that is none "
+            f"({error}); give for example a numpy array"
+        ) from error
     check_kind("the array", values.dtype, values.shape)
-    data = np.asarray(values.reshape(values.shape[:3]), dtype=np.float32)
-    check_values("the array", data)
+    with np.errstate(over="ignore"):
+        data = np.asarray(values.reshape(values.shape[:3]), dtype=np.float32)
+    check_values("the array", data, values)
     return data
 
 
 def checked_spacing(spacing: float | Sequence[float]) -> tuple[float, float, float]:
     """Take one or three voxel edges, mm, as three; InputError unless above zero."""
-    sizes = np.atleast_1d(np.asarray(spacing, dtype=np.float64))
+    try:
+        sizes = np.atleast_1d(np.asarray(spacing, dtype=np.float64))
+    except (TypeError, ValueError):
+        sizes = np.empty(0)
     if sizes.shape not in ((1,), (3,)) or not np.all(np.isfinite(sizes)) or np.any(sizes <= 0):
         raise InputError(
             f"expected one or three voxel edges above zero in mm, got {spacing!r}; "
@@ -32,12 +47,30 @@ def checked_spacing(spacing: float | Sequence[float]) -> tuple[float, float, flo
     return x, y, z
 
 
-def check_sampling(steps: int | None, seed: int, timesteps: int) -> None:
-    """Refuse step counts beyond the schedule and seeds beyond 64 bits."""
-    if steps is not None and not 1 <= steps <= timesteps:
+def checked_whole(name: str, value: object) -> int:
+    """Take a whole number of any integer type; InputError for anything else."""
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
         raise InputError(
-            f"expected from 1 to {timesteps} steps, got {steps}; "
-            "leave it out for the bundle's own number"
-        )
+            f"expected a whole number for {name}, got {value!r}; give an integer"
+        ) from None
+
+
+def checked_sampling(steps: int | None, seed: int, bundle: Bundle) -> tuple[int | None, int]:
+    """Take a step count and a seed; InputError beyond the bundle's timesteps or 64 bits."""
+    if steps is not None:
+        steps = checked_whole("steps", steps)
+        sampler = bundle.sampler
+        noise_start = len(bundle.alphas_cumprod) - 1
+        start = noise_start if sampler.start == "noise" else sampler.start_timestep
+        if not 1 <= steps <= max(1, start):
+            raise InputError(
+                f"expected from 1 to {max(1, start)} steps, got {steps}; "
+                f"the bundle's sampler starts at timestep {start}: ask for fewer, "
+                "or leave it out for the bundle's own number"
+            )
+    seed = checked_whole("seed", seed)
     if not 0 <= seed < 2**64:
         raise InputError(f"expected a seed from 0 to 2**64 - 1, got {seed}; choose another")
+    return steps, seed

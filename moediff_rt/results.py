@@ -51,7 +51,16 @@ class Enhanced:
 
 @dataclass(frozen=True)
 class Inferred:
-    """A scan's result as images, with the run that made it."""
+    """A scan's result as images, with the run that made it.
+
+    Attributes
+    ----------
+    image : nibabel image
+        The sharper scan.
+    gates : nibabel image or None
+        Expert weights, 4-D, as `io.to_gate_image` makes them.
+    run : Enhanced
+    """
 
     image: Nifti1Image
     gates: Nifti1Image | None

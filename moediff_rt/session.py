@@ -14,19 +14,21 @@ import numpy.typing as npt
 
 from . import cache
 from .errors import InputError
-from .grid import AxisOrder, resized_shape
+from .grid import AxisOrder
 from .io import Scan, load_scan, scan_from_image, to_gate_image, to_image
 from .noise import noise_sigma
 from .postprocess import enforce_consistency
 from .preprocess import prepare
-from .request import check_sampling, checked_array, checked_spacing
+from .request import checked_array, checked_sampling, checked_spacing, checked_whole
 from .results import Enhanced, Inferred
-from .spacing import check_output_shape, choose_output_spacing
+from .spacing import choose_output_shape
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Image
 
     from ._core import Bundle, EngineReport, Model
+
+MAX_THREADS = 1024
 
 Progress = Callable[[int, int], None]
 Cancel = Callable[[], bool]
@@ -75,10 +77,11 @@ class Session:
     ) -> None:
         from . import _core
 
-        if threads < 0:
+        threads = checked_whole("threads", threads)
+        if not 0 <= threads <= MAX_THREADS:
             raise InputError(
-                f"expected a number of threads from 0 (all cores) up, got {threads}; "
-                "leave it out or give a positive number"
+                f"expected from 0 (all cores) to {MAX_THREADS} threads, got {threads}; "
+                "leave it out or give the number of cores"
             )
         self.bundle: Bundle = _core.load_bundle(os.fspath(bundle or cache.default_bundle()))
         self.engines_dir = Path(engines_dir or cache.engines_dir())
@@ -237,10 +240,8 @@ class Session:
         clock = _Clock()
         data = checked_array(array)
         sizes = checked_spacing(spacing)
-        check_sampling(steps, seed, len(self.bundle.alphas_cumprod))
-        wanted = choose_output_spacing(sizes, output_spacing, self.bundle)
-        shape = resized_shape(data.shape, sizes, (wanted, wanted, wanted))
-        check_output_shape(shape)
+        steps, seed = checked_sampling(steps, seed, self.bundle)
+        shape = choose_output_shape(data.shape, sizes, output_spacing, self.bundle)
         model = self.model
         clock.lap("engines")
         prepared = prepare(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from .errors import InputError
+from .grid import resized_shape
 
 # Headers round: 0.4999 mm is 0.5 mm.
 TOLERANCE = 0.02
@@ -69,18 +70,35 @@ def choose_output_spacing(
     low, high = trained.output_min_mm, trained.output_max_mm
     if wanted is None:
         return min(max(min(spacing) / 2, low), high)
+    try:
+        wanted = float(wanted)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"expected an output spacing in mm, got {wanted!r}; give a number such as 1.0"
+        ) from None
     if not math.isfinite(wanted) or not low * (1 - TOLERANCE) <= wanted <= high * (1 + TOLERANCE):
         raise InputError(
             f"expected an output spacing from {low:g} to {high:g} mm, got {wanted:g} mm; "
             "the bundle was not trained outside it: choose a spacing within, or another bundle"
         )
-    return float(wanted)
+    return wanted
 
 
-def check_output_shape(shape: Sequence[int]) -> None:
-    """Refuse an output that no computer this is meant for can hold."""
-    if math.prod(shape) > MAX_OUTPUT_VOXELS:
+def choose_output_shape(
+    shape: Sequence[int], spacing: Sequence[float], wanted: float | None, trained: TrainedRange
+) -> tuple[int, int, int]:
+    """Shape of the output over the box of a scan of `shape` voxels of `spacing` mm.
+
+    Raises
+    ------
+    InputError
+        As `choose_output_spacing`, and for an output that no computer this is meant for can hold.
+    """
+    edge = choose_output_spacing(spacing, wanted, trained)
+    result = resized_shape(shape, spacing, (edge, edge, edge))
+    if math.prod(result) > MAX_OUTPUT_VOXELS:
         raise InputError(
             f"expected at most {MAX_OUTPUT_VOXELS} output voxels, the spacing asks for "
-            f"{' x '.join(map(str, shape))}; choose a coarser spacing"
+            f"{' x '.join(map(str, result))}; choose a coarser spacing"
         )
+    return result

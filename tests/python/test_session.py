@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -92,7 +95,13 @@ def test_cancel_stops_the_run(session):
         ({"array": np.zeros(SHAPE)}, "all voxels are zero"),
         ({"array": np.where(head() > 1e3, np.nan, head() + np.nan)}, "NaN"),
         ({"array": head().astype(np.complex64)}, "complex"),
+        ({"array": np.full(SHAPE, "7")}, "numbers"),
+        ({"array": head().astype(object)}, "numbers"),
+        ({"array": [[[1.0], [1.0, 2.0]]]}, "numbers"),
+        ({"array": head().astype(np.float64) * 1e300}, "float32"),
         ({"spacing": 0.0}, "above zero"),
+        ({"spacing": "wide"}, "one or three"),
+        ({"output_spacing": "fine"}, "output spacing"),
         ({"spacing": (1.0, 2.0)}, "one or three"),
         ({"spacing": 9.0}, "input voxels"),
         ({"spacing": 0.2}, "input voxels"),
@@ -101,6 +110,9 @@ def test_cancel_stops_the_run(session):
         ({"output_spacing": float("nan")}, "output spacing"),
         ({"steps": 0}, "steps"),
         ({"steps": 10**6}, "steps"),
+        ({"steps": 41}, "from 1 to 40 steps"),
+        ({"steps": 2.0}, "whole number"),
+        ({"seed": 1.5}, "whole number"),
         ({"seed": -1}, "seed"),
         ({"seed": 2**64}, "seed"),
     ],
@@ -110,6 +122,18 @@ def test_wrong_settings_are_refused(session, change, words):
     with pytest.raises(InputError, match=words) as caught:
         session.enhance(**request)
     assert "\n" not in str(caught.value)
+
+
+def test_steps_are_bound_by_where_the_sampler_starts(tiny_bundle, tmp_path):
+    shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    manifest = json.loads((tmp_path / "bundle" / "bundle.json").read_text())
+    manifest["sampler"] |= {"start": "noise", "start_timestep": 99}
+    (tmp_path / "bundle" / "bundle.json").write_text(json.dumps(manifest))
+    session = moediff_rt.Session(tmp_path / "bundle", threads=1, engines_dir=tmp_path / "engines")
+    with pytest.raises(InputError, match="from 1 to 99 steps"):
+        session.enhance(head(), 2.0, steps=100)
+    assert not (tmp_path / "engines").exists(), "refused before engines were built"
+    assert session.run(head((10, 10, 10)), 2.0, steps=np.int64(99)).steps == 99
 
 
 def test_a_missing_bundle_is_refused(tmp_path):

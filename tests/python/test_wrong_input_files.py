@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
 
 import nibabel as nib
@@ -177,7 +178,69 @@ def flat_affine(folder):
     return folder / "in.nii"
 
 
+def off_qform_alone(folder):
+    image = nib.Nifti1Image(good(), np.diag([2, 2, 2, 1]))
+    image.set_qform(image.affine, code=1)
+    image.set_sform(None, code=0)
+    nib.save(image, folder / "in.nii")
+    return patched(folder / "in.nii", 256, "<3f", *[np.sqrt((1 + 1e-5) / 3)] * 3)
+
+
+def a_pipe(folder):
+    os.mkfifo(folder / "in.nii")
+    return folder / "in.nii"
+
+
+def beyond_float32(folder):
+    return save(folder / "in.nii", np.where(good() > 890, 1e300, 1.0))
+
+
+def packed_named_nii(folder):
+    save(folder / "in.nii.gz", good())
+    (folder / "in.nii.gz").rename(folder / "in.nii")
+    return folder / "in.nii"
+
+
+def voxels_in_the_header(folder):
+    save(folder / "in.nii", good())
+    return patched(folder / "in.nii", 108, "<f", 0.0)
+
+
+def nan_offset(folder):
+    save(folder / "in.nii", good())
+    return patched(folder / "in.nii", 108, "<f", float("nan"))
+
+
+def huge_pixdim_beside_a_good_sform(folder):
+    save(folder / "in.nii", good())
+    return patched(folder / "in.nii", 80, "<f", 1e30)
+
+
+def unknown_type(folder):
+    save(folder / "in.nii", good())
+    return patched(folder / "in.nii", 70, "<h", 999)
+
+
+def nan_intercept(folder):
+    save(folder / "in.nii", good())
+    return patched(folder / "in.nii", 112, "<2f", 1.0, float("nan"))
+
+
+def name_too_long(folder):
+    return folder / ("x" * 300 + ".nii")
+
+
 CASES = {
+    packed_named_nii: "rename",
+    voxels_in_the_header: "vox_offset says byte 0",
+    nan_offset: "vox_offset says byte nan",
+    huge_pixdim_beside_a_good_sform: r"1e\+30",
+    unknown_type: "header.*999",
+    nan_intercept: "header.*nan",
+    name_too_long: "too long",
+    off_qform_alone: "unit quaternion.*1.00001",
+    a_pipe: "pipe",
+    beyond_float32: "float32",
     missing: "found nothing",
     a_folder: "is a folder",
     empty: "is empty",
@@ -226,3 +289,24 @@ def test_something_that_is_no_nifti_image_is_refused():
         scan_from_image(np.zeros((8, 8, 8)))
     with pytest.raises(InputError, match="MGHImage"):
         scan_from_image(nib.MGHImage(np.ones((8, 8, 8), np.float32), np.eye(4)))
+
+
+def test_an_image_in_memory_with_a_bad_qform_alone_is_refused():
+    image = nib.Nifti1Image(good(), np.diag([2, 2, 2, 1]))
+    image.set_sform(None, code=0)
+    image.header["qform_code"] = 1
+    image.header["quatern_b"] = 1.01
+    with pytest.raises(InputError, match="unit quaternion"):
+        scan_from_image(image)
+
+
+@pytest.mark.parametrize("where", ["check_file", "_sha256"])
+def test_a_scan_one_may_not_read_is_not_called_damaged(tmp_path, monkeypatch, where):
+    def refuse(_path):
+        raise PermissionError(13, "Permission denied")
+
+    path = save(tmp_path / "in.nii", good())
+    monkeypatch.setattr(f"moediff_rt.io.{where}", refuse)
+    with pytest.raises(InputError, match="no permission") as caught:
+        load_scan(path)
+    assert "damaged" not in str(caught.value)
