@@ -1,4 +1,4 @@
-#include "core/model.h"
+#include "core/load_model.h"
 
 #include <pybind11/functional.h>
 #include <pybind11/stl.h>
@@ -17,19 +17,26 @@ std::shared_ptr<Model> make_model(const Bundle& bundle, const std::string& backe
                                   const std::string& device, const std::string& precision,
                                   int threads, const std::string& engines_dir, bool force,
                                   const std::optional<OnEngine>& on_engine) {
+  const DeviceRequest request{device, precision, threads, engines_dir, force};
   const auto told = [&](const EngineReport& report) {
     const py::gil_scoped_acquire acquire;
-    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
     if (on_engine) (*on_engine)(report);
   };
+  const auto poll = [] {
+    const py::gil_scoped_acquire acquire;
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  };
   const py::gil_scoped_release release;
-  return std::make_shared<Model>(
-      bundle, open_device(backend, {device, precision, threads, engines_dir, force}), told);
+  return load_model(
+      bundle, [backend, request] { return open_device(backend, request); }, told, poll);
 }
 
 }  // namespace
 
 void bind_model(py::module_& m) {
+  // Runs while the interpreter and the backends are whole; the loads left need neither the GIL nor
+  // Python.
+  py::module_::import("atexit").attr("register")(py::cpp_function(&join_left_loads));
   py::class_<Model, std::shared_ptr<Model>>(m, "Model", "A bundle's engines on one device.")
       .def(py::init(&make_model), py::arg("bundle"), py::kw_only(), py::arg("backend") = "auto",
            py::arg("device") = "auto", py::arg("precision") = "auto", py::arg("threads") = 0,

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
@@ -21,6 +22,7 @@ struct FakeSettings {
   std::string failing_module;   // its requests fail
   std::string refusing_module;  // its requests do not even start
   int experts_meet = 1;         // an expert's request ends once so many of them are under way
+  std::function<void()> on_load = [] {};  // called before a module is loaded
 };
 
 struct FakeCounts {
@@ -173,6 +175,7 @@ class FakeDevice : public mdr::Device {
   int requests_in_flight() const override { return settings_.requests_in_flight; }
   int tiles_per_request() const override { return settings_.tiles_per_request; }
   std::shared_ptr<mdr::Engine> load(const mdr::EngineSource& source) override {
+    settings_.on_load();
     return std::make_shared<FakeEngine>(source.module, settings_, counts_, experts_);
   }
   const FakeCounts& counts() const { return *counts_; }

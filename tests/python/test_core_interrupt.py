@@ -1,4 +1,4 @@
-"""Ctrl-C in the middle of a volume."""
+"""Ctrl-C in the middle of a volume and of a load."""
 
 import signal
 import subprocess
@@ -7,7 +7,7 @@ import sys
 import pytest
 from tiny_bundle import make_bundle
 
-PROGRAM = """
+ENHANCE = """
 import sys
 import numpy as np
 from moediff_rt import _core
@@ -26,13 +26,28 @@ except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
 
+LOAD = """
+import sys
+from moediff_rt import _core
 
-@pytest.mark.parametrize("run", range(3))
+bundle = _core.load_bundle(sys.argv[1])
+try:
+    _core.Model(bundle, threads=2, on_engine=lambda report: print("running", flush=True))
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "expert_layers"), [(ENHANCE, 20), (ENHANCE, 20), (ENHANCE, 20), (LOAD, 300)]
+)
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_ctrl_c_raises_keyboard_interrupt_and_the_process_ends_well(tmp_path, run):
-    folder = make_bundle(tmp_path / "slow", expert_layers=20)
+def test_ctrl_c_raises_keyboard_interrupt_and_the_process_ends_well(
+    tmp_path, program, expert_layers
+):
+    folder = make_bundle(tmp_path / "slow", expert_layers=expert_layers)
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(folder)],
+        [sys.executable, "-c", program, str(folder)],
         stdout=subprocess.PIPE,
         text=True,
         cwd=tmp_path,

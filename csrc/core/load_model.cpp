@@ -1,0 +1,106 @@
+#include "core/load_model.h"
+
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace mdr {
+namespace {
+
+constexpr std::chrono::milliseconds kPollEvery{100};
+
+struct CallerLeft {};
+
+// Shared by the caller and the loading thread; the last of them frees it.
+struct Load {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::optional<EngineReport> report;  // waits for the caller
+  bool left = false, done = false;
+  std::shared_ptr<Model> model;
+  std::exception_ptr error;
+
+  // On the loading thread: returns once the caller has taken the report.
+  void tell(const EngineReport& engine) {
+    std::unique_lock<std::mutex> lock(mutex);
+    report = engine;
+    changed.notify_all();
+    changed.wait(lock, [&] { return left || !report; });
+    if (left) throw CallerLeft();
+  }
+
+  // On the caller's thread.
+  void watch(const Model::OnEngine& on_engine, const std::function<void()>& poll) {
+    std::unique_lock<std::mutex> lock(mutex);
+    while (!done) {
+      changed.wait_for(lock, kPollEvery, [&] { return done || report; });
+      const std::optional<EngineReport> engine = report;
+      lock.unlock();
+      poll();
+      if (engine) on_engine(*engine);
+      lock.lock();
+      if (engine) report.reset();
+      changed.notify_all();
+    }
+  }
+
+  void leave() {
+    const std::lock_guard<std::mutex> lock(mutex);
+    left = true;
+    changed.notify_all();
+  }
+};
+
+std::mutex left_mutex;
+std::vector<std::thread> left_loads;
+
+}  // namespace
+
+std::shared_ptr<Model> load_model(const Bundle& bundle,
+                                  std::function<std::shared_ptr<Device>()> open,
+                                  const Model::OnEngine& on_engine,
+                                  const std::function<void()>& poll) {
+  const auto load = std::make_shared<Load>();
+  std::thread thread([load, bundle, open = std::move(open)] {
+    std::shared_ptr<Model> model;
+    std::exception_ptr error;
+    try {
+      model = std::make_shared<Model>(bundle, open(),
+                                      [&](const EngineReport& engine) { load->tell(engine); });
+    } catch (...) {
+      error = std::current_exception();
+    }
+    const std::lock_guard<std::mutex> lock(load->mutex);
+    load->model = std::move(model);
+    load->error = std::move(error);
+    load->done = true;
+    load->changed.notify_all();
+  });
+  try {
+    load->watch(on_engine, poll);
+  } catch (...) {
+    load->leave();
+    const std::lock_guard<std::mutex> lock(left_mutex);
+    left_loads.push_back(std::move(thread));
+    throw;
+  }
+  thread.join();
+  if (load->error) std::rethrow_exception(std::exchange(load->error, nullptr));
+  return std::move(load->model);
+}
+
+void join_left_loads() {
+  std::vector<std::thread> loads;
+  {
+    const std::lock_guard<std::mutex> lock(left_mutex);
+    loads.swap(left_loads);
+  }
+  for (std::thread& load : loads) load.join();
+}
+
+}  // namespace mdr

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "core/model.h"
+
+namespace mdr {
+
+// Loads a model on a thread of its own while the caller's thread calls `on_engine` after each
+// engine and `poll` ten times a second. What they throw comes back at once; the engine then under
+// way, which no backend can stop, is finished and dropped behind the caller's back.
+std::shared_ptr<Model> load_model(const Bundle& bundle,
+                                  std::function<std::shared_ptr<Device>()> open,
+                                  const Model::OnEngine& on_engine,
+                                  const std::function<void()>& poll);
+
+// Waits for loads whose callers have left. To be called before the process takes down the backends.
+void join_left_loads();
+
+}  // namespace mdr
