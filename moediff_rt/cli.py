@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -136,6 +137,7 @@ def main(args: Sequence[str] | None = None) -> int:
         0; 2 for wrong input, with one line on stderr; 1 for an error of ours; 130 when
         interrupted, 143 when terminated, 129 when the terminal was closed.
     """
+    _keep_streams_usable()
     options = _get_parser().parse_args(args)
     verbose = getattr(options, "verbose", False)
     try:
@@ -167,6 +169,17 @@ def main(args: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         hint = "" if verbose or options.command != "infer" else "; -v shows the traceback"
         return _say(options, f"unexpected {type(error).__name__}: {error}{hint}", FAILED)
+
+
+def _keep_streams_usable() -> None:
+    """Let a closed stream or a name the terminal cannot show be no reason to fail."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextlib.contextmanager

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .errors import OutputError
 from .session import Session
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ def build_engines(options: argparse.Namespace) -> int:
     with Session(
         options.bundle, options.backend, precision=options.precision, engines_dir=options.output
     ) as session:
+        _make_folder(session.engines_dir)
         total = len(session.bundle.modules)
         done: list[str] = []
 
@@ -32,6 +36,19 @@ def build_engines(options: argparse.Namespace) -> int:
         print(table([header, *rows]))
         print(f"engines in {session.engines_dir}")
     return 0
+
+
+def _make_folder(path: Path) -> None:
+    """Without a folder the engines would be built and lost."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"expected a folder for the engines, cannot make {path}: {error.strerror}; "
+            "choose another with -o"
+        ) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write in {path}: no permission; choose another place with -o")
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

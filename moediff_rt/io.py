@@ -243,7 +243,8 @@ def record_writer(record: Mapping[str, Any]) -> Writer:
     text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
 
     def write(stream: BinaryIO) -> None:
-        stream.write(text.encode())
+        # A file name that is no UTF-8 becomes a JSON escape.
+        stream.write(text.encode(errors="backslashreplace"))
 
     return write
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -225,6 +226,36 @@ def test_build_engines_prints_a_table_and_finds_its_cache(tiny_bundle, tmp_path,
     assert "built" not in capsys.readouterr().out
     assert cli.main([*command, "--force"]) == 0
     assert "built" in capsys.readouterr().out
+
+
+def test_engines_are_not_built_where_they_cannot_be_kept(tiny_bundle, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    command = ["build-engines", "--bundle", str(tiny_bundle), "-o", str(tmp_path / "file")]
+    assert cli.main(command) == 2
+    said = capsys.readouterr()
+    assert "expected a folder for the engines" in said.err and not said.out
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "1>&- 2>&-"])
+def test_a_closed_stream_is_no_reason_to_fail(scan, tiny_bundle, closed):
+    command = [sys.executable, "-m", "moediff_rt", "infer", str(scan)]
+    command += ["--bundle", str(tiny_bundle), "--threads", "1"]
+    shell = f"exec {shlex.join(command)} {closed}"
+    assert subprocess.run(shell, shell=True, cwd=scan.parent).returncode == 0
+    assert len(os.listdir(scan.parent)) == 3
+
+
+def test_a_name_the_terminal_cannot_show_is_escaped(scan, tiny_bundle):
+    name = os.fsdecode("sc\u00e4n".encode() + b"\xff.nii.gz")
+    named = scan.rename(scan.with_name(name))
+    command = [sys.executable, "-m", "moediff_rt", "infer", str(named), "--json"]
+    command += ["--bundle", str(tiny_bundle), "--threads", "1"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    result = subprocess.run(command, cwd=named.parent, env=environment, capture_output=True)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["provenance"]["Sources"][0]["Name"] == name
+    (sidecar,) = named.parent.glob("*.json")
+    assert json.loads(sidecar.read_text())["Sources"][0]["Name"] == name
 
 
 def test_info_names_backends_bundle_and_cache(capsys, tmp_path, monkeypatch):
