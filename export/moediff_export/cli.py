@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from moediff_rt.errors import MoediffError
@@ -34,6 +35,7 @@ def _get_parser() -> argparse.ArgumentParser:
     onnx.add_argument("checkpoint", type=Path, help="checkpoint.pt of a run")
     onnx.add_argument("-o", "--output", type=Path, required=True, help="the bundle's folder")
     onnx.add_argument("--card", type=Path, help="JSON with description, license, training, metrics")
+    onnx.add_argument("--steps", type=int, help="the bundle's default steps (the run's own)")
     onnx.add_argument("--overwrite", action="store_true")
 
     evaluate = commands.add_parser("evaluate", help="PSNR and SSIM on held-out MNI152")
@@ -72,6 +74,8 @@ def _onnx(args: argparse.Namespace) -> None:
     from .training.trainer import load_trained
 
     model, progress = load_trained(args.checkpoint)
+    if args.steps:
+        model.config = replace(model.config, steps=args.steps)
     card = {"description": "MoEDiff-SR", "license": "unspecified", "training": {}, "metrics": {}}
     if args.card:
         card |= json.loads(args.card.read_text())

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from . import scanner
 from .anatomy import draw_anatomy, random_contrast
@@ -19,6 +20,8 @@ INTENSITY_PERCENTILE = 99.5
 # What training covers: target voxel edges, and how many times larger a scan's voxels are.
 OUTPUT_MM = (0.5, 1.25)
 RATIOS = (1.25, 3.0)
+# Scans differ in sharpness: the model must read it from the scan, not assume one head's.
+BLURRED_SHARE = 0.6
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,10 @@ def make_pair(rng: Generator, sources: list[Source]) -> Pair:
     spacing = rng.uniform(max(source.spacing, OUTPUT_MM[0]), OUTPUT_MM[1])
     if rng.random() < 0.4:
         spacing = 1.0
-    target = random_contrast(rng, draw_anatomy(rng, source, SLAB, spacing))
+    target = draw_anatomy(rng, source, SLAB, spacing)
+    if rng.random() < BLURRED_SHARE:
+        target = ndimage.gaussian_filter(target, rng.uniform(0.2, 0.9))
+    target = random_contrast(rng, target)
     bias = scanner.log_bias_field(rng, SLAB, rng.uniform(0.0, 0.2))
     jacobian = scanner.log_jacobian(rng, SLAB, rng.uniform(0.0, 0.03))
     target = target * np.exp(bias + jacobian)

@@ -69,7 +69,7 @@ def joint_losses(
     )
     targets = losses.gate_targets(prediction.experts, clean, gates.shape[-2:])
     return {
-        "reconstruction": 0.5 * losses.charbonnier(decoded[:half], batch.target[:half]),
+        "reconstruction": 0.2 * losses.charbonnier(decoded[:half], batch.target[:half]),
         "image": losses.charbonnier(decoded[half:], batch.target),
         "latent": 0.03 * losses.mixture(prediction.z0, prediction.experts, clean.detach()),
         "gate": 0.002 * losses.gate_cross_entropy(gates, targets),
