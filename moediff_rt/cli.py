@@ -81,6 +81,14 @@ def _add_infer(parser: argparse.ArgumentParser) -> None:
         "--threads", type=int, default=0, metavar="N", help="CPU threads (default: all cores)"
     )
     parser.add_argument(
+        "--gradients",
+        metavar="FILE",
+        help="first correct gradient nonlinearity, with the coil's coefficients (.grad)",
+    )
+    parser.add_argument(
+        "--n4", action="store_true", help="first correct the bias field (N4; needs SimpleITK)"
+    )
+    parser.add_argument(
         "--no-data-consistency",
         dest="data_consistency",
         action="store_false",

@@ -97,6 +97,7 @@ def infer(options: argparse.Namespace) -> int:
     for path in paths.all():
         check_writable(path, overwrite=options.overwrite)
 
+    from .corrections import plan_corrections
     from .provenance import describe
     from .request import checked_sampling
     from .session import Session
@@ -106,6 +107,7 @@ def infer(options: argparse.Namespace) -> int:
         if not options.quiet:
             print(text, file=sys.stderr, flush=True)
 
+    corrections = plan_corrections(options.gradients, n4=options.n4)
     session = Session(
         options.bundle, options.backend, options.device, options.precision, options.threads
     )
@@ -113,6 +115,8 @@ def infer(options: argparse.Namespace) -> int:
         # A scan or setting that cannot be used is refused before engines are built.
         checked_sampling(options.steps, options.seed, session.bundle)
         choose_output_shape(scan.grid.shape, scan.grid.spacing, options.spacing, session.bundle)
+        for correction in corrections:
+            scan = correction.apply(scan)
         if options.verbose:
             model = session.build(
                 on_engine=lambda engine: note(
@@ -131,7 +135,13 @@ def infer(options: argparse.Namespace) -> int:
                 save_gates=options.save_gates,
                 progress=progress,
             )
-        record = describe(scan, result.run, session, data_consistency=options.data_consistency)
+        record = describe(
+            scan,
+            result.run,
+            session,
+            corrections=corrections,
+            data_consistency=options.data_consistency,
+        )
     if options.verbose:
         for stage, spent in result.run.seconds.items():
             note(f"{stage}: {spent:.2f} s")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
 
 if TYPE_CHECKING:
+    from .corrections import Correction
     from .io import Scan
     from .results import Enhanced
     from .session import Session
@@ -17,7 +19,12 @@ NOTICE = "Made by research software, not a medical device. Research use only."
 
 
 def describe(
-    scan: Scan, run: Enhanced, session: Session, *, data_consistency: bool
+    scan: Scan,
+    run: Enhanced,
+    session: Session,
+    *,
+    corrections: Sequence[Correction],
+    data_consistency: bool,
 ) -> dict[str, Any]:
     """Everything needed to make the result again, as plain JSON values.
 
@@ -35,6 +42,7 @@ def describe(
         "Notice": NOTICE,
         "Date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "Sources": [{"Name": Path(scan.source).name, "SHA256": scan.sha256}],
+        "Corrections": [correction.record for correction in corrections],
         "Bundle": {
             "Name": bundle.name,
             "Folder": Path(bundle.path).name,
