@@ -73,6 +73,13 @@ def _add_infer(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--steps", type=int, metavar="N", help="sampler steps (default: bundle's)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="noise seed (default: 0)")
+    parser.add_argument(
+        "--samples",
+        type=int,
+        default=1,
+        metavar="N",
+        help="average N seeds, and write how far they differ as *_desc-uncertainty_T1w.nii.gz",
+    )
     _add_bundle(parser)
     parser.add_argument("--backend", default="auto", metavar="B", help="see info (default: auto)")
     parser.add_argument("--device", default="auto", metavar="D", help="see info (default: auto)")

@@ -28,11 +28,12 @@ class OutputPaths:
     image: Path
     sidecar: Path
     gates: Path | None
+    deviation: Path | None
     figure: Path | None
 
     def all(self) -> list[Path]:
         """Every file that will be written."""
-        asked = (self.image, self.sidecar, self.gates, self.figure)
+        asked = (self.image, self.sidecar, self.gates, self.deviation, self.figure)
         return [path for path in asked if path is not None]
 
 
@@ -54,7 +55,7 @@ def default_output(path: Path) -> Path:
 
 
 def output_paths(
-    source: Path, output: str | None, *, save_gates: bool, figure: str | None
+    source: Path, output: str | None, *, save_gates: bool, save_deviation: bool, figure: str | None
 ) -> OutputPaths:
     """Where each file goes.
 
@@ -71,9 +72,16 @@ def output_paths(
     if figure is not None and not figure.lower().endswith(".png"):
         raise InputError(f"expected a figure named .png, got {figure}; give such a name")
     stem = nifti_stem(image)
+    match = _SUFFIX.search(stem)
     entities = _DESC.sub("", _SUFFIX.sub("", stem))
+    suffix = match["suffix"] if match else "T1w"
     gates = image.with_name(f"{entities}_desc-gates_probseg.nii.gz") if save_gates else None
-    paths = OutputPaths(image, sidecar_path(image), gates, Path(figure) if figure else None)
+    deviation = (
+        image.with_name(f"{entities}_desc-uncertainty_{suffix}.nii.gz") if save_deviation else None
+    )
+    paths = OutputPaths(
+        image, sidecar_path(image), gates, deviation, Path(figure) if figure else None
+    )
     resolved = [path.resolve() for path in paths.all()]
     if source.resolve() in resolved:
         raise InputError(
@@ -92,6 +100,7 @@ def infer(options: argparse.Namespace) -> int:
         Path(options.input),
         options.output,
         save_gates=options.save_gates,
+        save_deviation=options.samples > 1,
         figure=options.figure,
     )
     for path in paths.all():
@@ -99,7 +108,7 @@ def infer(options: argparse.Namespace) -> int:
 
     from .corrections import plan_corrections
     from .provenance import describe
-    from .request import checked_sampling
+    from .request import checked_samples, checked_sampling
     from .session import Session
     from .spacing import choose_output_shape
 
@@ -114,6 +123,7 @@ def infer(options: argparse.Namespace) -> int:
     with session:
         # A scan or setting that cannot be used is refused before engines are built.
         checked_sampling(options.steps, options.seed, session.bundle)
+        checked_samples(options.samples)
         choose_output_shape(scan.grid.shape, scan.grid.spacing, options.spacing, session.bundle)
         for correction in corrections:
             scan = correction.apply(scan)
@@ -131,6 +141,7 @@ def infer(options: argparse.Namespace) -> int:
                 spacing=options.spacing,
                 steps=options.steps,
                 seed=options.seed,
+                samples=options.samples,
                 data_consistency=options.data_consistency,
                 save_gates=options.save_gates,
                 progress=progress,
@@ -152,6 +163,8 @@ def infer(options: argparse.Namespace) -> int:
     }
     if paths.gates is not None and result.gates is not None:
         writers[paths.gates] = image_writer(result.gates, compress=True)
+    if paths.deviation is not None and result.deviation is not None:
+        writers[paths.deviation] = image_writer(result.deviation, compress=True)
     if paths.figure is not None:
         from .figure import Picture, draw_before_after
 
@@ -167,6 +180,7 @@ def infer(options: argparse.Namespace) -> int:
         "output": str(paths.image),
         "sidecar": str(paths.sidecar),
         "gates": str(paths.gates) if paths.gates else None,
+        "uncertainty": str(paths.deviation) if paths.deviation else None,
         "figure": str(paths.figure) if paths.figure else None,
     }
     if options.json:

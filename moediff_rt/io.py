@@ -224,6 +224,31 @@ def to_gate_image(
     return image
 
 
+def to_deviation_image(
+    deviation: npt.NDArray[np.float32], affine: npt.NDArray[np.float64], like: Scan
+) -> Nifti1Image:
+    """Put a standard deviation (x, y, z) into a float32 image of the scan's kind.
+
+    Parameters
+    ----------
+    deviation : (x, y, z) float32 array
+        In the scan's own intensity units.
+    affine : (4, 4) array
+        Of its grid, mm.
+    like : Scan
+
+    Returns
+    -------
+    nibabel image of class `like.image_class`
+    """
+    header = _regridded_header(deviation.shape, affine, like)
+    header.extensions.clear()
+    header.set_data_dtype(np.float32)
+    header["descrip"] = b"moediff-rt standard deviation"
+    header["cal_min"] = header["cal_max"] = 0
+    return like.image_class(deviation, header.get_best_affine(), header)
+
+
 def image_writer(image: Nifti1Image, *, compress: bool) -> Writer:
     """Make a writer of the image for `atomic.write_whole`; gzip when `compress`."""
 

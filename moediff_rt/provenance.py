@@ -61,6 +61,7 @@ def describe(
         "Settings": {
             "Steps": run.steps,
             "Seed": run.seed,
+            "Samples": run.samples,
             "Sampler": bundle.sampler.method,
             "Start": bundle.sampler.start,
             "GateThreshold": bundle.gate_threshold,

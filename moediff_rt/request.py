@@ -15,6 +15,8 @@ from .errors import InputError
 if TYPE_CHECKING:
     from ._core import Bundle
 
+MAX_SAMPLES = 1000
+
 
 def checked_array(array: npt.ArrayLike) -> npt.NDArray[np.float32]:
     """Take a caller's array as a float32 (x, y, z) volume; InputError if it is no usable scan."""
@@ -55,6 +57,16 @@ def checked_whole(name: str, value: object) -> int:
         raise InputError(
             f"expected a whole number for {name}, got {value!r}; give an integer"
         ) from None
+
+
+def checked_samples(samples: int) -> int:
+    """Take a number of samples to average; InputError unless 1 to `MAX_SAMPLES`."""
+    samples = checked_whole("samples", samples)
+    if not 1 <= samples <= MAX_SAMPLES:
+        raise InputError(
+            f"expected from 1 to {MAX_SAMPLES} samples, got {samples}; 4 to 16 are usual"
+        )
+    return samples
 
 
 def checked_sampling(steps: int | None, seed: int, bundle: Bundle) -> tuple[int | None, int]:

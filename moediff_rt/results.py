@@ -28,10 +28,12 @@ class Enhanced:
         Largest change that data consistency made, in the input's unit; None without it.
     gates : (x, y, z, experts) uint8 array or None
         Expert weights times 255, on the output grid.
-    steps, seed : int
-        Sampler steps and noise seed used.
+    standard_deviation : (x, y, z) float32 array or None
+        Spread of the samples in each voxel, in the input's intensity unit; None of a single one.
+    steps, seed, samples : int
+        Sampler steps, first noise seed, and how many were averaged.
     tiles, expert_calls, expert_calls_saved : int
-        Tiles run; expert evaluations run, and not run because the gate was shut.
+        Tiles run; expert evaluations run, and not run because the gate was shut: of all samples.
     seconds : dict of str to float
         Wall time of each stage.
     """
@@ -41,8 +43,10 @@ class Enhanced:
     noise_sigma: float
     largest_correction: float | None
     gates: npt.NDArray[np.uint8] | None
+    standard_deviation: npt.NDArray[np.float32] | None
     steps: int
     seed: int
+    samples: int
     tiles: int
     expert_calls: int
     expert_calls_saved: int
@@ -59,9 +63,12 @@ class Inferred:
         The sharper scan.
     gates : nibabel image or None
         Expert weights, 4-D, as `io.to_gate_image` makes them.
+    deviation : nibabel image or None
+        Spread of the samples, as `io.to_deviation_image` makes it.
     run : Enhanced
     """
 
     image: Nifti1Image
     gates: Nifti1Image | None
+    deviation: Nifti1Image | None
     run: Enhanced

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,13 +14,20 @@ import numpy as np
 import numpy.typing as npt
 
 from . import cache
+from .average import Average
 from .errors import InputError
 from .grid import AxisOrder
-from .io import Scan, load_scan, scan_from_image, to_gate_image, to_image
+from .io import Scan, load_scan, scan_from_image, to_deviation_image, to_gate_image, to_image
 from .noise import noise_sigma
 from .postprocess import enforce_consistency
 from .preprocess import prepare
-from .request import checked_array, checked_sampling, checked_spacing, checked_whole
+from .request import (
+    checked_array,
+    checked_samples,
+    checked_sampling,
+    checked_spacing,
+    checked_whole,
+)
 from .results import Enhanced, Inferred
 from .spacing import choose_output_shape
 
@@ -155,6 +163,7 @@ class Session:
         output_spacing: float | None = None,
         steps: int | None = None,
         seed: int = 0,
+        samples: int = 1,
         data_consistency: bool = True,
         progress: Progress | None = None,
         cancel: Cancel | None = None,
@@ -175,6 +184,8 @@ class Session:
             Sampler steps; default: the bundle's.
         seed : int
             Noise seed, 0 to 2**64 - 1: the same scan, seed and settings give the same result.
+        samples : int
+            Results averaged, with the seeds from `seed` on; `run` gives their spread, too.
         data_consistency : bool
             Make the result agree with the input at the input's resolution.
         progress : callable, optional
@@ -208,6 +219,7 @@ class Session:
             output_spacing=output_spacing,
             steps=steps,
             seed=seed,
+            samples=samples,
             data_consistency=data_consistency,
             progress=progress,
             cancel=cancel,
@@ -221,6 +233,7 @@ class Session:
         output_spacing: float | None = None,
         steps: int | None = None,
         seed: int = 0,
+        samples: int = 1,
         data_consistency: bool = True,
         save_gates: bool = False,
         progress: Progress | None = None,
@@ -241,6 +254,7 @@ class Session:
         data = checked_array(array)
         sizes = checked_spacing(spacing)
         steps, seed = checked_sampling(steps, seed, self.bundle)
+        samples = checked_samples(samples)
         shape = choose_output_shape(data.shape, sizes, output_spacing, self.bundle)
         model = self.model
         clock.lap("engines")
@@ -254,37 +268,56 @@ class Session:
         measured, scale = prepared.measured, prepared.scale
         sigma = noise_sigma(measured, prepared.foreground)
         clock.lap("prepare")
-        result = model.enhance(
-            prepared.volume,
-            prepared.boxes,
-            steps=steps or 0,
-            seed=seed,
-            save_gates=save_gates,
-            progress=progress,
-            cancel=cancel,
-        )
-        # The interpolated volume is as large as the result: let it go before the next stage.
+        volume, boxes = prepared.volume, prepared.boxes
         del prepared
-        clock.lap("model")
-        volume, correction = result.volume, None
-        if data_consistency:
-            correction = scale * enforce_consistency(volume, measured, sigma)
-        volume *= np.float32(scale)
+        average, counts, corrections = Average(), Counter[str](), []
+        gates = None
+        for number in range(samples):
+            result = model.enhance(
+                volume,
+                boxes,
+                steps=steps or 0,
+                seed=(seed + number) % 2**64,
+                save_gates=save_gates and number == 0,
+                progress=_share(progress, number, samples),
+                cancel=cancel,
+            )
+            if number == samples - 1:
+                # As large as the result: let it go before the next stage.
+                volume = np.empty((0, 0, 0), np.float32)
+            gates = gates if number else result.gates
+            counts.update(
+                tiles=result.tiles,
+                expert_calls=result.expert_calls,
+                expert_calls_saved=result.expert_calls_saved,
+            )
+            clock.lap("model")
+            for stage, spent in result.seconds.items():
+                clock.add(f"model.{stage}", spent)
+            if data_consistency:
+                corrections.append(scale * enforce_consistency(result.volume, measured, sigma))
+            average.add(result.volume)
+            clock.lap("consistency")
+        mean, deviation = average.mean, average.standard_deviation()
+        mean *= np.float32(scale)
+        if deviation is not None:
+            deviation *= np.float32(scale)
         clock.lap("consistency")
-        stages = {f"model.{stage}": float(spent) for stage, spent in result.seconds.items()}
         x, y, z = (size * n / m for size, n, m in zip(sizes, data.shape, shape, strict=True))
         return Enhanced(
-            data=volume.T,
+            data=mean.T,
             spacing=(x, y, z),
             noise_sigma=sigma * scale,
-            largest_correction=correction,
-            gates=None if result.gates is None else result.gates.T,
+            largest_correction=max(corrections, default=None),
+            gates=None if gates is None else gates.T,
+            standard_deviation=None if deviation is None else deviation.T,
             steps=steps or self.bundle.sampler.steps,
             seed=seed,
-            tiles=result.tiles,
-            expert_calls=result.expert_calls,
-            expert_calls_saved=result.expert_calls_saved,
-            seconds=clock.laps | stages,
+            samples=samples,
+            tiles=counts["tiles"],
+            expert_calls=counts["expert_calls"],
+            expert_calls_saved=counts["expert_calls_saved"],
+            seconds=clock.laps,
         )
 
     def infer(
@@ -294,6 +327,7 @@ class Session:
         spacing: float | None = None,
         steps: int | None = None,
         seed: int = 0,
+        samples: int = 1,
         data_consistency: bool = True,
         progress: Progress | None = None,
         cancel: Cancel | None = None,
@@ -305,7 +339,7 @@ class Session:
         scan : path, nibabel NIfTI image or Scan
         spacing : float, optional
             As `output_spacing` of `enhance`, mm.
-        steps, seed, data_consistency, progress, cancel
+        steps, seed, samples, data_consistency, progress, cancel
             As in `enhance`.
 
         Returns
@@ -324,6 +358,7 @@ class Session:
             spacing=spacing,
             steps=steps,
             seed=seed,
+            samples=samples,
             data_consistency=data_consistency,
             progress=progress,
             cancel=cancel,
@@ -336,12 +371,13 @@ class Session:
         spacing: float | None = None,
         steps: int | None = None,
         seed: int = 0,
+        samples: int = 1,
         data_consistency: bool = True,
         save_gates: bool = False,
         progress: Progress | None = None,
         cancel: Cancel | None = None,
     ) -> Inferred:
-        """As `infer`, with the expert weights and an account of the run."""
+        """As `infer`, with the expert weights, the spread and an account of the run."""
         axes = AxisOrder.nearest_ras(scan.affine)
         run = self.run(
             axes.to_ras(scan.data),
@@ -349,6 +385,7 @@ class Session:
             output_spacing=spacing,
             steps=steps,
             seed=seed,
+            samples=samples,
             data_consistency=data_consistency,
             save_gates=save_gates,
             progress=progress,
@@ -359,7 +396,10 @@ class Session:
         gates = None
         if run.gates is not None:
             gates = to_gate_image(axes.from_ras(run.gates), affine, scan)
-        return Inferred(to_image(data, affine, scan), gates, run)
+        deviation = None
+        if run.standard_deviation is not None:
+            deviation = to_deviation_image(axes.from_ras(run.standard_deviation), affine, scan)
+        return Inferred(to_image(data, affine, scan), gates, deviation, run)
 
 
 def as_scan(source: str | os.PathLike[str] | Nifti1Image | Scan) -> Scan:
@@ -371,8 +411,15 @@ def as_scan(source: str | os.PathLike[str] | Nifti1Image | Scan) -> Scan:
     return scan_from_image(source)
 
 
+def _share(progress: Progress | None, number: int, samples: int) -> Progress | None:
+    """The progress of one sample as a part of that of all."""
+    if progress is None or samples == 1:
+        return progress
+    return lambda done, total: progress(number * total + done, samples * total)
+
+
 class _Clock:
-    """Wall time since the last lap, by stage."""
+    """Wall time by stage, each from lap to lap."""
 
     def __init__(self) -> None:
         self.laps: dict[str, float] = {}
@@ -380,5 +427,8 @@ class _Clock:
 
     def lap(self, stage: str) -> None:
         now = time.perf_counter()
-        self.laps[stage] = now - self._last
+        self.add(stage, now - self._last)
         self._last = now
+
+    def add(self, stage: str, seconds: float) -> None:
+        self.laps[stage] = self.laps.get(stage, 0.0) + float(seconds)

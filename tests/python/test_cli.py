@@ -84,6 +84,29 @@ def test_infer_writes_a_scan_and_its_record(scan, infer, tiny_bundle, capsys):
     assert str(scan.parent) not in json.dumps(record), "no path travels with the result"
 
 
+def test_infer_averages_samples_and_writes_how_far_they_differ(scan, infer):
+    assert infer(scan, "--samples", 3, "--seed", 5, "-q", "--no-data-consistency") == 0
+    mean = nib.load(scan.with_name("sub-01_desc-moediffsr_T1w.nii.gz")).get_fdata()
+    spread = nib.load(scan.with_name("sub-01_desc-uncertainty_T1w.nii.gz"))
+    record = json.loads(scan.with_name("sub-01_desc-moediffsr_T1w.json").read_text())
+    assert record["Settings"]["Samples"] == 3
+    each = []
+    for seed in (5, 6, 7):
+        assert infer(scan, "--seed", seed, "-q", "--no-data-consistency", "--overwrite") == 0
+        each.append(nib.load(scan.with_name("sub-01_desc-moediffsr_T1w.nii.gz")).get_fdata())
+    assert spread.get_data_dtype() == np.float32
+    assert np.std(each, axis=0).max() > 5
+    # The files hold whole numbers: each is off by at most one half.
+    np.testing.assert_allclose(mean, np.mean(each, axis=0), atol=1.01)
+    np.testing.assert_allclose(spread.get_fdata(), np.std(each, axis=0, ddof=1), atol=0.8)
+
+
+def test_infer_refuses_an_absurd_number_of_samples(scan, infer, capsys):
+    for samples in (0, -3, 10**6):
+        assert infer(scan, "--samples", samples) == 2
+        assert f"samples, got {samples}" in capsys.readouterr().err
+
+
 def test_infer_writes_gates_and_a_figure_when_asked(scan, infer, tmp_path):
     assert infer(scan, "--save-gates", "--figure", tmp_path / "look.png", "-q") == 0
     gates = nib.load(scan.with_name("sub-01_desc-gates_probseg.nii.gz"))
@@ -133,7 +156,7 @@ def test_outputs_are_not_overwritten_unless_asked(scan, infer, capsys):
 
 def test_the_input_is_never_the_output(scan):
     with pytest.raises(moediff_rt.InputError, match="never replaced"):
-        output_paths(scan, str(scan), save_gates=False, figure=None)
+        output_paths(scan, str(scan), save_gates=False, save_deviation=False, figure=None)
 
 
 def test_an_unexpected_error_is_one_line_and_a_hint(scan, infer, capsys, monkeypatch):
