@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from .resample import Matrix, add_along_axes, apply_along_axes, band_matrix
 
-# How far, in noise standard deviations, the result may stay from the scan: of 0.5 to 3, 0.5
-# measured best on simulated scans of Colin27, with 1 % and with 3 % noise.
-KAPPA = 0.5
+# How far, in noise standard deviations, the result may stay from the scan: of 0.25 to 1.5, 1
+# measured best on simulated scans of two heads, with 1 % and with 3 % noise.
+KAPPA = 1.0
 
 
 def enforce_consistency(

@@ -70,6 +70,6 @@ def colin27(folder: Path = MRICRON_TEMPLATES) -> list[Source]:
     integrated over it, and the head is sharpened.
     """
     return [
-        load_source(folder / "ch2better.nii.gz", weight=0.85, sharpen=(0.0, 0.5)),
-        load_source(folder / "ch2.nii.gz", weight=0.15, sharpen=(0.0, 1.0)),
+        load_source(folder / "ch2better.nii.gz", weight=0.8, sharpen=(0.0, 0.5)),
+        load_source(folder / "ch2.nii.gz", weight=0.2, sharpen=(0.0, 1.0)),
     ]

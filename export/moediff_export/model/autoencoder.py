@@ -15,21 +15,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import ModelConfig
-from .blocks import ResBlock, conv1, conv3, upsample
+from .blocks import ResBlock, conv1, conv3
 
 ENCODER_INPUTS = 3  # image, log bias field, log Jacobian of the gradient nonlinearity
+# What a scan lacks is in its finest detail, an eighth or so of its contrast: brought up to size
+# before the first layer, or the latent is spent on what the decoder sees in the slices anyway.
+DETAIL_GAIN = 8.0
+DETAIL_WINDOW = 5  # pixels
 
 
 class Encoder(nn.Module):
     """Image and its two acquisition maps -> latent.
 
     The first level works on 2 x 2 blocks of pixels as channels, each further level halves the grid.
+    The image's fine detail comes in beside it, and once more through a linear path of its own.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         widths = config.autoencoder_widths
-        self.stem = conv3(4 * ENCODER_INPUTS, widths[0] // 2)
+        self.factor = config.factor
+        self.stem = conv3(4 * (ENCODER_INPUTS + 1), widths[0] // 2)
         levels: list[nn.Module] = []
         channels = widths[0] // 2
         for width in widths[1:]:
@@ -37,12 +43,17 @@ class Encoder(nn.Module):
             levels.extend(ResBlock(width, width) for _ in range(config.autoencoder_blocks))
             channels = width
         self.levels = nn.Sequential(*levels)
-        self.out = conv3(channels, config.latent_channels)
+        self.out = conv3(channels, config.latent_channels, gain=0.5)
+        self.detail = conv1(config.factor**2, config.latent_channels)
 
     def forward(self, image: Tensor) -> Tensor:
         """Encode (N, 3, H, W) [image, log bias map, log Jacobian map] to ``z`` (N, C, h, w)."""
-        x = F.relu(self.stem(F.pixel_unshuffle(image, 2)))
-        return self.out(F.relu(self.levels(x)))
+        middle, pad = image[:, :1], DETAIL_WINDOW // 2
+        mean = F.avg_pool2d(middle, DETAIL_WINDOW, stride=1, padding=pad, count_include_pad=False)
+        detail = DETAIL_GAIN * (middle - mean)
+        x = F.relu(self.stem(F.pixel_unshuffle(torch.cat([image, detail], dim=1), 2)))
+        z = self.out(F.relu(self.levels(x)))
+        return z + self.detail(F.pixel_unshuffle(detail, self.factor))
 
 
 class VectorQuantizer(nn.Module):
@@ -87,7 +98,7 @@ class Decoder(nn.Module):
         self.latent_in = conv3(channels, widths[-1])
         self.bottom = nn.Sequential(*(ResBlock(widths[-1], widths[-1]) for _ in range(blocks)))
         self.up = nn.ModuleList(
-            conv1(b, a) for a, b in zip(widths[-2::-1], widths[:0:-1], strict=True)
+            conv1(b, 4 * a) for a, b in zip(widths[-2::-1], widths[:0:-1], strict=True)
         )
         self.merge = nn.ModuleList(
             nn.Sequential(*(ResBlock(a, a) for _ in range(blocks))) for a in widths[-2::-1]
@@ -111,6 +122,7 @@ class Decoder(nn.Module):
             x = down(F.relu(x))
         x = self.bottom(x + self.latent_in(z0))
         for up, merge in zip(self.up, self.merge, strict=True):
-            x = merge(upsample(up(x)) + skips.pop())
+            # Sub-pixel upsampling: one latent cell can place detail anywhere in its pixels.
+            x = merge(F.pixel_shuffle(up(x), 2) + skips.pop())
         residual = F.pixel_shuffle(self.out(F.relu(x)), 2)
         return slices[:, self.middle : self.middle + 1] + residual

@@ -51,8 +51,8 @@ def test_the_runtime_equals_the_reference_on_it(session):
     assert relative_error(result.volume, truth) <= 1e-3
 
 
-@pytest.mark.parametrize("noise_percent", [1.0, 3.0])
-def test_it_is_closer_in_structure_than_interpolation_on_an_unseen_head(session, noise_percent):
+@pytest.mark.parametrize(("noise_percent", "gain_db"), [(1.0, 0.5), (3.0, 0.0)])
+def test_it_beats_interpolation_on_an_unseen_head(session, noise_percent, gain_db):
     held_out = simulate_scan(noise_percent)
     low = np.asarray(held_out.scan.dataobj, dtype=np.float32)
     inside = slice(2 * SLICES.start, 2 * SLICES.stop)
@@ -61,6 +61,5 @@ def test_it_is_closer_in_structure_than_interpolation_on_an_unseen_head(session,
     enhanced = session.enhance(low[:, :, SLICES], 2.0, output_spacing=1.0)
     keep = np.zeros_like(brain)
     keep[:, :, 4:-4] = brain[:, :, 4:-4]  # the slab's own ends are no part of the claim
-    if noise_percent == 1.0:
-        assert psnr(enhanced, truth, keep) > psnr(spline, truth, keep)
+    assert psnr(enhanced, truth, keep) > psnr(spline, truth, keep) + gain_db
     assert ssim(enhanced, truth, keep) > ssim(spline, truth, keep)

@@ -98,6 +98,15 @@ def test_the_decoder_adds_to_the_low_field_slice(tiny_model):
     assert abs(float((brighter - slices[:, 1:2]).mean()) - 100.0) < 50.0
 
 
+def test_the_latent_sees_fine_detail(tiny_model):
+    image = crops(TINY).target.repeat(1, 3, 1, 1) * 0.2
+    checks = image.clone()
+    checks[:, :1] += 0.04 * (torch.arange(TINY.tile) % 2 - 0.5)  # every other column
+    with torch.no_grad():
+        smooth, detailed = tiny_model.encoder(image), tiny_model.encoder(checks)
+    assert (detailed - smooth).std() > 0.05 * smooth.std()
+
+
 def test_neighbouring_slices_are_seen(tiny_model):
     slices = crops(TINY).slices
     other = slices.clone()

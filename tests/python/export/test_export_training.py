@@ -9,6 +9,7 @@ from moediff_export.data.pairs import SLAB, crop_batch, make_pair
 from moediff_export.data.sources import load_source
 from moediff_export.errors import CheckpointError
 from moediff_export.training import losses
+from moediff_export.training.step import partly_sharp
 from moediff_export.training.trainer import Trainer, TrainingPlan, load_trained
 from scipy import ndimage
 
@@ -114,6 +115,29 @@ def test_a_run_ends_with_its_budget_and_leaves_a_checkpoint(phantom, tmp_path):
     assert progress["steps"] == trainer.step > 0
     assert (tmp_path / "run" / "validation.csv").exists()
     assert model.config == TINY
+
+
+def test_every_sample_counts_by_its_own_interpolation_error():
+    target = torch.rand(2, 1, 32, 32)
+    # The second scan's interpolation is ten times nearer to the truth than the first one's.
+    interpolated = target + torch.tensor([0.3, 0.03])[:, None, None, None]
+    halved = (target + interpolated) / 2
+    assert float(losses.relative_squared_error(target, target, interpolated)) == 0
+    one = losses.relative_squared_error(interpolated, target, interpolated)
+    assert float(one) == pytest.approx(1, abs=0.01)
+    for better in ([0], [1]):
+        image = interpolated.clone()
+        image[better] = halved[better]
+        relative = losses.relative_squared_error(image, target, interpolated)
+        assert float(relative) == pytest.approx((1 + 0.25) / 2, abs=0.01)
+
+
+def test_partly_sharp_latents_lie_on_the_way():
+    low, clean = torch.zeros(64, 2, 4, 4), torch.ones(64, 2, 4, 4)
+    z = partly_sharp(clean, low, torch.Generator().manual_seed(0))
+    each = z[:, 0, 0, 0]
+    assert torch.equal(z, each[:, None, None, None].expand_as(z))
+    assert 0.25 <= each.min() < 0.35 and 0.9 < each.max() <= 1
 
 
 def test_gate_targets_prefer_the_nearest_expert():
