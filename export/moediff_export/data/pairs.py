@@ -20,8 +20,8 @@ INTENSITY_PERCENTILE = 99.5
 # What training covers: target voxel edges, and how many times larger a scan's voxels are.
 OUTPUT_MM = (0.5, 1.25)
 RATIOS = (1.25, 3.0)
-# Voxel edge that anatomy is drawn at. Colin27 is an average of scans: at 1 mm, what 2 mm voxels
-# lose of it is half of what they lose of a single scan; at 2 mm the two are alike.
+# Voxel edge that anatomy is drawn at, mm. Colin27 is an average of scans: halving its resolution
+# at 1 mm loses less than half of what it loses of a single scan; at 2 mm, about as much.
 DETAIL_MM = (0.7, 2.0)
 # Scans differ in sharpness: the model must read it from the scan, not assume one head's.
 BLURRED_SHARE = 0.4
