@@ -47,11 +47,16 @@ def default_output(path: Path) -> Path:
     >>> default_output(Path("scan.nii")).name
     'scan_desc-moediffsr_T1w.nii.gz'
     """
+    entities, suffix = _entities_and_suffix(path)
+    return path.with_name(f"{entities}_desc-moediffsr_{suffix}.nii.gz")
+
+
+def _entities_and_suffix(path: Path) -> tuple[str, str]:
+    """A file name's BIDS entities without any `desc`, and its suffix; T1w where it has none."""
     stem = nifti_stem(path)
     match = _SUFFIX.search(stem)
-    suffix = match["suffix"] if match else "T1w"
     entities = _DESC.sub("", stem[: match.start()] if match else stem)
-    return path.with_name(f"{entities}_desc-moediffsr_{suffix}.nii.gz")
+    return entities, match["suffix"] if match else "T1w"
 
 
 def output_paths(
@@ -71,10 +76,7 @@ def output_paths(
         )
     if figure is not None and not figure.lower().endswith(".png"):
         raise InputError(f"expected a figure named .png, got {figure}; give such a name")
-    stem = nifti_stem(image)
-    match = _SUFFIX.search(stem)
-    entities = _DESC.sub("", _SUFFIX.sub("", stem))
-    suffix = match["suffix"] if match else "T1w"
+    entities, suffix = _entities_and_suffix(image)
     gates = image.with_name(f"{entities}_desc-gates_probseg.nii.gz") if save_gates else None
     deviation = (
         image.with_name(f"{entities}_desc-uncertainty_{suffix}.nii.gz") if save_deviation else None

@@ -170,6 +170,15 @@ def scan_from_image(image: Any) -> Scan:
     return _scan_from(image, source=image.get_filename() or "", sha256="")
 
 
+def as_scan(source: str | os.PathLike[str] | Nifti1Image | Scan) -> Scan:
+    """Take a `Scan` from a path, a nibabel image, or itself."""
+    if isinstance(source, Scan):
+        return source
+    if isinstance(source, (str, os.PathLike)):
+        return load_scan(source)
+    return scan_from_image(source)
+
+
 def to_image(data: npt.NDArray[Any], affine: npt.NDArray[np.float64], like: Scan) -> Nifti1Image:
     """Put a result into the same kind of image as the scan it came from.
 
@@ -214,11 +223,7 @@ def to_gate_image(
         Its array is `gates` as it is; its header has the slope 1/255, so that whoever reads the
         saved file gets weights in [0, 1].
     """
-    header = _regridded_header(gates.shape, affine, like)
-    header.extensions.clear()
-    header.set_data_dtype(np.uint8)
-    header["descrip"] = b"moediff-rt expert weights"
-    header["cal_min"] = header["cal_max"] = 0
+    header = _map_header(gates, affine, like, b"moediff-rt expert weights")
     image = like.image_class(gates, header.get_best_affine(), header)
     image.header.set_slope_inter(1 / 255, 0.0)
     return image
@@ -241,11 +246,7 @@ def to_deviation_image(
     -------
     nibabel image of class `like.image_class`
     """
-    header = _regridded_header(deviation.shape, affine, like)
-    header.extensions.clear()
-    header.set_data_dtype(np.float32)
-    header["descrip"] = b"moediff-rt standard deviation"
-    header["cal_min"] = header["cal_max"] = 0
+    header = _map_header(deviation, affine, like, b"moediff-rt standard deviation")
     return like.image_class(deviation, header.get_best_affine(), header)
 
 
@@ -316,6 +317,18 @@ def _regridded_header(
             header.set_qform(resized_affine(qform, old_shape, new_shape), code=qform_code)
     if sform_code := int(like.header["sform_code"]):
         header.set_sform(world, code=sform_code)
+    return header
+
+
+def _map_header(
+    values: npt.NDArray[Any], affine: npt.NDArray[np.float64], like: Scan, description: bytes
+) -> Nifti1Header:
+    """Header for a map of something else than intensity: the values' own type, no extensions."""
+    header = _regridded_header(values.shape, affine, like)
+    header.extensions.clear()
+    header.set_data_dtype(values.dtype)
+    header["descrip"] = description
+    header["cal_min"] = header["cal_max"] = 0
     return header
 
 

@@ -64,7 +64,8 @@ def checked_samples(samples: int) -> int:
     samples = checked_whole("samples", samples)
     if not 1 <= samples <= MAX_SAMPLES:
         raise InputError(
-            f"expected from 1 to {MAX_SAMPLES} samples, got {samples}; 4 to 16 are usual"
+            f"expected from 1 to {MAX_SAMPLES} samples, got {samples}; "
+            "leave it out for one, give more for their average"
         )
     return samples
 

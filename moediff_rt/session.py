@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,9 +14,10 @@ import numpy.typing as npt
 
 from . import cache
 from .average import Average
+from .clock import Clock
 from .errors import InputError
 from .grid import AxisOrder
-from .io import Scan, load_scan, scan_from_image, to_deviation_image, to_gate_image, to_image
+from .io import Scan, as_scan, to_deviation_image, to_gate_image, to_image
 from .noise import noise_sigma
 from .postprocess import enforce_consistency
 from .preprocess import prepare
@@ -250,7 +250,7 @@ class Session:
         -------
         Enhanced
         """
-        clock = _Clock()
+        clock = Clock()
         data = checked_array(array)
         sizes = checked_spacing(spacing)
         steps, seed = checked_sampling(steps, seed, self.bundle)
@@ -402,33 +402,8 @@ class Session:
         return Inferred(to_image(data, affine, scan), gates, deviation, run)
 
 
-def as_scan(source: str | os.PathLike[str] | Nifti1Image | Scan) -> Scan:
-    """Take a `Scan` from a path, a nibabel image, or itself."""
-    if isinstance(source, Scan):
-        return source
-    if isinstance(source, (str, os.PathLike)):
-        return load_scan(source)
-    return scan_from_image(source)
-
-
 def _share(progress: Progress | None, number: int, samples: int) -> Progress | None:
     """The progress of one sample as a part of that of all."""
     if progress is None or samples == 1:
         return progress
     return lambda done, total: progress(number * total + done, samples * total)
-
-
-class _Clock:
-    """Wall time by stage, each from lap to lap."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.add(stage, now - self._last)
-        self._last = now
-
-    def add(self, stage: str, seconds: float) -> None:
-        self.laps[stage] = self.laps.get(stage, 0.0) + float(seconds)

@@ -1,6 +1,7 @@
 """Gradient nonlinearity and bias field: known ones are put on an image, and must come off."""
 
 import json
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -140,7 +141,6 @@ def test_a_missing_coefficient_file_is_named(tmp_path):
 
 
 def test_n4_takes_a_known_bias_off():
-    pytest.importorskip("SimpleITK")
     shape, affine = AFFINES["axial"]
     points = world(shape, affine)
     inside = np.linalg.norm(points / [75, 95, 85], axis=-1) < 1
@@ -158,7 +158,6 @@ def test_n4_takes_a_known_bias_off():
 
 
 def test_n4_refuses_negative_voxels():
-    pytest.importorskip("SimpleITK")
     shape, affine = AFFINES["axial"]
     with pytest.raises(InputError, match="below zero"):
         correct_bias(make_scan(head(world(shape, affine)) - 100, affine))
@@ -185,7 +184,6 @@ def infer(tiny_bundle, tmp_path, monkeypatch):
 
 
 def test_infer_corrects_before_it_enhances_and_says_so(infer, tmp_path):
-    pytest.importorskip("SimpleITK")
     status, out = infer()
     plain = nib.load(out).get_fdata()
     assert status == 0
@@ -196,6 +194,12 @@ def test_infer_corrects_before_it_enhances_and_says_so(infer, tmp_path):
     assert geometry == {"Name": "gradient nonlinearity", "Coefficients": "coil.grad"}
     assert (intensity["Name"], intensity["Method"]) == ("bias field", "N4")
     assert np.abs(nib.load(out).get_fdata() - plain).max() > 50
+
+
+def test_infer_says_how_to_get_n4(infer, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "SimpleITK", None)
+    assert infer("--n4")[0] == 2
+    assert "pip install 'moediff-rt[n4]'" in capsys.readouterr().err
 
 
 def test_infer_refuses_corrections_that_cannot_be(infer, tmp_path, capsys):

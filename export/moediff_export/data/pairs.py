@@ -17,7 +17,7 @@ from .sources import Source
 SLAB = (40, 192, 192)  # target voxels: slices, rows, columns
 EDGE_SLICES = 4  # dropped at both ends, where the slab's own border blurs
 INTENSITY_PERCENTILE = 99.5
-# What training covers: target voxel edges, and how many times larger a scan's voxels are.
+# What a bundle is offered for: target voxel edges, mm, and how many times larger a scan's are.
 OUTPUT_MM = (0.5, 1.25)
 RATIOS = (1.25, 3.0)
 # Voxel edge that anatomy is drawn at, mm. Colin27 is an average of scans: halving its resolution
