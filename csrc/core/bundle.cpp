@@ -16,6 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kMaxSize = 4096;
+constexpr int kMaxSlices = 15;
 constexpr const char* kCopyAgain = "copy the bundle again from its source";
 
 std::string read_card(const fs::path& folder) {
@@ -63,7 +64,10 @@ void check_format(const BundleFields& card) {
 void read_sizes(const BundleFields& card, Bundle& bundle) {
   bundle.tile_height = card.integer("tile.height", 1, kMaxSize);
   bundle.tile_width = card.integer("tile.width", 1, kMaxSize);
-  bundle.tile_slices = card.integer("tile.slices", 3, 3);
+  bundle.tile_slices = card.integer("tile.slices", 1, kMaxSlices);
+  if (bundle.tile_slices % 2 == 0) {
+    card.wrong("tile.slices", "an odd number", text(bundle.tile_slices));
+  }
   bundle.latent_channels = card.integer("latent.channels", 1, kMaxSize);
   bundle.latent_height = card.integer("latent.height", 1, bundle.tile_height);
   bundle.latent_width = card.integer("latent.width", 1, bundle.tile_width);

@@ -32,7 +32,8 @@ struct Bundle {
   std::string hash;
   std::string json;
   int format_version = 0;
-  int tile_height = 0, tile_width = 0, tile_slices = 0;
+  int tile_height = 0, tile_width = 0;
+  int tile_slices = 0;  // odd; the middle one is enhanced
   int latent_channels = 0, latent_height = 0, latent_width = 0;
   int condition_channels = 0;
   int experts = 0, gate_height = 0, gate_width = 0;

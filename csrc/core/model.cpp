@@ -53,7 +53,7 @@ Model::Model(Bundle bundle, std::shared_ptr<Device> device, const OnEngine& on_e
   };
   const Bundle& b = bundle_;
   const int64_t height = b.tile_height, width = b.tile_width;
-  const TensorInfo slices{"slices", {3, height, width}};
+  const TensorInfo slices{"slices", {b.tile_slices, height, width}};
   const std::vector<int64_t> latent = {b.latent_channels, b.latent_height, b.latent_width};
   const TensorInfo z_c{"z_c", {b.condition_channels, b.latent_height, b.latent_width}};
 

@@ -7,18 +7,25 @@
 #include "ops/gated_step.h"
 
 namespace mdr {
+namespace {
+
+// The encoder's inputs: the image, its bias-field map and its gradient map.
+constexpr int kEncoderChannels = 3;
+
+}  // namespace
 
 TileUnit::TileUnit(const TilePlan& plan, int capacity)
     : plan_(plan),
       bundle_(plan.model->bundle()),
       image_size_(int64_t{bundle_.tile_height} * bundle_.tile_width),
+      slices_size_(bundle_.tile_slices * image_size_),
       latent_size_(int64_t{bundle_.latent_channels} * bundle_.latent_height * bundle_.latent_width),
       condition_size_(int64_t{bundle_.condition_channels} * bundle_.latent_height *
                       bundle_.latent_width),
       token_size_(plan.model->token_elements()),
       gate_size_(int64_t{bundle_.experts} * bundle_.gate_height * bundle_.gate_width),
-      slices_(capacity * 3 * image_size_),
-      centre_(capacity * 3 * image_size_),
+      slices_(capacity * slices_size_),
+      centre_(capacity * kEncoderChannels * image_size_),
       z_(capacity * latent_size_),
       z_c_(capacity * condition_size_),
       tokens_(capacity * token_size_),
@@ -74,11 +81,12 @@ std::vector<EngineCall> TileUnit::advance() {
 
 std::vector<EngineCall> TileUnit::read() {
   for (int b = 0; b < count(); ++b) {
-    float* slices = slices_.data() + b * 3 * image_size_;
-    read_tile(plan_.volume, plan_.shape, tiles_[b], bundle_.tile_height, bundle_.tile_width,
-              slices);
-    // The other two channels, the bias-field and the gradient map, stay 0: none known.
-    std::copy_n(slices + image_size_, image_size_, centre_.data() + b * 3 * image_size_);
+    float* slices = slices_.data() + b * slices_size_;
+    read_tile(plan_.volume, plan_.shape, tiles_[b], bundle_.tile_slices, bundle_.tile_height,
+              bundle_.tile_width, slices);
+    // The maps stay 0: none known.
+    std::copy_n(slices + bundle_.tile_slices / 2 * image_size_, image_size_,
+                centre_.data() + b * kEncoderChannels * image_size_);
   }
   return {{&plan_.model->encoder(), "encoder", count(), {centre_.data()}, {z_.data()}}};
 }

@@ -67,7 +67,7 @@ class TileUnit {
 
   const TilePlan& plan_;
   const Bundle& bundle_;
-  int64_t image_size_, latent_size_, condition_size_, token_size_, gate_size_;
+  int64_t image_size_, slices_size_, latent_size_, condition_size_, token_size_, gate_size_;
   Stage stage_ = Stage::read;
   int step_ = 0;
   std::vector<Tile> tiles_;

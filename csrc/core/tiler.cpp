@@ -92,11 +92,11 @@ std::vector<Tile> list_tiles(const VolumeShape& volume, const std::vector<Box>& 
   return tiles;
 }
 
-void read_tile(const float* volume, const VolumeShape& shape, const Tile& tile, int height,
-               int width, float* slices) {
+void read_tile(const float* volume, const VolumeShape& shape, const Tile& tile, int count,
+               int height, int width, float* slices) {
   const int inside = std::clamp(shape.nx - tile.x, 0, width);
-  for (int s = 0; s < 3; ++s) {
-    const int z = std::clamp(tile.z + s - 1, 0, shape.nz - 1);
+  for (int s = 0; s < count; ++s) {
+    const int z = std::clamp(tile.z + s - count / 2, 0, shape.nz - 1);
     for (int i = 0; i < height; ++i) {
       const int y = std::min(tile.y + i, shape.ny - 1);
       const float* row = volume + z * shape.slice() + int64_t{y} * shape.nx;

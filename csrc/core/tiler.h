@@ -36,9 +36,9 @@ std::vector<int> tile_starts(int n, int lo, int hi, int tile, int overlap, int a
 std::vector<Tile> list_tiles(const VolumeShape& volume, const std::vector<Box>& boxes,
                              const TileShape& shape);
 
-// Slices z-1, z, z+1 of the tile into `slices` (3, height, width); past an edge the edge voxel
-// repeats.
-void read_tile(const float* volume, const VolumeShape& shape, const Tile& tile, int height,
-               int width, float* slices);
+// The tile's slice in the middle of its `count` (odd) neighbours into `slices` (count, height,
+// width); past an edge the edge voxel repeats.
+void read_tile(const float* volume, const VolumeShape& shape, const Tile& tile, int count,
+               int height, int width, float* slices);
 
 }  // namespace mdr

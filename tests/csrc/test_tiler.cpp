@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <numeric>
 
 #include "claim.h"
@@ -43,17 +44,22 @@ const Claim lists("tiles away from their slice's box are left out", [] {
   check(list_tiles(volume, std::vector<Box>(4), {32, 32, 8, 4, 4}).empty(), "tiles of nothing");
 });
 
-const Claim reads("a tile past the edges repeats the edge voxel", [] {
-  const VolumeShape shape{2, 3, 5};
+const Claim reads("a tile past the edges repeats the edge voxel, for 1, 3 and 5 slices", [] {
+  const VolumeShape shape{4, 3, 5};
   std::vector<float> volume(shape.voxels());
   std::iota(volume.begin(), volume.end(), 0.0f);
-  std::vector<float> slices(3 * 4 * 4);
-  read_tile(volume.data(), shape, {0, 1, 2}, 4, 4, slices.data());
-  for (int s = 0; s < 3; ++s) {
-    for (int y = 0; y < 4; ++y) {
-      for (int x = 0; x < 4; ++x) {
-        const int z = std::max(0, s - 1), row = std::min(2, 1 + y), column = std::min(4, 2 + x);
-        equal(slices[(s * 4 + y) * 4 + x], volume[z * 15 + row * 5 + column]);
+  for (const int count : {1, 3, 5}) {
+    for (int middle = 0; middle < shape.nz; ++middle) {
+      std::vector<float> slices(count * 4 * 4);
+      read_tile(volume.data(), shape, {middle, 1, 2}, count, 4, 4, slices.data());
+      for (int s = 0; s < count; ++s) {
+        for (int y = 0; y < 4; ++y) {
+          for (int x = 0; x < 4; ++x) {
+            const int z = std::clamp(middle - count / 2 + s, 0, shape.nz - 1);
+            const int row = std::min(2, 1 + y), column = std::min(4, 2 + x);
+            equal(slices[(s * 4 + y) * 4 + x], volume[z * 15 + row * 5 + column]);
+          }
+        }
       }
     }
   }

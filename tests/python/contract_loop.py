@@ -165,10 +165,11 @@ class ContractLoop:
         tile = card["tile"]["height"]
         rows = np.minimum(np.arange(y, y + tile), volume.shape[1] - 1)
         columns = np.minimum(np.arange(x, x + tile), volume.shape[2] - 1)
-        planes = np.clip([z - 1, z, z + 1], 0, volume.shape[0] - 1)
+        half = card["tile"]["slices"] // 2
+        planes = np.clip(np.arange(z - half, z + half + 1), 0, volume.shape[0] - 1)
         slices = volume[np.ix_(planes, rows, columns)]
-        zeros = np.zeros_like(slices[1])
-        (z_low,) = self.module("encoder", image=np.stack([slices[1], zeros, zeros]))
+        middle, zeros = slices[half], np.zeros_like(slices[half])
+        (z_low,) = self.module("encoder", image=np.stack([middle, zeros, zeros]))
         z_c, tokens = self.module("conditioner", slices=slices, z_low=z_low)
         (gates,) = self.module("gate", tokens=tokens)
         active = gates.max(axis=(1, 2)) >= settings["gate_threshold"]

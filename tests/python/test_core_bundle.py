@@ -90,7 +90,9 @@ def test_a_card_that_is_no_json_object_is_refused(folder, text):
         ({"name": ...}, "no such key"),
         ({"tile__height": "32"}, "found a string"),
         ({"tile__height": 1e9}, "from 1 to"),
-        ({"tile__slices": 5}, "3 to 3"),
+        ({"tile__slices": 0}, "from 1 to 15"),
+        ({"tile__slices": 4}, "an odd number for tile.slices, found 4"),
+        ({"tile__slices": 17}, "from 1 to 15"),
         ({"latent__height": 7}, "divide the tile"),
         ({"gate__experts": 9}, "from 1 to 8"),
         ({"gate__names": ["a"]}, "3 names"),
@@ -120,6 +122,12 @@ def test_a_wrong_card_is_refused_with_the_reason(folder, change, words):
     edit(folder, **change)
     with pytest.raises(BundleError, match=words):
         _core.load_bundle(str(folder))
+
+
+@pytest.mark.parametrize("slices", [1, 3, 5, 15])
+def test_a_card_may_name_any_odd_number_of_slices(folder, slices):
+    edit(folder, tile__slices=slices)
+    assert _core.load_bundle(str(folder)).tile == (32, 32, slices)
 
 
 def test_a_damaged_module_is_refused(folder):
@@ -160,6 +168,14 @@ def test_modules_that_contradict_the_card_are_refused(folder):
 def test_a_card_that_contradicts_the_modules_is_refused(folder):
     edit(folder, latent__channels=4)
     with pytest.raises(BundleError, match=r"z \(N, 4, 8, 8\).*found z \(N, 2, 8, 8\)"):
+        _core.Model(_core.load_bundle(str(folder)))
+
+
+def test_a_card_with_other_slices_than_the_modules_is_refused(folder):
+    edit(folder, tile__slices=5)
+    with pytest.raises(
+        BundleError, match=r"slices \(N, 5, 32, 32\).*found slices \(N, 3, 32, 32\)"
+    ):
         _core.Model(_core.load_bundle(str(folder)))
 
 

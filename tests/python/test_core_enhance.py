@@ -20,7 +20,7 @@ def bundle(tiny_bundle):
 
 @pytest.fixture(scope="module")
 def model(bundle):
-    return _core.Model(bundle, threads=2)
+    return _core.Model(bundle, precision="fp32", threads=2)
 
 
 def scan(shape, seed=0):
@@ -83,6 +83,17 @@ def test_every_setting_matches_the_plain_loop(model, tiny_bundle, settings):
     assert found.expert_calls == calls
 
 
+@pytest.mark.parametrize("slices", [1, 5])
+@pytest.mark.parametrize("shape", [(1, 20, 31), (7, 33, 50)])
+def test_another_number_of_slices_matches_the_plain_loop(tmp_path, slices, shape):
+    folder = make_bundle(tmp_path / "tiny", slices=slices)
+    volume, boxes = scan(shape), full_boxes(shape)
+    expected, _, _ = contract_loop.ContractLoop(folder).enhance(volume, boxes, seed=5)
+    model = _core.Model(_core.load_bundle(str(folder)), precision="fp32", threads=2)
+    found = model.enhance(volume, boxes, seed=5)
+    np.testing.assert_allclose(found.volume, expected, rtol=0, atol=2e-5)
+
+
 def test_stochastic_ddim_matches_the_plain_loop(tmp_path):
     folder = make_bundle(tmp_path / "eta")
     content = card(folder)
@@ -90,13 +101,14 @@ def test_stochastic_ddim_matches_the_plain_loop(tmp_path):
     write_card(folder, content)
     volume, boxes = scan((2, 40, 40)), full_boxes((2, 40, 40))
     expected, _, _ = contract_loop.ContractLoop(folder).enhance(volume, boxes)
-    found = _core.Model(_core.load_bundle(str(folder))).enhance(volume, boxes)
+    model = _core.Model(_core.load_bundle(str(folder)), precision="fp32")
+    found = model.enhance(volume, boxes)
     np.testing.assert_allclose(found.volume, expected, rtol=0, atol=2e-5)
 
 
 def test_confident_gates_save_expert_calls_at_a_bounded_error(tmp_path):
     folder = make_bundle(tmp_path / "sharp", sharpness=40.0)
-    model = _core.Model(_core.load_bundle(str(folder)))
+    model = _core.Model(_core.load_bundle(str(folder)), precision="fp32")
     volume, boxes = scan((3, 70, 70)), full_boxes((3, 70, 70))
     all_run = model.enhance(volume, boxes, gate_threshold=0.0)
     some_run = model.enhance(volume, boxes, gate_threshold=0.3)
@@ -115,9 +127,8 @@ def test_output_is_the_same_bits_for_any_batch_and_thread_count(bundle, model, t
     shape = (5, 70, 70)
     volume, boxes = scan(shape), full_boxes(shape)
     expected = model.enhance(volume, boxes, save_gates=True)
-    found = _core.Model(bundle, threads=threads).enhance(
-        volume, boxes, batch=batch, save_gates=True
-    )
+    other = _core.Model(bundle, precision="fp32", threads=threads)
+    found = other.enhance(volume, boxes, batch=batch, save_gates=True)
     np.testing.assert_array_equal(found.volume, expected.volume)
     np.testing.assert_array_equal(found.gates, expected.gates)
 

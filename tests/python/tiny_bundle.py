@@ -38,7 +38,7 @@ def _encoder(path, rng):
     )
 
 
-def _conditioner(path, rng):
+def _conditioner(path, rng, slices):
     _save(
         path,
         [
@@ -51,14 +51,14 @@ def _conditioner(path, rng):
             helper.make_node("Transpose", ["flat"], ["tokens"], perm=[0, 2, 1]),
         ],
         [
-            _value("slices", "N", 3, TILE, TILE),
+            _value("slices", "N", slices, TILE, TILE),
             _value("z_low", "N", CHANNELS, LATENT, LATENT),
         ],
         [_value("z_c", "N", CONDITION, LATENT, LATENT), _value("tokens", "N", TOKENS, DIM)],
         {
-            "wc": _weight(rng, CONDITION, 3, 4, 4),
+            "wc": _weight(rng, CONDITION, slices, 4, 4),
             "wl": _weight(rng, CONDITION, CHANNELS, 1, 1),
-            "wt": 4 * _weight(rng, DIM, 3, 8, 8),
+            "wt": 4 * _weight(rng, DIM, slices, 8, 8),
             "shape": np.array([0, DIM, TOKENS], np.int64),
         },
     )
@@ -114,7 +114,9 @@ def _expert(path, rng, layers):
     )
 
 
-def _decoder(path, rng):
+def _decoder(path, rng, slices):
+    beside = np.full(slices, 0.2 / max(slices - 1, 1), np.float32)
+    beside[slices // 2] = 0.8
     _save(
         path,
         [
@@ -122,16 +124,16 @@ def _decoder(path, rng):
             helper.make_node("Conv", ["slices", "ws"], ["base"]),
             helper.make_node("Add", ["detail", "base"], ["image"]),
         ],
-        [_value("z0", "N", CHANNELS, LATENT, LATENT), _value("slices", "N", 3, TILE, TILE)],
+        [_value("z0", "N", CHANNELS, LATENT, LATENT), _value("slices", "N", slices, TILE, TILE)],
         [_value("image", "N", 1, TILE, TILE)],
         {
             "wz": _weight(rng, CHANNELS, 1, 4, 4),
-            "ws": np.array([0.1, 0.8, 0.1], np.float32).reshape(1, 3, 1, 1),
+            "ws": beside.reshape(1, slices, 1, 1),
         },
     )
 
 
-def card(folder):
+def card(folder, slices=3):
     """Everything that bundle.json says about the modules in ``folder``."""
     steps = 100
     alphas = np.cumprod(1 - np.linspace(1e-3, 0.05, steps)).tolist()
@@ -151,7 +153,7 @@ def card(folder):
         "license": "Apache-2.0",
         "created": "2026-01-01T00:00:00Z",
         "producer": "tests",
-        "tile": {"height": TILE, "width": TILE, "slices": 3},
+        "tile": {"height": TILE, "width": TILE, "slices": slices},
         "latent": {"channels": CHANNELS, "height": LATENT, "width": LATENT},
         "condition": {"channels": CONDITION},
         "gate": {"experts": EXPERTS, "height": GATE, "width": GATE, "names": ["a", "b", "c"]},
@@ -182,16 +184,16 @@ def write_card(folder, content):
     (folder / "bundle.json").write_text(json.dumps(content))
 
 
-def make_bundle(folder, seed=0, sharpness=1.0, expert_layers=0):
+def make_bundle(folder, seed=0, sharpness=1.0, expert_layers=0, slices=3):
     """Write a whole bundle into ``folder`` and return its path."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     _encoder(folder / "encoder.onnx", rng)
-    _conditioner(folder / "conditioner.onnx", rng)
+    _conditioner(folder / "conditioner.onnx", rng, slices)
     _gate(folder / "gate.onnx", rng, sharpness)
     for i in range(EXPERTS):
         _expert(folder / f"expert_{i}.onnx", rng, expert_layers)
-    _decoder(folder / "decoder.onnx", rng)
-    write_card(folder, card(folder))
+    _decoder(folder / "decoder.onnx", rng, slices)
+    write_card(folder, card(folder, slices))
     return folder
