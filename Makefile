@@ -6,13 +6,15 @@ BIN := $(VENV)/bin
 SAMPLE := tests/data/sample_T1w.nii.gz
 DEMO := demo
 
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test lint format bench train study clean
 
 help:
 	@echo "make demo   install into $(VENV), build engines, enhance the sample scan"
 	@echo "make test   everything that CI runs"
 	@echo "make lint   formatting, linting and type checks"
 	@echo "make bench  the benchmarks, against the PyTorch path"
+	@echo "make train  shards, training and bundle, in runs/ (MINUTES=85)"
+	@echo "make study  what the model is compared with, trained and evaluated, in runs/study"
 	@echo "make clean  remove what the above made"
 
 # pip 25.1 is the first that knows dependency groups.
@@ -65,6 +67,36 @@ format: $(VENV)/.lint
 
 bench: $(VENV)/.authoring
 	$(BIN)/pytest benchmarks --benchmark-json=build/benchmark.json
+
+# Training goes on where it stopped, and its bundle is that of the last save.
+RUNS ?= runs
+MINUTES ?= 85
+THREADS ?= 0
+$(RUNS)/shards: $(VENV)/.authoring
+	$(BIN)/moediff-export data -o $@.part
+	mv $@.part $@
+
+train: $(RUNS)/shards
+	$(BIN)/moediff-export train $(RUNS)/shards --config edge -o $(RUNS)/edge \
+		--max-minutes $(MINUTES) --threads $(THREADS) $(if $(wildcard $(RUNS)/edge/checkpoint),--resume)
+	$(BIN)/moediff-export onnx $(RUNS)/edge/checkpoint -o $(RUNS)/bundle --overwrite \
+		--card export/cards/edge.json
+
+# Each variant gets the same steps on the same data, at a size that trains in minutes.
+STUDY_STEPS ?= 1500
+VARIANTS := mixture single unet uniform_gate no_regions no_mad no_diversity no_uncertainty \
+	one_slice blind_decoder
+study: $(RUNS)/shards
+	for variant in $(VARIANTS); do \
+		$(BIN)/moediff-export train $(RUNS)/shards --config small --variant $$variant --crop 96 \
+			-o $(RUNS)/study/$$variant --max-minutes 600 --max-steps $(STUDY_STEPS) \
+			--threads $(THREADS) $$([ -e $(RUNS)/study/$$variant/checkpoint ] && echo --resume) \
+			|| exit; \
+	done
+	$(BIN)/moediff-export onnx $(RUNS)/study/mixture/checkpoint -o $(RUNS)/study/bundle --overwrite
+	$(BIN)/moediff-export evaluate $(RUNS)/study/bundle -o $(RUNS)/study/report --quick --overwrite \
+		$(foreach v,$(filter-out mixture,$(VARIANTS)),--comparator $(v)=$(RUNS)/study/$(v)/checkpoint)
+	$(BIN)/moediff-export curves $(RUNS)/study -o $(RUNS)/study/gate.png
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info

@@ -7,7 +7,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from moediff_export.data.mni152 import FULL_SCALE, load_truth
+from moediff_export.data.held_out import FULL_SCALE, load_truth
 from moediff_export.data.scanner import rician_noise, truncate_kspace
 
 FIELD_OF_VIEW = 256  # mm, and voxels of the finest scan

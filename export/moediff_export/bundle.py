@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .config import EXPERT_NAMES, config_from_dict
+from .config import config_from_dict
 from .data.pairs import INTENSITY_PERCENTILE, OUTPUT_MM, RATIOS
 from .diffusion import cosine_alphas_cumprod
 from .model import MoEDiffSR
@@ -51,10 +51,10 @@ def bundle_json(model: MoEDiffSR, modules: dict[str, Any], card: dict[str, Any])
         },
         "condition": {"channels": config.z_c_channels},
         "gate": {
-            "experts": len(EXPERT_NAMES),
+            "experts": len(config.experts),
             "height": config.gate_size,
             "width": config.gate_size,
-            "names": list(EXPERT_NAMES),
+            "names": list(config.experts),
         },
         "schedule": {"prediction": "x0", "alphas_cumprod": schedule},
         "sampler": {

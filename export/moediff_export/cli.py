@@ -1,18 +1,22 @@
-"""The command line: ``moediff-export train``, ``onnx`` and ``evaluate``."""
+"""The command line: ``moediff-export data``, ``train``, ``onnx`` and ``evaluate``."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+
+from tqdm import tqdm
 
 from moediff_rt.errors import MoediffError
 
 from . import __version__
 from .config import CONFIGS, get_config
 from .errors import CheckpointError, ExportError
+from .evaluation.command import add_arguments as add_evaluation_arguments
 
 
 def _get_parser() -> argparse.ArgumentParser:
@@ -22,58 +26,123 @@ def _get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
 
+    data = commands.add_parser("data", help="make training pairs, as shards")
+    data.add_argument("-o", "--output", type=Path, required=True, help="folder of the shards")
+    data.add_argument("--pairs", type=int, default=240, help="simulated slabs (0: none)")
+    data.add_argument("--templates", type=Path, help="folder with Colin27 (Debian: mricron-data)")
+    data.add_argument(
+        "--scan",
+        type=Path,
+        action="append",
+        default=[],
+        help="a real scan to draw anatomy from too",
+    )
+    data.add_argument(
+        "--real",
+        type=Path,
+        help="BIDS-like folder of real pairs: sub-*/anat/*_3T_T1w.nii.gz and 7T",
+    )
+    data.add_argument(
+        "--n4", action="store_true", help="real pairs: take the 7T scan's bias field off"
+    )
+    data.add_argument("--painted", type=float, help="share painted from tissue maps (default 0.6)")
+    data.add_argument("--seed", type=int, default=0)
+    data.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+
     train = commands.add_parser("train", help="train a model; stop and resume at any time")
+    train.add_argument("data", type=Path, help="folder of shards")
     train.add_argument("--config", choices=sorted(CONFIGS), default="edge")
-    train.add_argument("--run", type=Path, default=Path("runs/edge"), help="run folder")
+    train.add_argument("-o", "--output", type=Path, default=Path("runs/edge"), help="run folder")
     train.add_argument("--max-minutes", type=float, required=True, help="budget over all sessions")
-    train.add_argument("--data", type=Path, help="folder with Colin27 (mricron-data's templates)")
+    train.add_argument("--max-steps", type=int, help="a budget of steps as well")
     train.add_argument("--resume", action="store_true", help="continue from the run's checkpoint")
+    train.add_argument("--variant", default="mixture", help="what to compare with, or to leave out")
+    train.add_argument("--batch", type=int, help="crops a step and process")
+    train.add_argument("--crop", type=int, help="edge of a crop, pixels")
+    train.add_argument("--precision", help="bf16-mixed (default), 32-true, 16-mixed")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--threads", type=int, default=0, help="CPU threads (0: all)")
 
+    curves = commands.add_parser("curves", help="how the gate converged in each run of a folder")
+    curves.add_argument("runs", type=Path, help="folder of run folders")
+    curves.add_argument("-o", "--output", type=Path, required=True, help="the picture (PNG)")
+
     onnx = commands.add_parser("onnx", help="export a trained model as a bundle")
-    onnx.add_argument("checkpoint", type=Path, help="checkpoint.pt of a run")
+    onnx.add_argument("checkpoint", type=Path, help="checkpoint folder of a run")
     onnx.add_argument("-o", "--output", type=Path, required=True, help="the bundle's folder")
     onnx.add_argument("--card", type=Path, help="JSON with description, license, training, metrics")
     onnx.add_argument("--steps", type=int, help="the bundle's default steps (the run's own)")
     onnx.add_argument("--overwrite", action="store_true")
 
-    evaluate = commands.add_parser("evaluate", help="PSNR and SSIM on held-out MNI152")
-    evaluate.add_argument("--bundle", type=Path, help="bundle folder (the default bundle)")
-    evaluate.add_argument("--noise", type=float, nargs="+", default=[1.0, 3.0], help="percent")
-    evaluate.add_argument("--factor", type=float, default=2.0, help="k-space crop on every axis")
-    evaluate.add_argument("--steps", type=int, help="expert evaluations (the bundle's default)")
-    evaluate.add_argument("--seed", type=int, default=0)
+    evaluate = commands.add_parser("evaluate", help="measure a bundle on held-out subjects")
+    add_evaluation_arguments(evaluate)
     return parser
+
+
+def _data(args: argparse.Namespace) -> None:
+    from .data.bids import find_pairs, load_real_pair
+    from .data.pairs import Mixture, simulate_pairs
+    from .data.shards import write_shards
+    from .data.sources import MRICRON_TEMPLATES, colin27, scan_source
+
+    if args.output.exists() and any(args.output.glob("*.npz")):
+        raise FileExistsError(
+            f"data: {args.output} has shards already; give another folder, or remove them"
+        )
+    found = find_pairs(args.real) if args.real else []
+    sources = colin27(args.templates or MRICRON_TEMPLATES) if args.pairs else []
+    sources += [scan_source(path) for path in args.scan]
+    mixture = Mixture() if args.painted is None else Mixture(args.painted)
+    drawn = simulate_pairs(sources, range(args.pairs), args.seed, mixture, args.workers)
+    progress = tqdm(drawn, total=args.pairs, desc="simulated", unit="pair")
+    paths = write_shards(progress, args.output) if args.pairs else []
+    slabs = (slab for low, target in found for slab in load_real_pair(low, target, n4=args.n4))
+    paths += write_shards(slabs, args.output, prefix="real")
+    size = sum(path.stat().st_size for path in paths)
+    print(f"{args.output}: {len(paths)} shards, {size / 1e6:.0f} MB")
 
 
 def _train(args: argparse.Namespace) -> None:
     import torch
 
-    from .data.sources import MRICRON_TEMPLATES, colin27
+    from .data.shards import read_shards
     from .training.trainer import Trainer, TrainingPlan
+    from .training.variants import apply_variant
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    plan = TrainingPlan(minutes=args.max_minutes, seed=args.seed)
-    trainer = Trainer(
-        get_config(args.config), plan, colin27(args.data or MRICRON_TEMPLATES), args.run
-    )
+    config, losses = apply_variant(args.variant, get_config(args.config))
+    plan = TrainingPlan(args.max_minutes, args.max_steps, seed=args.seed, losses=losses)
+    chosen = {k: v for k in ("batch", "crop", "precision") if (v := getattr(args, k)) is not None}
+    trainer = Trainer(config, replace(plan, **chosen), read_shards(args.data), args.output)
     if args.resume:
         trainer.resume()
     elif trainer.checkpoint.exists():
         raise FileExistsError(
             f"train: {trainer.checkpoint} is there already; "
-            "pass --resume to continue it or --run to start another"
+            "pass --resume to continue it or --output to start another"
         )
     trainer.run()
 
 
+def _curves(args: argparse.Namespace) -> None:
+    from .training.curves import plot_gate_convergence
+
+    drawn = plot_gate_convergence(args.runs, args.output)
+    print(f"{args.output}: {', '.join(drawn)}")
+
+
 def _onnx(args: argparse.Namespace) -> None:
     from .bundle import write_bundle
-    from .training.trainer import load_trained
+    from .model import RegressionUNet
+    from .training.checkpoint import load_trained
 
     model, progress = load_trained(args.checkpoint)
+    if isinstance(model, RegressionUNet):
+        raise ValueError(
+            f"onnx: expected a mixture or a single expert in {args.checkpoint}, found the plain "
+            "regression; it is a yardstick and has no bundle"
+        )
     if args.steps:
         model.config = replace(model.config, steps=args.steps)
     card = {"description": "MoEDiff-SR", "license": "unspecified", "training": {}, "metrics": {}}
@@ -88,19 +157,22 @@ def _onnx(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from .evaluate import evaluate_mni152
+    from .evaluation.command import run_evaluation_cli
 
-    for noise in args.noise:
-        scores = evaluate_mni152(
-            args.bundle, noise_percent=noise, factor=args.factor, steps=args.steps, seed=args.seed
-        )
-        print(json.dumps(scores))
+    run_evaluation_cli(args)
 
 
 def main(args: list[str] | None = None) -> int:
     """Run the command line; returns the exit code (2 for wrong input)."""
     parsed = _get_parser().parse_args(args)
-    run = {"train": _train, "onnx": _onnx, "evaluate": _evaluate}[parsed.command]
+    commands = {
+        "data": _data,
+        "train": _train,
+        "curves": _curves,
+        "onnx": _onnx,
+        "evaluate": _evaluate,
+    }
+    run = commands[parsed.command]
     try:
         run(parsed)
     except (OSError, ValueError, CheckpointError, ExportError, MoediffError) as error:

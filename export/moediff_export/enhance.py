@@ -12,7 +12,7 @@ from torch import Tensor
 from . import noise, tiles
 from .config import ModelConfig
 from .diffusion import Sampling, cosine_alphas_cumprod, step_coefficients, timesteps
-from .model import MoEDiffSR
+from .model import MoEDiffSR, RegressionUNet
 
 
 def default_sampling(config: ModelConfig) -> Sampling:
@@ -73,7 +73,7 @@ def sample(
     previous = torch.zeros_like(z)
     rows = step_coefficients(sampling, alphas_cumprod).tolist()
     for k, (t, (c_z, c_0, c_1, c_n)) in enumerate(zip(steps, rows, strict=True)):
-        time = torch.full((len(z),), float(t), dtype=z.dtype)
+        time = z.new_full((len(z),), float(t))
         z0 = model.predict(z, z_c, gates, time).z0
         z = c_z * z + c_0 * z0 + c_1 * previous
         if c_n:
@@ -84,7 +84,7 @@ def sample(
 
 @torch.inference_mode()
 def enhance_volume(
-    model: MoEDiffSR,
+    model: MoEDiffSR | RegressionUNet,
     volume: NDArray[np.float32],
     boxes: NDArray[np.int32],
     sampling: Sampling | None = None,
@@ -96,8 +96,9 @@ def enhance_volume(
 
     Parameters
     ----------
-    model : MoEDiffSR
-        In evaluation mode; its parameters' dtype is the precision of every network.
+    model : MoEDiffSR or RegressionUNet
+        In evaluation mode; its parameters' dtype is the precision of every network. A plain
+        regression has no use for ``sampling`` and ``seed``.
     volume : ndarray, float32, (nz, ny, nx)
         Interpolated on the target grid, intensity-normalised.
     boxes : ndarray, int32, (nz, 4)
@@ -129,7 +130,11 @@ def enhance_volume(
             drawn = np.stack([noise.normal(seed, index, origin, shape) for origin in origins])
             return torch.from_numpy(drawn).to(dtype)
 
-        images = sample(model, torch.from_numpy(slices).to(dtype), sampling, noise_of)
+        tensor = torch.from_numpy(slices).to(dtype)
+        if isinstance(model, RegressionUNet):
+            images = model(tensor)
+        else:
+            images = sample(model, tensor, sampling, noise_of)
         for at, image in zip(group, images.float().numpy(), strict=True):
             blend.add(at, image[0])
         if progress:

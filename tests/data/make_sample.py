@@ -2,7 +2,7 @@
 
     python tests/data/make_sample.py
 
-writes `sample_T1w.nii.gz` beside this file; `moediff_export.data.mni152` says how it is simulated.
+writes `sample_T1w.nii.gz` beside this file; `moediff_export.data.held_out` says how it is made.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from moediff_export.data.mni152 import simulate_scan
+from moediff_export.data.held_out import load_subject, simulate_scan
 
 SEED = 20250410
 
 
 def main() -> None:
     """Write the sample scan."""
-    scan = simulate_scan(noise_percent=1.0, seed=SEED).scan
+    scan = simulate_scan(load_subject("mni152"), noise_percent=1.0, seed=SEED)
     image = nib.Nifti1Image(np.rint(scan.get_fdata()).astype(np.int16), None)
     image.header.set_xyzt_units("mm", "sec")
     image.set_qform(scan.affine, code="aligned")

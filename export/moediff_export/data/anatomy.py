@@ -1,4 +1,4 @@
-"""Random anatomy: a source volume rotated, scaled and bent, then integrated over the voxel."""
+"""Random anatomy: a source volume rotated, scaled and bent, at half the target voxel."""
 
 from __future__ import annotations
 
@@ -6,10 +6,17 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional as F
 
 from .scanner import smooth_field
 from .sources import Source
+
+Volume = NDArray[np.float32]
+
+# Anatomy is drawn on voxels of half the target's edge, and fields on nodes this many of them apart.
+OVERSAMPLING = 2
+NODE_VOXELS = 8
 
 
 def rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -23,13 +30,34 @@ def rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
     return matrix
 
 
-def draw_anatomy(
-    rng: Generator, source: Source, shape: tuple[int, int, int], spacing: float
-) -> NDArray[np.float32]:
-    """Draw a slab of deformed anatomy as a sharp acquisition would see it.
+def node_positions(shape: tuple[int, int, int], spacing: float) -> NDArray[np.float64]:
+    """Where the nodes of a slab's fields lie: (z, y, x) mm from its centre, (nodes..., 3)."""
+    counts = [-(-OVERSAMPLING * n // NODE_VOXELS) for n in shape]
+    axes = [
+        ((np.arange(k) + 0.5) / k - 0.5) * n * spacing for k, n in zip(counts, shape, strict=True)
+    ]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
 
-    The volume is sampled on a grid of half the target voxel through a random rotation, scale and
-    elastic displacement, then averaged over 2 x 2 x 2 of them: partial volume as in a scan.
+
+def from_nodes(field: Volume, shape: tuple[int, ...]) -> Volume:
+    """A field at the nodes (..., nodes z, y, x), trilinear on a grid over the same box."""
+    lead = field.shape[:-3]
+    tensor = torch.from_numpy(np.ascontiguousarray(field)).reshape(1, -1, *field.shape[-3:])
+    fine = F.interpolate(tensor, size=tuple(shape), mode="trilinear", align_corners=False)
+    return fine.reshape(*lead, *shape).numpy()
+
+
+def draw_points(
+    rng: Generator,
+    source: Source,
+    shape: tuple[int, int, int],
+    spacing: float,
+    shift: Volume,
+) -> Tensor:
+    """Where in a source each fine voxel of a slab of deformed anatomy comes from.
+
+    A random rotation, scale and flip, and an elastic displacement: knots every 20 to 40 mm, up to
+    about 3 mm.
 
     Parameters
     ----------
@@ -39,43 +67,55 @@ def draw_anatomy(
         Size of the slab, in target voxels.
     spacing : float
         Target voxel edge, mm.
+    shift : ndarray, float32, (3, nodes z, y, x)
+        How far from where it is seen a point lies, (z, y, x) mm, at `node_positions`.
 
     Returns
     -------
-    ndarray, float32, ``shape``
+    Tensor, float32, (1, 2 nz, 2 ny, 2 nx, 3)
+        As `torch.nn.functional.grid_sample` takes them, corners aligned.
     """
-    fine = np.array(shape) * 2
-    step = spacing / 2
-    volume = np.maximum(source.data + rng.uniform(*source.sharpen) * source.detail, 0)
-    extent = np.array(volume.shape) * source.spacing
+    fine = np.array(shape) * OVERSAMPLING
+    step = spacing / OVERSAMPLING
+    extent = np.array(source.data.shape) * source.spacing
     inside = np.maximum(extent - fine * step * 0.8, 0) / 2
-    centre = (volume.shape - np.ones(3)) / 2 + rng.uniform(-1, 1, 3) * inside / source.spacing
+    middle = (np.array(source.data.shape) - 1) / 2
+    centre = middle + rng.uniform(-1, 1, 3) * inside / source.spacing
     matrix = rotation(rng.uniform(-0.25, 0.25, 3)) @ np.diag(rng.uniform(0.85, 1.15, 3))
-    matrix *= step / source.spacing
     if rng.random() < 0.5:
         matrix[:, 2] *= -1
-    # Displacement on a coarse grid (every 8 fine voxels), knots every 20 to 40 mm, up to ~3 mm.
-    coarse = tuple(int(n) for n in np.ceil(fine / 8))
-    knot = rng.uniform(20, 40) / (8 * step)
-    bend = torch.from_numpy(np.stack([smooth_field(rng, coarse, knot) for _ in range(3)]))
-    bend = bend * float(rng.uniform(0.3, 1.5) / source.spacing)
-    bend = F.interpolate(
-        bend[None], size=tuple(fine.tolist()), mode="trilinear", align_corners=False
-    )[0]
-    axes = [torch.arange(n, dtype=torch.float32) - (n - 1) / 2 for n in fine]
+    matrix /= source.spacing  # mm in the slab to voxels of the source
+    nodes = shift.shape[1:]
+    knot = rng.uniform(20, 40) / (NODE_VOXELS * step)
+    bend = np.stack([smooth_field(rng, nodes, knot) for _ in range(3)])
+    bend *= np.float32(rng.uniform(0.3, 1.5) / source.spacing)
+    bend += np.tensordot(matrix.astype(np.float32), shift, axes=1)
+    displaced = torch.from_numpy(from_nodes(bend, tuple(fine.tolist())))
+    axes = [(torch.arange(n, dtype=torch.float32) - (n - 1) / 2) * step for n in fine.tolist()]
     m = torch.from_numpy(matrix.astype(np.float32))
     grid = []
     for i in range(3):
         along = m[i, 0] * axes[0][:, None, None] + m[i, 1] * axes[1][None, :, None]
-        along = along + m[i, 2] * axes[2][None, None, :] + bend[i] + float(centre[i])
-        grid.append(along * (2.0 / (volume.shape[i] - 1)) - 1.0)
-    points = torch.stack([grid[2], grid[1], grid[0]], dim=-1)[None]
-    tensor = torch.from_numpy(np.ascontiguousarray(volume))[None, None]
-    drawn = F.grid_sample(tensor, points, mode="bilinear", align_corners=True)
-    return F.avg_pool3d(drawn, 2)[0, 0].numpy()
+        along = along + m[i, 2] * axes[2][None, None, :] + displaced[i] + float(centre[i])
+        grid.append(along * (2.0 / (source.data.shape[i] - 1)) - 1.0)
+    return torch.stack([grid[2], grid[1], grid[0]], dim=-1)[None]
 
 
-def random_contrast(rng: Generator, volume: NDArray[np.float32]) -> NDArray[np.float32]:
+def read_at(volume: Volume, points: Tensor) -> Volume:
+    """A source's volume (nz, ny, nx) at the points of `draw_points`: trilinear, 0 outside."""
+    tensor = torch.from_numpy(np.require(volume, requirements=["C", "W"]))[None, None]
+    return F.grid_sample(tensor, points, mode="bilinear", align_corners=True)[0, 0].numpy()
+
+
+def integrate(fine: Volume) -> Volume:
+    """Mean of the fine voxels in each target voxel, over the last three axes: partial volume."""
+    tensor = torch.from_numpy(np.ascontiguousarray(fine))
+    lead = tensor.shape[:-3]
+    pooled = F.avg_pool3d(tensor.reshape(1, -1, *tensor.shape[-3:]), OVERSAMPLING)
+    return pooled.reshape(*lead, *pooled.shape[-3:]).numpy()
+
+
+def random_contrast(rng: Generator, volume: Volume) -> Volume:
     """Another tissue contrast: a random smooth curve over intensity; background stays dark.
 
     Mostly monotone (T1-like); one in eight is not, so that no contrast is taken for granted.

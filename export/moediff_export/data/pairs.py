@@ -1,18 +1,32 @@
-"""Training pairs: a sharp slab, and the same slab as a 3T-like scan shows it."""
+"""Simulated training pairs: anatomy, contrast and acquisition at random."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
+from joblib import Parallel, delayed, parallel_config
 from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from . import scanner
-from .anatomy import draw_anatomy, random_contrast
-from .sources import Source
+from . import scanner, structures
+from .anatomy import (
+    draw_points,
+    from_nodes,
+    integrate,
+    node_positions,
+    random_contrast,
+    read_at,
+)
+from .painting import any_levels, paint, t1_levels
+from .regions import region_masks
+from .shards import Pair
+from .sources import GREY, WHITE, Source
+from .tissue import tissue_maps
+
+Volume = NDArray[np.float32]
 
 SLAB = (40, 192, 192)  # target voxels: slices, rows, columns
 EDGE_SLICES = 4  # dropped at both ends, where the slab's own border blurs
@@ -20,31 +34,45 @@ INTENSITY_PERCENTILE = 99.5
 # What a bundle is offered for: target voxel edges, mm, and how many times larger a scan's are.
 OUTPUT_MM = (0.5, 1.25)
 RATIOS = (1.25, 3.0)
-# Voxel edge that anatomy is drawn at, mm. Colin27 is an average of scans: halving its resolution
-# at 1 mm loses less than half of what it loses of a single scan; at 2 mm, about as much.
-DETAIL_MM = (0.7, 2.0)
+# Voxel edge up to which a source's own intensities are drawn, mm: see `colin27`.
+COARSEST_MM = 2.0
 # Scans differ in sharpness: the model must read it from the scan, not assume one head's.
 BLURRED_SHARE = 0.4
 # Brightest tissue over brain: scalp fat sets the intensity scale of a scan with its skull.
 BRIGHT_FAT = 2.2
+COIL_STRENGTH = 0.1
+ISOCENTRE_MM = 60.0  # how far from it a slab lies, along each axis, at most
 
 
 @dataclass(frozen=True)
-class Pair:
-    """One simulated slab.
+class Mixture:
+    """What training images are drawn from.
 
     Attributes
     ----------
-    target, low : ndarray, float16, (nz, ny, nx)
-        The sharp slab, and the low-field scan interpolated on its grid; intensity-normalised.
-    bias, jacobian : ndarray, float16, (nz, ny, nx)
-        Log bias field and log Jacobian that both carry.
+    painted : float
+        Share that is painted from tissue maps; the others keep their source's intensities.
     """
 
-    target: NDArray[np.float16]
-    low: NDArray[np.float16]
-    bias: NDArray[np.float16]
-    jacobian: NDArray[np.float16]
+    painted: float = 0.6
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """A slab of anatomy before its acquisition.
+
+    Attributes
+    ----------
+    image : ndarray, float32, (nz, ny, nx)
+        Not below 0.
+    regions : ndarray, float32, (3, nz, ny, nx)
+    jacobian : ndarray, float32, (nz, ny, nx)
+        Log Jacobian of the gradient nonlinearity that bent it.
+    """
+
+    image: Volume
+    regions: Volume
+    jacobian: Volume
 
 
 def low_field_shape(rng: Generator, shape: tuple[int, int, int]) -> tuple[int, ...]:
@@ -62,23 +90,52 @@ def low_field_shape(rng: Generator, shape: tuple[int, int, int]) -> tuple[int, .
     return tuple(round(n / r) for n, r in zip(shape, ratios, strict=True))
 
 
-def make_pair(rng: Generator, sources: list[Source]) -> Pair:
-    """Draw anatomy, contrast and acquisition at random.
+def draw_anatomy(rng: Generator, source: Source, painted: bool) -> Anatomy:
+    """Draw a slab: the source bent at random, painted anew or as it is, with small structures."""
+    coarsest = OUTPUT_MM[1] if painted else COARSEST_MM
+    finest = OUTPUT_MM[0] if painted else max(source.finest, OUTPUT_MM[0])
+    spacing = finest * (coarsest / finest) ** rng.random()
+    coil = scanner.random_coil(rng, rng.uniform(0, COIL_STRENGTH))
+    at = node_positions(SLAB, spacing) + rng.uniform(-1, 1, 3) * ISOCENTRE_MM
+    shift, jacobian = scanner.distortion(coil, at[..., ::-1])  # (x, y, z) there
+    shift = np.moveaxis(shift[..., ::-1], -1, 0)
+    points = draw_points(rng, source, SLAB, spacing, shift)
+
+    fine = read_at(source.data, points)
+    maps = integrate(tissue_maps(fine, source.levels, rng.uniform(0.02, 0.25))[1:])
+    regions = region_masks(maps[GREY], maps[WHITE], spacing)
+    if source.brain is not None:
+        regions *= integrate(read_at(source.brain, points))
+    if painted:
+        t1 = rng.random() < 0.85
+        levels = t1_levels(rng, 3) if t1 else any_levels(rng, 3)
+        fat = rng.uniform(1.0, BRIGHT_FAT, len(maps) - 3)
+        image = paint(rng, maps, [*levels, *fat], spacing)
+    else:
+        image = random_contrast(rng, integrate(fine))
+    if rng.random() < 0.3:
+        lesions = structures.draw_lesions(rng, maps[WHITE], spacing, int(rng.integers(1, 25)))
+        image += lesions * (np.float32(rng.uniform(0.2, 1.2)) - image)
+    if rng.random() < 0.25:
+        vessels = integrate(structures.draw_vessels(rng, SLAB, spacing)) * (image > 0.1)
+        image += vessels * (np.float32(rng.uniform(0.0, 1.8)) - image)
+    if rng.random() < BLURRED_SHARE:
+        image = ndimage.gaussian_filter(image, rng.uniform(0.2, 0.9))
+    return Anatomy(image, regions, from_nodes(jacobian, SLAB))
+
+
+def make_pair(rng: Generator, sources: list[Source], mixture: Mixture | None = None) -> Pair:
+    """Draw anatomy and acquire it.
 
     The bias field and the Jacobian change scan and target alike: removing them is a correction of
     its own, before this model; the autoencoder is told of them by its maps.
     """
     weights = np.array([s.weight for s in sources])
     source = sources[rng.choice(len(sources), p=weights / weights.sum())]
-    finest = max(source.spacing, DETAIL_MM[0])
-    spacing = finest * (DETAIL_MM[1] / finest) ** rng.random()
-    target = draw_anatomy(rng, source, SLAB, spacing)
-    if rng.random() < BLURRED_SHARE:
-        target = ndimage.gaussian_filter(target, rng.uniform(0.2, 0.9))
-    target = random_contrast(rng, target)
+    painted = rng.random() < (mixture or Mixture()).painted
+    anatomy = draw_anatomy(rng, source, painted)
     bias = scanner.log_bias_field(rng, SLAB, rng.uniform(0.0, 0.2))
-    jacobian = scanner.log_jacobian(rng, SLAB, rng.uniform(0.0, 0.03))
-    target = target * np.exp(bias + jacobian)
+    target = anatomy.image * np.exp(bias - anatomy.jacobian)
 
     shape = low_field_shape(rng, SLAB)
     blurred = target
@@ -94,47 +151,22 @@ def make_pair(rng: Generator, sources: list[Source]) -> Pair:
     if rng.random() < 0.3:
         scale *= rng.uniform(1.0, BRIGHT_FAT)
     keep = slice(EDGE_SLICES, -EDGE_SLICES)
+    images = (target / scale, low / scale, bias, -anatomy.jacobian)
     return Pair(
-        *(
-            np.ascontiguousarray(v[keep], dtype=np.float16)
-            for v in (target / scale, low / scale, bias, jacobian)
-        )
+        *(np.ascontiguousarray(v[keep], dtype=np.float16) for v in images),
+        np.ascontiguousarray(np.round(anatomy.regions[:, keep] * 255), dtype=np.uint8),
     )
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Crops ready for the model, float32.
-
-    Attributes
-    ----------
-    target : Tensor, (N, 1, H, W)
-    slices : Tensor, (N, 3, H, W), the low-field slice between its neighbours
-    maps : Tensor, (N, 2, H, W), log bias field and log Jacobian, or zeros where not told
-    """
-
-    target: torch.Tensor
-    slices: torch.Tensor
-    maps: torch.Tensor
+def simulate_pairs(
+    sources: list[Source], numbers: range, seed: int, mixture: Mixture, workers: int
+) -> Iterator[Pair]:
+    """The pairs of these numbers, in their order and the same for any number of workers."""
+    # joblib hands large arrays to its workers as memory maps: the sources are not copied.
+    with parallel_config(backend="loky", n_jobs=workers, inner_max_num_threads=1):
+        tasks = (delayed(_numbered)(n, sources, seed, mixture) for n in numbers)
+        yield from Parallel(return_as="generator")(tasks)
 
 
-def crop_batch(rng: Generator, pairs: list[Pair], size: int, count: int) -> Batch:
-    """Cut ``count`` crops of ``size`` x ``size`` that show some anatomy, flipped at random."""
-    targets, slices, maps = [], [], []
-    while len(targets) < count:
-        pair = pairs[rng.integers(len(pairs))]
-        nz, ny, nx = pair.target.shape
-        z = int(rng.integers(1, nz - 1))
-        y, x = int(rng.integers(ny - size + 1)), int(rng.integers(nx - size + 1))
-        window = (slice(y, y + size), slice(x, x + size))
-        target = pair.target[z][window]
-        if (target > 0.1).mean() < 0.25 and rng.random() < 0.95:
-            continue
-        cut = [target[None], pair.low[z - 1 : z + 2][(slice(None), *window)]]
-        told = rng.random() < 0.5
-        cut.append(np.stack([pair.bias[z][window], pair.jacobian[z][window]]) * told)
-        if rng.random() < 0.5:
-            cut = [c[:, :, ::-1] for c in cut]
-        for group, c in zip((targets, slices, maps), cut, strict=True):
-            group.append(torch.from_numpy(np.ascontiguousarray(c, dtype=np.float32)))
-    return Batch(torch.stack(targets), torch.stack(slices), torch.stack(maps))
+def _numbered(number: int, sources: list[Source], seed: int, mixture: Mixture) -> Pair:
+    return make_pair(np.random.default_rng([seed, number]), sources, mixture)

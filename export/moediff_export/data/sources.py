@@ -10,8 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from .tissue import cluster_levels
+
 # Debian's mricron-data package installs Colin27 here (Holmes et al. 1998).
 MRICRON_TEMPLATES = Path("/usr/share/mricron/templates")
+# In the ascending order of T1-weighted intensities.
+TISSUES = ("cerebrospinal fluid", "grey matter", "white matter")
+GREY, WHITE = 1, 2
+BRIGHTER_THAN_WHITE = 1.25
 
 
 @dataclass(frozen=True)
@@ -27,49 +33,92 @@ class Source:
         Isotropic voxel edge, mm.
     weight : float
         How often it is drawn, relative to the others.
-    sharpen : (float, float)
-        Range of unsharp-mask gain that undoes part of its averaging.
-    detail : ndarray, float32, (nz, ny, nx)
-        What the unsharp mask adds at gain 1.
+    finest : float
+        Target voxel edge from which its own detail is as fine as a scan's, mm.
+    levels : ndarray, float32, (tissues,)
+        Typical intensity of `TISSUES`, and of scalp fat where the volume has it.
+    brain : ndarray, float32, (nz, ny, nx), optional
+        1 in the brain, 0 outside; None if the volume shows nothing else.
     """
 
     name: str
     data: NDArray[np.float32]
     spacing: float
     weight: float
-    sharpen: tuple[float, float]
-    detail: NDArray[np.float32]
+    finest: float
+    levels: NDArray[np.float32]
+    brain: NDArray[np.float32] | None = None
 
 
-def load_source(path: Path, weight: float, sharpen: tuple[float, float]) -> Source:
-    """Read one isotropic volume in canonical axes; intensities scaled to a 99th percentile of 1.
+def read_canonical(path: Path) -> tuple[NDArray[np.float32], float]:
+    """One isotropic volume, axes S, A, R, and its voxel edge, mm.
 
     Raises
     ------
     FileNotFoundError
         If the file is not there; for Colin27 the remedy is `apt-get install mricron-data`.
+    ValueError
+        If it is no 3-D volume of isotropic voxels.
     """
     if not path.exists():
         raise FileNotFoundError(
-            f"load_source: expected a training volume at {path}, found none; "
-            "install Debian's mricron-data or pass --data with the folder that holds it"
+            f"read_canonical: expected a training volume at {path}, found none; "
+            "install Debian's mricron-data or pass --templates with the folder that holds it"
         )
     image = nib.as_closest_canonical(nib.load(path))
+    zooms = np.array(image.header.get_zooms()[:3], dtype=float)
+    if image.ndim != 3 or np.ptp(zooms) > 0.02 * zooms.min():
+        raise ValueError(
+            f"read_canonical: expected a 3-D volume of isotropic voxels, got shape {image.shape} "
+            f"and voxel edges {zooms.round(3).tolist()} mm in {path}; resample it first"
+        )
     data = np.asarray(image.dataobj, dtype=np.float32).transpose(2, 1, 0)
-    scale = np.percentile(data[data > 0.2 * data.max()], 99)
-    spacing = float(image.header.get_zooms()[0])
-    data = np.ascontiguousarray(data / scale)
-    detail = data - ndimage.gaussian_filter(data, 1.0)
-    return Source(path.name.split(".")[0], data, spacing, weight, sharpen, detail)
+    return np.ascontiguousarray(data), float(zooms[0])
+
+
+def make_source(
+    name: str,
+    data: NDArray[np.float32],
+    spacing: float,
+    weight: float,
+    finest: float,
+    brain: NDArray[np.float32] | None = None,
+) -> Source:
+    """Scale a volume so that white matter is near 1 and find its tissues' levels.
+
+    Clustering sees the brain alone: ``brain`` (nz, ny, nx), or all that is not background.
+    """
+    inside = data[(brain > 0.5) if brain is not None else (data > 0.05 * data.max())]
+    scale = np.percentile(inside, 95)
+    data = np.ascontiguousarray(data / scale, dtype=np.float32)
+    levels = cluster_levels(inside / scale, len(TISSUES))
+    if brain is not None:
+        bright = data[data > BRIGHTER_THAN_WHITE * levels[-1]]
+        if bright.size:
+            levels = np.append(levels, np.float32(bright.mean()))
+    return Source(name, data, spacing, weight, finest, levels, brain)
 
 
 def colin27(folder: Path = MRICRON_TEMPLATES) -> list[Source]:
     """Colin27, one head averaged over 27 scans: the brain at 0.5 mm and the whole head at 1 mm.
 
-    Both are smoother than a single scan, so the brain is drawn at half the target voxel and
-    integrated over it, and the head is sharpened.
+    Its average is smoother than a single scan: halving its resolution at 1 mm loses less than half
+    of what it loses of a scan, at 2 mm about as much. So what is not repainted is drawn coarser.
     """
+    brain, brain_mm = read_canonical(folder / "ch2better.nii.gz")
+    head, head_mm = read_canonical(folder / "ch2.nii.gz")
+    mask, _ = read_canonical(folder / "ch2bet.nii.gz")
+    # The template's own noise would be painted as specks: its tissues are smooth at 0.5 mm.
+    brain = ndimage.gaussian_filter(brain, 0.5) * (brain > 0)
     return [
-        load_source(folder / "ch2better.nii.gz", weight=0.8, sharpen=(0.0, 0.5)),
-        load_source(folder / "ch2.nii.gz", weight=0.2, sharpen=(0.0, 1.0)),
+        make_source("colin27_brain", brain, brain_mm, weight=0.75, finest=0.7),
+        make_source(
+            "colin27_head", head, head_mm, 0.25, finest=1.0, brain=(mask > 0).astype(np.float32)
+        ),
     ]
+
+
+def scan_source(path: Path, weight: float = 1.0) -> Source:
+    """A real scan to draw anatomy from, as fine as its voxels are."""
+    data, spacing = read_canonical(path)
+    return make_source(path.name.split(".")[0], np.maximum(data, 0), spacing, weight, spacing)

@@ -1,12 +1,14 @@
 """MoEDiff-SR in PyTorch: autoencoder, conditioner, gate and experts, one file each."""
 
-from .autoencoder import Decoder, Encoder, VectorQuantizer
+from ..config import ModelConfig
+from .autoencoder import Decoder, Encoder, RegressionUNet, VectorQuantizer
 from .conditioner import Conditioner
-from .experts import CentrumSemiovaleExpert, CortexExpert, Expert, JunctionExpert
+from .experts import EXPERTS, CentrumSemiovaleExpert, CortexExpert, Expert, JunctionExpert
 from .gate import Gate
 from .moediff import MoEDiffSR, Prediction
 
 __all__ = [
+    "EXPERTS",
     "CentrumSemiovaleExpert",
     "Conditioner",
     "CortexExpert",
@@ -17,5 +19,12 @@ __all__ = [
     "JunctionExpert",
     "MoEDiffSR",
     "Prediction",
+    "RegressionUNet",
     "VectorQuantizer",
+    "build_model",
 ]
+
+
+def build_model(config: ModelConfig) -> MoEDiffSR | RegressionUNet:
+    """The network that a configuration describes."""
+    return MoEDiffSR(config) if config.experts else RegressionUNet(config)

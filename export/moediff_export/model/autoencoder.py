@@ -24,6 +24,13 @@ DETAIL_GAIN = 8.0
 DETAIL_WINDOW = 5  # pixels
 
 
+def fine_detail(image: Tensor) -> Tensor:
+    """What an image (N, 1, H, W) has beyond its local mean, amplified."""
+    pad = DETAIL_WINDOW // 2
+    mean = F.avg_pool2d(image, DETAIL_WINDOW, stride=1, padding=pad, count_include_pad=False)
+    return DETAIL_GAIN * (image - mean)
+
+
 class Encoder(nn.Module):
     """Image and its two acquisition maps -> latent.
 
@@ -48,12 +55,14 @@ class Encoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Encode (N, 3, H, W) [image, log bias map, log Jacobian map] to ``z`` (N, C, h, w)."""
-        middle, pad = image[:, :1], DETAIL_WINDOW // 2
-        mean = F.avg_pool2d(middle, DETAIL_WINDOW, stride=1, padding=pad, count_include_pad=False)
-        detail = DETAIL_GAIN * (middle - mean)
-        x = F.relu(self.stem(F.pixel_unshuffle(torch.cat([image, detail], dim=1), 2)))
-        z = self.out(F.relu(self.levels(x)))
-        return z + self.detail(F.pixel_unshuffle(detail, self.factor))
+        detail = F.pixel_unshuffle(fine_detail(image[:, :1]), self.factor)
+        return self.out(self.features(image)[-1]) + self.detail(detail)
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """What it sees in (N, 3, H, W), fine to coarse, (N, C, h, w) each."""
+        stacked = torch.cat([image, fine_detail(image[:, :1])], dim=1)
+        x = F.relu(self.stem(F.pixel_unshuffle(stacked, 2)))
+        return [x, F.relu(self.levels(x))]
 
 
 class VectorQuantizer(nn.Module):
@@ -80,22 +89,19 @@ class VectorQuantizer(nn.Module):
         return z + (nearest - z).detach(), loss
 
 
-class Decoder(nn.Module):
-    """Latent and interpolated low-field slices -> enhanced slice.
+class UShape(nn.Module):
+    """Slices -> enhanced slice: a U-shaped network on 2 x 2 pixel blocks.
 
-    A U-shaped network on 2 x 2 pixel blocks: the slices go down to the latent grid, meet the
-    latent there, and come up again. Its output is added to the middle low-field slice.
+    The slices go down to the latent grid and come up again; the output is added to the middle one.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         widths, blocks = config.autoencoder_widths, config.autoencoder_blocks
+        self.config = config
         self.middle = config.slices // 2
-        codes, channels = config.vq_codes, config.latent_channels
-        self.quantizer = VectorQuantizer(codes, channels) if codes else None
         self.stem = conv3(4 * config.slices, widths[0])
         self.down = nn.ModuleList(conv3(a, b, stride=2) for a, b in pairwise(widths))
-        self.latent_in = conv3(channels, widths[-1])
         self.bottom = nn.Sequential(*(ResBlock(widths[-1], widths[-1]) for _ in range(blocks)))
         self.up = nn.ModuleList(
             conv1(b, 4 * a) for a, b in zip(widths[-2::-1], widths[:0:-1], strict=True)
@@ -104,6 +110,38 @@ class Decoder(nn.Module):
             nn.Sequential(*(ResBlock(a, a) for _ in range(blocks))) for a in widths[-2::-1]
         )
         self.out = conv3(widths[0], 4, gain=0.1)
+
+    def enhance(self, slices: Tensor, at_bottom: Tensor | None) -> Tensor:
+        """Slices (N, S, H, W) -> (N, 1, H, W); features (N, C, h, w) to add at the bottom."""
+        x = self.stem(F.pixel_unshuffle(slices, 2))
+        skips = []
+        for down in self.down:
+            skips.append(x)
+            x = down(F.relu(x))
+        x = self.bottom(x if at_bottom is None else x + at_bottom)
+        for up, merge in zip(self.up, self.merge, strict=True):
+            # Sub-pixel upsampling: one latent cell can place detail anywhere in its pixels.
+            x = merge(F.pixel_shuffle(up(x), 2) + skips.pop())
+        residual = F.pixel_shuffle(self.out(F.relu(x)), 2)
+        return slices[:, self.middle : self.middle + 1] + residual
+
+
+class RegressionUNet(UShape):
+    """What a plain regression gets from the same slices: the yardstick, with no diffusion in it."""
+
+    def forward(self, slices: Tensor) -> Tensor:
+        """Map (N, S, H, W) to the enhanced middle slice (N, 1, H, W)."""
+        return self.enhance(slices, None)
+
+
+class Decoder(UShape):
+    """Latent and interpolated low-field slices -> enhanced slice: they meet on the latent grid."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        codes, channels = config.vq_codes, config.latent_channels
+        self.quantizer = VectorQuantizer(codes, channels) if codes else None
+        self.latent_in = conv3(channels, config.autoencoder_widths[-1])
 
     def quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """The latent as the decoder reads it, and the codebook loss (0 if continuous)."""
@@ -115,14 +153,6 @@ class Decoder(nn.Module):
     def forward(self, z0: Tensor, slices: Tensor) -> Tensor:
         """Decode ``z0`` (N, C, h, w) beside ``slices`` (N, S, H, W) to an image (N, 1, H, W)."""
         z0, _ = self.quantize(z0)
-        x = self.stem(F.pixel_unshuffle(slices, 2))
-        skips = []
-        for down in self.down:
-            skips.append(x)
-            x = down(F.relu(x))
-        x = self.bottom(x + self.latent_in(z0))
-        for up, merge in zip(self.up, self.merge, strict=True):
-            # Sub-pixel upsampling: one latent cell can place detail anywhere in its pixels.
-            x = merge(F.pixel_shuffle(up(x), 2) + skips.pop())
-        residual = F.pixel_shuffle(self.out(F.relu(x)), 2)
-        return slices[:, self.middle : self.middle + 1] + residual
+        if not self.config.decoder_sees_scan:
+            slices = torch.zeros_like(slices)
+        return self.enhance(slices, self.latent_in(z0))

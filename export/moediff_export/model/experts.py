@@ -79,7 +79,7 @@ class NonLocalAttention(nn.Module):
 class Expert(nn.Module):
     """Conditional UNet; a subclass puts its speciality at the levels where it belongs.
 
-    It predicts the clean latent as the low-field latent plus a change.
+    This class itself has none. It predicts the clean latent as the low-field latent plus a change.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -111,7 +111,7 @@ class Expert(nn.Module):
 
     def make_speciality(self, widths: list[int]) -> nn.ModuleDict:
         """Modules keyed by UNet level (0 = finest), applied on the way up; (N, C, h, w) each."""
-        raise NotImplementedError
+        return nn.ModuleDict()
 
     def specialise(self, level: int, x: Tensor) -> Tensor:
         """Apply the speciality of this level, where there is one."""
@@ -176,3 +176,11 @@ class JunctionExpert(Expert):
     def make_speciality(self, widths: list[int]) -> nn.ModuleDict:
         """Non-local attention on the coarsest grid."""
         return nn.ModuleDict({str(len(widths) - 1): NonLocalAttention(widths[-1])})
+
+
+EXPERTS: dict[str, type[Expert]] = {
+    "centrum_semiovale": CentrumSemiovaleExpert,
+    "cortex": CortexExpert,
+    "junction": JunctionExpert,
+    "single": Expert,
+}

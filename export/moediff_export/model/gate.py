@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..config import EXPERT_NAMES, ModelConfig
+from ..config import ModelConfig
 
 
 class Gate(nn.Module):
@@ -18,8 +18,9 @@ class Gate(nn.Module):
         super().__init__()
         dim = config.token_dim
         self.key = nn.Linear(dim, dim)
-        self.queries = nn.Parameter(torch.randn(len(EXPERT_NAMES), dim) * 0.1)
-        self.scale = dim**-0.5
+        self.queries = nn.Parameter(torch.randn(len(config.experts), dim) * 0.1)
+        # Logits of queries that count for nothing are even, and every parameter still exports.
+        self.scale = dim**-0.5 if config.gated else 0.0
         self.grid = config.gate_size
 
     def forward(self, tokens: Tensor, grid: tuple[int, int] | None = None) -> Tensor:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config import EXPERT_NAMES, ModelConfig
+from ..config import ModelConfig
 from .autoencoder import Decoder, Encoder
 from .conditioner import Conditioner
-from .experts import CentrumSemiovaleExpert, CortexExpert, JunctionExpert
+from .experts import EXPERTS
 from .gate import Gate
 
 
@@ -43,10 +43,8 @@ class MoEDiffSR(nn.Module):
         self.encoder = Encoder(config)
         self.conditioner = Conditioner(config)
         self.gate = Gate(config)
-        kinds = (CentrumSemiovaleExpert, CortexExpert, JunctionExpert)
-        self.experts = nn.ModuleList(kind(config) for kind in kinds)
+        self.experts = nn.ModuleList(EXPERTS[name](config) for name in config.experts)
         self.decoder = Decoder(config)
-        assert len(self.experts) == len(EXPERT_NAMES)
 
     def encode_low_field(self, slices: Tensor) -> Tensor:
         """The middle one of slices (N, S, H, W) as a latent (N, C, h, w), no maps being known."""

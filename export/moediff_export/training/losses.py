@@ -1,10 +1,21 @@
-"""The losses, each a small function with its formula and source."""
+"""The losses, each a small function with its formula and source.
+
+Images are (N, 1, H, W), latents (N, C, h, w), experts' latents (experts, N, C, h, w), gates and
+regions (N, experts, h, w), all float32. MoEDiff-SR is Wang et al. 2025, arXiv 2504.07308.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+REGION_FLOOR = 0.05  # what an expert's loss still counts outside its region
+SPECTRUM_WINDOW = 16  # pixels
+SMALLEST = 1e-6
 
 
 def charbonnier(prediction: Tensor, target: Tensor, epsilon: float = 0.02) -> Tensor:
@@ -19,7 +30,7 @@ def relative_squared_error(prediction: Tensor, target: Tensor, interpolated: Ten
     """Squared error over that of interpolation, per sample: ``mean_n |p - x|^2 / |i - x|^2``.
 
     What a decibel of gain is worth, alike for sharp and smooth, clean and noisy scans; without it
-    the scans with the largest errors take all the gradient. Images are (N, 1, H, W).
+    the scans with the largest errors take all the gradient.
     """
     error = (prediction - target).square().mean(dim=(1, 2, 3))
     plain = (interpolated - target).square().mean(dim=(1, 2, 3))
@@ -37,34 +48,124 @@ def latent_moments(z: Tensor) -> Tensor:
     return mean.square().mean() + (deviation - 1).square().mean()
 
 
-def mixture(z0: Tensor, experts: Tensor, clean: Tensor) -> Tensor:
-    """Squared latent error of the gated sum, plus a quarter of each expert's own.
+def region_weights(regions: Tensor, size: Sequence[int]) -> Tensor:
+    """Weights of each expert's loss, (N, experts, *size): ``floor + region``, mean 1 per expert.
 
-    ``experts`` is (experts, N, C, h, w); without the second term an expert that the gate ignores
-    would stop learning.
+    ``regions`` (N, experts, H, W) are soft masks; they are averaged over the cells of ``size``.
     """
-    own = (experts - clean[None]).square().mean()
-    return F.mse_loss(z0, clean) + 0.25 * own
+    weights = REGION_FLOOR + F.interpolate(regions, size=tuple(size), mode="area")
+    return weights / weights.mean(dim=(0, 2, 3), keepdim=True)
 
 
-def gate_targets(experts: Tensor, clean: Tensor, size: tuple[int, int]) -> Tensor:
-    """Which expert is nearest to the clean latent, per token: (N, experts, gh, gw).
+def denoising(experts: Tensor, clean: Tensor, weights: Tensor) -> Tensor:
+    """Each expert's weighted squared error of the latent, (experts,): ``mean w_i |z0_i - z0|^2``.
 
-    Softmax over the experts of minus the token's mean squared error; the temperature is 1.4826 x
-    the median absolute deviation of those similarities (MoEDiff-SR, Wang et al. 2025), detached.
+    Denoising loss with prediction of the clean sample (Salimans and Ho 2022), by region as in
+    MoEDiff-SR. ``weights`` (N, experts, h, w) have mean 1.
     """
-    error = (experts - clean[None]).square().mean(2).transpose(0, 1)
-    similarity = -F.interpolate(error, size=size, mode="area").detach()
+    error = (experts - clean[None]).square().mean(2)
+    return (error * weights.transpose(0, 1)).mean(dim=(1, 2, 3))
+
+
+def perceptual(features: Sequence[Tensor], truth: Sequence[Tensor], weights: Tensor) -> Tensor:
+    """Distance in a network's features: ``mean_l mean(w |f - t|^2) / mean(t^2)``.
+
+    Perceptual loss (Johnson et al. 2016), the centrum semiovale's in MoEDiff-SR. Features are lists
+    of (N, C, h, w), ``weights`` (N, 1, H, W) are averaged onto each grid.
+    """
+    terms = []
+    for feature, true in zip(features, truth, strict=True):
+        near = F.interpolate(weights, size=feature.shape[-2:], mode="area")
+        energy = true.square().mean() + SMALLEST
+        terms.append((near * (feature - true).square()).mean() / energy)
+    return torch.stack(terms).mean()
+
+
+def local_gradients(image: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """Difference of the image gradients, per pixel: ``mean w |grad x - grad t|``.
+
+    Gradient difference loss (Mathieu et al. 2016) without its outer norm, the cortex's in
+    MoEDiff-SR; each pixel's gradients are compared where they are, not their means.
+    """
+    total = image.new_zeros(())
+    for axis in (2, 3):
+        difference = (image - target).diff(dim=axis).abs()
+        at = weights.narrow(axis, 0, weights.shape[axis] - 1)
+        total = total + (at * difference).mean()
+    return total
+
+
+def local_spectrum(image: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """Difference of complex local spectra: ``mean w f |F x - F t|``, f the frequency's radius.
+
+    The junction's loss in MoEDiff-SR is one of frequency. Here F is the Fourier transform of
+    16 x 16 windows under a Hann taper, half overlapping, so that it says where a frequency is, and
+    its coefficients are compared as complex numbers, so that a shifted edge counts (focal
+    frequency loss, Jiang et al. 2021, is the same distance squared, over the whole image).
+    """
+    n = SPECTRUM_WINDOW
+    taper = torch.hann_window(n, periodic=True, device=image.device)
+    taper = taper[:, None] * taper[None, :]
+    windows = F.unfold(image - target, n, stride=n // 2).transpose(1, 2)
+    spectrum = torch.fft.rfft2(windows.reshape(*windows.shape[:2], n, n) * taper, norm="ortho")
+    rows = torch.fft.fftfreq(n, device=image.device)[:, None]
+    columns = torch.fft.rfftfreq(n, device=image.device)[None, :]
+    radius = 2 * torch.sqrt(rows.square() + columns.square())
+    # Not below 1e-6: the modulus has no gradient at 0.
+    modulus = torch.sqrt(spectrum.real.square() + spectrum.imag.square() + SMALLEST**2)
+    near = F.avg_pool2d(weights, n, stride=n // 2).flatten(2).transpose(1, 2)[..., None]
+    return (near * radius * modulus).mean()
+
+
+def gate_targets(
+    experts: Tensor, clean: Tensor, size: Sequence[int], temperature: float | None = None
+) -> Tensor:
+    """Which expert is nearest to the clean latent, per token: (N, experts, gh, gw), detached.
+
+    Softmax over the experts of their similarity, minus the mean squared error around the token. Its
+    temperature is 1.4826 x the median absolute deviation (MAD) of the similarities, as in
+    MoEDiff-SR, or the one given.
+    """
+    error = (experts - clean[None]).square().mean(2).transpose(0, 1).detach()
+    # One token's error is mostly chance: three by three of them say which expert is better.
+    error = F.avg_pool2d(error, 3, stride=1, padding=1, count_include_pad=False)
+    similarity = -F.interpolate(error, size=tuple(size), mode="area")
     similarity = similarity - similarity.mean(1, keepdim=True)
-    temperature = 1.4826 * (similarity - similarity.median()).abs().median()
-    return (similarity / temperature.clamp_min(1e-6)).softmax(1)
+    if temperature is None:
+        deviation = (similarity - similarity.median()).abs().median()
+        return (similarity / (1.4826 * deviation).clamp_min(SMALLEST)).softmax(1)
+    return (similarity / temperature).softmax(1)
 
 
 def gate_cross_entropy(gates: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy of the gate (N, experts, gh, gw) against its targets, mean over tokens."""
-    return -(targets * gates.clamp_min(1e-6).log()).sum(1).mean()
+    """Cross-entropy of the gate against its targets, mean over tokens (MoEDiff-SR)."""
+    return -(targets * gates.clamp_min(SMALLEST).log()).sum(1).mean()
+
+
+def gate_diversity(gates: Tensor) -> Tensor:
+    """Mean cosine similarity of two experts' gate maps: 0 when no token is shared, 1 when all are.
+
+    MoEDiff-SR asks for a diversity term; the one in its public code cannot tell experts apart.
+    """
+    if gates.shape[1] < 2:
+        return gates.new_zeros(())
+    maps = F.normalize(gates.transpose(0, 1).flatten(1), dim=1)
+    pairs = [maps[i] @ maps[j] for i, j in combinations(range(len(maps)), 2)]
+    return torch.stack(pairs).mean()
 
 
 def load_balance(gates: Tensor) -> Tensor:
-    """Keeps every expert in use: ``E sum_i mean(g_i)^2 - 1``, 0 when all have the same load."""
+    """Keeps every expert in use: ``E sum_i mean(g_i)^2 - 1``, 0 when all have the same load.
+
+    After the importance loss of Shazeer et al. 2017.
+    """
     return gates.shape[1] * gates.mean(dim=(0, 2, 3)).square().sum() - 1
+
+
+def uncertainty_weighted(terms: Tensor, log_variances: Tensor) -> Tensor:
+    """Join losses by learned weights: ``sum_k exp(-s_k) L_k / 2 + s_k / 2``, s the log variances.
+
+    Multi-task uncertainty weighting (Kendall et al. 2018, equation 7), as in MoEDiff-SR; both
+    arguments are (K,). Without the log term the weights would fall to zero.
+    """
+    return 0.5 * ((-log_variances).exp() * terms + log_variances).sum()

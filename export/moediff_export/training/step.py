@@ -1,14 +1,44 @@
-"""One training step: from a batch of crops to a loss."""
+"""One training step: from a batch of crops to named losses."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from dataclasses import dataclass
 
-from ..data.pairs import Batch
-from ..diffusion import diffuse
-from ..model import MoEDiffSR
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..config import EXPERT_NAMES
+from ..data.batches import Batch
+from ..diffusion import diffuse, schedule_tensor
+from ..model import Encoder, MoEDiffSR, RegressionUNet
 from . import losses
+
+# How much each group of losses counts beside the image's.
+RECONSTRUCTION, JOINT, MOMENTS = 0.3, 0.05, 0.02
+# Within the experts' and the gate's losses.
+SPECIALITY, DIVERSITY, BALANCE = 0.1, 0.1, 0.5
+SPECIALITY_SHARE = 4  # one sample in four is decoded from each expert alone
+
+
+@dataclass(frozen=True)
+class LossPlan:
+    """Which parts of the losses are on: all, but for an ablation.
+
+    Attributes
+    ----------
+    regions : bool
+        Weigh each expert's losses by its region.
+    mad : bool
+        Gate targets at the temperature of the MAD; otherwise at 1.
+    diversity, uncertainty : bool
+        The gate's diversity term; learned weights of experts' and gate's losses, otherwise 1.
+    """
+
+    regions: bool = True
+    mad: bool = True
+    diversity: bool = True
+    uncertainty: bool = True
 
 
 def encoder_input(image: Tensor, maps: Tensor) -> Tensor:
@@ -16,11 +46,17 @@ def encoder_input(image: Tensor, maps: Tensor) -> Tensor:
     return torch.cat([image, maps], dim=1)
 
 
+def middle_slice(slices: Tensor) -> Tensor:
+    """The slice to enhance, (N, 1, H, W), of slices (N, S, H, W)."""
+    middle = slices.shape[1] // 2
+    return slices[:, middle : middle + 1]
+
+
 def image_loss(image: Tensor, batch: Batch) -> Tensor:
-    """Loss of an image (N, 1, H, W) decoded for the first N samples of a batch."""
-    count = len(image)
-    target, middle = batch.target[:count], batch.slices[:count, 1:2]
-    relative = losses.relative_squared_error(image, target, middle)
+    """Loss of an image (N, 1, H, W) made for the first N samples of a batch."""
+    target, plain = batch.target[: len(image)], middle_slice(batch.slices[: len(image)])
+    image = image.float()
+    relative = losses.relative_squared_error(image, target, plain)
     return losses.charbonnier(image, target) + 0.02 * relative
 
 
@@ -31,22 +67,7 @@ def partly_sharp(clean: Tensor, low: Tensor, generator: torch.Generator) -> Tens
     latent against what the slices show.
     """
     way = 0.25 + 0.75 * torch.rand(len(clean), 1, 1, 1, generator=generator)
-    return low + way * (clean - low)
-
-
-def autoencoder_losses(
-    model: MoEDiffSR, batch: Batch, generator: torch.Generator
-) -> dict[str, Tensor]:
-    """Reconstruct the sharp image from its latent, or from one that is partly there."""
-    clean = model.encoder(encoder_input(batch.target, batch.maps))
-    low = model.encode_low_field(batch.slices)
-    z = partly_sharp(clean, low, generator)
-    _, codebook = model.decoder.quantize(z)
-    return {
-        "reconstruction": image_loss(model.decoder(z, batch.slices), batch),
-        "moments": 0.02 * losses.latent_moments(clean),
-        "codebook": codebook,
-    }
+    return low + way.to(clean.device) * (clean - low)
 
 
 def draw_timesteps(
@@ -64,33 +85,149 @@ def draw_timesteps(
     return torch.where(low, start_timestep, t), low
 
 
-def joint_losses(
-    model: MoEDiffSR, batch: Batch, alphas_cumprod: Tensor, generator: torch.Generator
-) -> dict[str, Tensor]:
-    """Everything at once: autoencoder, experts, gate, and the image their latent decodes to."""
-    count = len(batch.target)
-    clean = model.encoder(encoder_input(batch.target, batch.maps))
-    low = model.encode_low_field(batch.slices).detach()
-    t, from_low = draw_timesteps(count, model.config.start_timestep, len(alphas_cumprod), generator)
-    noise = torch.randn(clean.shape, generator=generator)
-    source = torch.where(from_low[:, None, None, None], low, clean.detach())
-    z_t = diffuse(source, noise, alphas_cumprod[t])
-    z_c, gates = model.condition(batch.slices, low)
-    prediction = model.predict(z_t, z_c, gates, t.float())
+class TrainingStep(nn.Module):
+    """The model, the weights learned beside it, and what is asked of them."""
 
-    half = max(count // 2, 1)  # reconstruction needs fewer samples than prediction
-    z = partly_sharp(clean[:half], low[:half], generator)
-    _, codebook = model.decoder.quantize(z)
-    decoded = model.decoder(
-        torch.cat([z, prediction.z0]), torch.cat([batch.slices[:half], batch.slices])
-    )
-    targets = losses.gate_targets(prediction.experts, clean, gates.shape[-2:])
-    return {
-        "reconstruction": 0.3 * image_loss(decoded[:half], batch),
-        "image": image_loss(decoded[half:], batch),
-        "latent": 0.03 * losses.mixture(prediction.z0, prediction.experts, clean.detach()),
-        "gate": 0.002 * losses.gate_cross_entropy(gates, targets),
-        "balance": 0.01 * losses.load_balance(gates),
-        "moments": 0.02 * losses.latent_moments(clean),
-        "codebook": codebook,
-    }
+    def __init__(self, model: MoEDiffSR | RegressionUNet, plan: LossPlan) -> None:
+        super().__init__()
+        self.model, self.plan = model, plan
+        # Experts' and gate's losses; see `losses.uncertainty_weighted`.
+        self.log_variances = nn.Parameter(torch.zeros(2))
+        schedule = schedule_tensor(model.config.timesteps)
+        self.register_buffer("alphas_cumprod", schedule, persistent=False)
+
+    def forward(
+        self, batch: Batch, generator: torch.Generator, encoder: Encoder | None, alone: bool
+    ) -> dict[str, Tensor]:
+        """Losses by name; their sum is what to minimise, those in `REPORTED` are for the log.
+
+        Parameters
+        ----------
+        batch : Batch
+        generator : torch.Generator
+            On the CPU: the same draws on any device.
+        encoder : Encoder
+            Fixed weights for the perceptual loss; None for a plain regression.
+        alone : bool
+            Train the autoencoder without the rest.
+        """
+        if isinstance(self.model, RegressionUNet):
+            return {"image": image_loss(self.model(batch.slices), batch)}
+        assert encoder is not None
+        if alone:
+            return self._autoencoder(self.model, batch, generator)
+        return self._joint(self.model, batch, generator, encoder)
+
+    def _autoencoder(
+        self, model: MoEDiffSR, batch: Batch, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Reconstruct the sharp image from its latent, or from one that is partly there."""
+        clean = model.encoder(encoder_input(batch.target, batch.maps))
+        z = partly_sharp(clean, model.encode_low_field(batch.slices), generator)
+        _, codebook = model.decoder.quantize(z)
+        return {
+            "reconstruction": image_loss(model.decoder(z, batch.slices), batch),
+            "moments": MOMENTS * losses.latent_moments(clean.float()),
+            "codebook": codebook,
+        }
+
+    def _joint(
+        self, model: MoEDiffSR, batch: Batch, generator: torch.Generator, encoder: Encoder
+    ) -> dict[str, Tensor]:
+        """Everything at once: autoencoder, experts, gate, and the image their latent decodes to."""
+        count, device = len(batch.target), batch.target.device
+        clean = model.encoder(encoder_input(batch.target, batch.maps))
+        low = model.encode_low_field(batch.slices).detach()
+        start, total = model.config.start_timestep, len(self.alphas_cumprod)
+        t, from_low = (v.to(device) for v in draw_timesteps(count, start, total, generator))
+        noise = torch.randn(clean.shape, generator=generator).to(device)
+        source = torch.where(from_low[:, None, None, None], low, clean.detach())
+        z_t = diffuse(source, noise, self.alphas_cumprod[t])
+        z_c, gates = model.condition(batch.slices, low)
+        prediction = model.predict(z_t, z_c, gates, t.float())
+
+        # One call decodes it all: partly sharp latents (fewer suffice), the gated sum, the experts.
+        half, few = max(count // 2, 1), max(count // SPECIALITY_SHARE, 1)
+        own = prediction.experts[:, :few].flatten(0, 1)
+        z = partly_sharp(clean[:half], low[:half], generator)
+        _, codebook = model.decoder.quantize(z)
+        experts = len(prediction.experts)
+        slices = [batch.slices[:half], batch.slices, batch.slices[:few].repeat(experts, 1, 1, 1)]
+        decoded = model.decoder(torch.cat([z, prediction.z0, own]), torch.cat(slices)).float()
+        reconstructed, image, alone = decoded.split([half, count, experts * few])
+
+        weights = self._region_weights(batch, experts)
+        special = self._specialities(alone.unflatten(0, (experts, few)), batch, weights, encoder)
+        with torch.autocast(device.type, enabled=False):
+            predicted, truth = prediction.experts.float(), clean.detach().float()
+            grid = F.interpolate(weights, size=truth.shape[-2:], mode="area")
+            denoised = losses.denoising(predicted, truth, grid)
+            mixed = F.mse_loss(prediction.z0.float(), truth)
+            gates = gates.float()
+            temperature = None if self.plan.mad else 1.0
+            targets = losses.gate_targets(predicted, truth, gates.shape[-2:], temperature)
+            cross_entropy = losses.gate_cross_entropy(gates, targets)
+            diversity = losses.gate_diversity(gates)
+            balance = losses.load_balance(gates)
+            expert_loss = mixed + denoised.mean() + SPECIALITY * special.mean()
+            gate_loss = cross_entropy + BALANCE * balance
+            if self.plan.diversity:
+                gate_loss = gate_loss + DIVERSITY * diversity
+            both = torch.stack([expert_loss, gate_loss])
+            uncertain = losses.uncertainty_weighted(both, self.log_variances)
+            terms = {
+                "reconstruction": RECONSTRUCTION * image_loss(reconstructed, batch),
+                "image": image_loss(image, batch),
+                "joint": JOINT * (uncertain if self.plan.uncertainty else both.sum()),
+                "moments": MOMENTS * losses.latent_moments(clean.float()),
+                "codebook": codebook,
+            }
+            parts = {
+                "latent_mixture": mixed,
+                "gate_cross_entropy": cross_entropy,
+                "gate_diversity": diversity,
+                "gate_balance": balance,
+                "expert_log_variance": self.log_variances[0],
+                "gate_log_variance": self.log_variances[1],
+            }
+            for name, latent, own_loss in zip(model.config.experts, denoised, special, strict=True):
+                parts |= {f"latent_{name}": latent, f"speciality_{name}": own_loss}
+            return terms | {f"{REPORTED}{k}": v.detach() for k, v in parts.items()}
+
+    def _region_weights(self, batch: Batch, experts: int) -> Tensor:
+        """Weights (N, experts, H, W) of each expert's losses at every pixel."""
+        if experts == len(EXPERT_NAMES) and self.plan.regions:
+            return losses.region_weights(batch.regions, batch.target.shape[-2:])
+        return torch.ones_like(batch.target).expand(-1, experts, -1, -1)
+
+    def _specialities(
+        self, images: Tensor, batch: Batch, weights: Tensor, encoder: Encoder
+    ) -> Tensor:
+        """Each expert's speciality, (experts,), over that of interpolation.
+
+        ``images`` (experts, N, 1, H, W) are decoded from each expert's latent alone.
+        """
+        few = images.shape[1]
+        target, maps = batch.target[:few], batch.maps[:few]
+        plain = middle_slice(batch.slices[:few])
+        terms = []
+        for i, name in enumerate(self.model.config.experts):
+            w = weights[:few, i : i + 1]
+            pair = []
+            for image in (images[i], plain):
+                if name == "cortex":
+                    value = losses.local_gradients(image, target, w)
+                elif name == "junction":
+                    with torch.autocast(image.device.type, enabled=False):
+                        value = losses.local_spectrum(image, target, w)
+                else:
+                    seen = [f.float() for f in encoder.features(encoder_input(image, maps))]
+                    with torch.no_grad():
+                        true = [f.float() for f in encoder.features(encoder_input(target, maps))]
+                    value = losses.perceptual(seen, true, w)
+                pair.append(value)
+            terms.append(pair[0] / (pair[1].detach() + losses.SMALLEST))
+        return torch.stack(terms)
+
+
+REPORTED = "part/"  # prefix of what is logged beside the losses that are summed

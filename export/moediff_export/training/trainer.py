@@ -1,32 +1,42 @@
-"""The training loop: a time budget, checkpoints, and resuming after a stop at any moment."""
+"""The training loop: a time budget, checkpoints, and resuming after a stop at any moment.
+
+On Lightning Fabric, which knows devices, precisions and processes; with several GPUs it runs under
+`torchrun`. What it needs of this package needs PyTorch and NumPy alone, so that it also runs on a
+bare machine that shards were brought to.
+"""
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 import os
+import platform
 import signal
 import time
-from copy import deepcopy
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from tqdm import tqdm
 
 from ..config import ModelConfig, config_from_dict
-from ..data.pairs import Batch, Pair, crop_batch, make_pair
-from ..data.sources import Source
-from ..diffusion import schedule_tensor
+from ..data.batches import TISSUE_ABOVE, Batch, crop_batch
+from ..data.shards import Pair
 from ..enhance import default_sampling, sample
 from ..errors import CheckpointError
-from ..model import MoEDiffSR
-from .step import autoencoder_losses, joint_losses
+from ..model import MoEDiffSR, RegressionUNet, build_model
+from .checkpoint import read_checkpoint, under, write_checkpoint
+from .curves import append_row, plot_run
+from .step import REPORTED, LossPlan, TrainingStep, encoder_input, middle_slice
 
-VALIDATION_SEED = 10**6  # far from any training pair's
+HELD_OUT = 16  # one pair in this many validates
+VALIDATION_BATCHES, VALIDATION_CROPS = 6, 4
 
 
 @dataclass(frozen=True)
@@ -37,61 +47,117 @@ class TrainingPlan:
     ----------
     minutes : float
         Wall-clock budget over all sessions of this run; the learning rate ends with it.
+    steps : int, optional
+        A budget of steps as well; a run that it ends is the same on a slower or a busy machine.
     learning_rate : float
         Peak of the cosine schedule.
     batch, crop : int
-        Crops a step, and their edge in pixels (a multiple of the coarsest patch).
+        Crops a step and process, and their edge in pixels (a multiple of the coarsest patch).
     warmup_steps : int
     autoencoder_share : float
         Share of the budget in which the autoencoder trains alone.
-    pool : int
-        Simulated slabs kept in memory.
-    steps_per_pair : int
-        A new slab is simulated after this many steps.
     ema_decay, clip_norm : float
+    precision : str
+        Lightning's name of it: "bf16-mixed", "32-true", ...
     seed : int
+    losses : LossPlan
     """
 
     minutes: float
+    steps: int | None = None
     learning_rate: float = 8e-4
-    batch: int = 2
+    batch: int = 4
     crop: int = 128
     warmup_steps: int = 100
-    autoencoder_share: float = 0.5
-    pool: int = 160
-    steps_per_pair: int = 40
+    autoencoder_share: float = 0.15
     ema_decay: float = 0.998
     clip_norm: float = 0.5
+    precision: str = "bf16-mixed"
     seed: int = 0
+    losses: LossPlan = field(default_factory=LossPlan)
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """How often a run logs (steps), saves and validates (minutes)."""
+
+    log_steps: int = 25
+    save_minutes: float = 3.0
+    validate_minutes: float = 8.0
 
 
 class Trainer:
     """Trains one model in one run folder.
 
-    The folder holds ``checkpoint.pt`` (everything needed to resume), ``losses.csv`` and
-    ``validation.csv``.
+    The folder holds ``checkpoint/`` (everything needed to resume), a CSV of the losses of each
+    phase, ``validation.csv`` and ``curves.png``.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    plan : TrainingPlan
+    pairs : list of Pair
+        One in 16 is held out for validation.
+    folder : Path
     """
 
     def __init__(
-        self, config: ModelConfig, plan: TrainingPlan, sources: list[Source], folder: Path
+        self,
+        config: ModelConfig,
+        plan: TrainingPlan,
+        pairs: list[Pair],
+        folder: Path,
     ) -> None:
-        self.config, self.plan, self.sources, self.folder = config, plan, sources, folder
-        torch.manual_seed(plan.seed)
-        # Channels last is what the CPU's convolutions work in: a sixth less time a step.
-        self.model = MoEDiffSR(config).to(memory_format=torch.channels_last)
-        self.ema = deepcopy(self.model).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4
+        self.config, self.plan, self.folder = config, plan, folder
+        self.train_pairs = [p for i, p in enumerate(pairs) if i % HELD_OUT or len(pairs) == 1]
+        self.held_out = pairs[::HELD_OUT]
+        # torchrun says how many processes there are, one a device.
+        world = int(os.environ.get("WORLD_SIZE", 1))
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+        self.fabric = Fabric(
+            devices=here,
+            num_nodes=world // here,
+            precision=plan.precision,  # type: ignore[arg-type]
+            # Each phase leaves parts of the model alone: DDP must be told.
+            strategy="ddp_find_unused_parameters_true" if world > 1 else "auto",
         )
-        self.alphas_cumprod = schedule_tensor(config.timesteps)
-        self.step, self.elapsed, self.pairs_made = 0, 0.0, 0
-        self.pairs: list[Pair] = []
+        self.fabric.launch()
+        torch.manual_seed(plan.seed)
+        step = TrainingStep(build_model(config), plan.losses)
+        # Channels last is what convolutions work in, on the CPU and on tensor cores.
+        step = step.to(memory_format=torch.channels_last)
+        optimizer = torch.optim.AdamW(
+            step.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4
+        )
+        self.step_module: Any
+        self.step_module, self.optimizer = self.fabric.setup(step, optimizer)
+        self.averaged = AveragedModel(self.model, multi_avg_fn=_warmed_average(plan.ema_decay))
+        self.averaged.requires_grad_(False)
+        self.step, self.elapsed = 0, 0.0
         self.stopping = False
+
+    @property
+    def model(self) -> MoEDiffSR | RegressionUNet:
+        """The network being trained."""
+        model: MoEDiffSR | RegressionUNet = self.step_module.module.model
+        return model
 
     @property
     def checkpoint(self) -> Path:
         """Where the run's state is kept."""
-        return self.folder / "checkpoint.pt"
+        return self.folder / "checkpoint"
+
+    @property
+    def spent(self) -> float:
+        """Share of the budget that is spent: of its steps if it has any, otherwise of its time."""
+        if self.plan.steps:
+            return min(self.step / self.plan.steps, 1.0)
+        return min(self.elapsed / (60 * self.plan.minutes), 1.0)
+
+    @property
+    def alone(self) -> bool:
+        """Whether the autoencoder still trains alone."""
+        return self.spent < self.plan.autoencoder_share
 
     def resume(self) -> None:
         """Continue from the folder's checkpoint.
@@ -103,190 +169,200 @@ class Trainer:
         CheckpointError
             If it is damaged, or of another configuration.
         """
-        state = read_checkpoint(self.checkpoint)
-        if config_from_dict(json.loads(state["config"])) != self.config:
+        tensors, record = read_checkpoint(self.checkpoint)
+        if config_from_dict(record["config"]) != self.config:
             raise CheckpointError(
                 f"resume: expected a run of the configuration {self.config.name}, found another in "
-                f"{self.checkpoint}; pass the run's own --config, or another --run"
+                f"{self.checkpoint}; pass the run's own --config, or another --output"
             )
-        self.model.load_state_dict(state["model"])
-        self.ema.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.elapsed = state["step"], state["elapsed"]
-        self.pairs_made = state["pairs_made"]
+        self.step_module.module.load_state_dict(under(tensors, "model/"))
+        self.averaged.module.load_state_dict(under(tensors, "averaged/"))
+        self.averaged.n_averaged.fill_(record["steps"])
+        state = self.optimizer.state_dict()
+        state["state"] = {}
+        for name, tensor in under(tensors, "optimizer/").items():
+            index, key = name.split("/")
+            state["state"].setdefault(int(index), {})[key] = tensor
+        self.optimizer.load_state_dict(state)
+        self.step, self.elapsed = record["steps"], 60 * record["minutes"]
 
     def save(self) -> None:
         """Write the checkpoint whole, or leave the old one."""
-        state = {
-            "config": json.dumps(self.config.to_dict()),
-            "model": self.model.state_dict(),
-            "ema": self.ema.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "elapsed": self.elapsed,
-            "pairs_made": self.pairs_made,
+        if not self.fabric.is_global_zero:
+            return
+        tensors = {f"model/{k}": v for k, v in self.step_module.module.state_dict().items()}
+        tensors |= {f"averaged/{k}": v for k, v in self.averaged.module.state_dict().items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{index}/{k}": v for k, v in state.items()}
+        record = {
+            "config": self.config.to_dict(),
+            "plan": asdict(self.plan),
+            "steps": self.step,
+            "minutes": self.elapsed / 60,
+            "machine": machine(self.fabric),
         }
-        temporary = self.checkpoint.with_suffix(".tmp")
-        with open(temporary, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.checkpoint)
-
-    def add_pair(self) -> None:
-        """Simulate the run's next slab; once the pool is full, the oldest one goes."""
-        rng = np.random.default_rng([self.plan.seed, self.pairs_made])
-        pair = make_pair(rng, self.sources)
-        if len(self.pairs) < self.plan.pool:
-            self.pairs.append(pair)
-        else:
-            self.pairs[self.pairs_made % self.plan.pool] = pair
-        self.pairs_made += 1
+        write_checkpoint(self.checkpoint, tensors, record)
 
     def learning_rate(self) -> float:
-        """Linear warm-up, then a cosine over the time budget down to 2 %."""
-        share = min(self.elapsed / (60 * self.plan.minutes), 1.0)
+        """Linear warm-up, then a cosine over the budget down to 2 %."""
         warm = min((self.step + 1) / self.plan.warmup_steps, 1.0)
-        return (
-            self.plan.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
-        )
+        cosine = 0.5 * (1 + math.cos(math.pi * self.spent))
+        return self.plan.learning_rate * warm * (0.02 + 0.98 * cosine)
 
-    def train_step(self) -> dict[str, float]:
+    def train_step(self) -> dict[str, Tensor]:
         """One optimizer step; returns every loss by name, and the gradient norm."""
-        rng = np.random.default_rng([self.plan.seed, 1, self.step])
-        generator = torch.Generator().manual_seed(self.plan.seed * 1_000_003 + self.step)
-        batch = crop_batch(rng, self.pairs, self.plan.crop, self.plan.batch)
-        alone = self.elapsed < self.plan.autoencoder_share * 60 * self.plan.minutes
-        terms = (
-            autoencoder_losses(self.model, batch, generator)
-            if alone
-            else joint_losses(self.model, batch, self.alphas_cumprod, generator)
+        plan, rank = self.plan, self.fabric.global_rank
+        rng = np.random.default_rng([plan.seed, 1, self.step, rank])
+        generator = torch.Generator().manual_seed(
+            int(np.random.SeedSequence([plan.seed, 2, self.step, rank]).generate_state(1)[0])
         )
-        loss = sum(terms.values(), torch.zeros(()))
+        batch = crop_batch(rng, self.train_pairs, plan.crop, plan.batch, self.config.slices)
+        batch = batch.to(self.fabric.device)
+        encoder = getattr(self.averaged.module, "encoder", None)
+        terms = self.step_module(batch, generator, encoder, self.alone)
+        loss = torch.stack([v for k, v in terms.items() if not k.startswith(REPORTED)]).sum()
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip_norm)
+        self.fabric.backward(loss)
+        norm = self.fabric.clip_gradients(
+            self.step_module, self.optimizer, max_norm=plan.clip_norm, error_if_nonfinite=False
+        )
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
         self.optimizer.step()
-        decay = min(self.plan.ema_decay, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            averaged = list(self.ema.parameters())
-            torch._foreach_lerp_(averaged, list(self.model.parameters()), 1 - decay)
+        self.averaged.update_parameters(self.model)
         self.step += 1
-        return {k: float(v.detach()) for k, v in terms.items()} | {"gradient_norm": float(norm)}
+        return {k.removeprefix(REPORTED): v.detach() for k, v in terms.items()} | {
+            "gradient_norm": norm
+        }
+
+    def validation_batches(self) -> list[Batch]:
+        """Fixed crops of the held-out pairs."""
+        rng = np.random.default_rng([self.plan.seed, 3])
+        return [
+            crop_batch(rng, self.held_out, self.plan.crop, VALIDATION_CROPS, self.config.slices)
+            for _ in range(VALIDATION_BATCHES)
+        ]
 
     @torch.inference_mode()
     def validate(self, batches: list[Batch]) -> dict[str, float]:
-        """PSNR (dB) of simulated held-out slabs: interpolated, enhanced, and reconstructed."""
-        self.ema.eval()
+        """Mean PSNR (dB) of held-out crops: interpolated, enhanced, and reconstructed.
+
+        Each crop counts alike, however large its errors. And how much the gate gives each expert
+        in its own region.
+        """
+        model = self.averaged.module.eval()
+        errors: dict[str, list[float]] = {}
+        own: dict[str, list[tuple[float, float]]] = {}
+        for i, batch in enumerate(b.to(self.fabric.device) for b in batches):
+            tissue = batch.target > TISSUE_ABOVE
+            images = {"interpolated": middle_slice(batch.slices)}
+            if isinstance(model, RegressionUNet):
+                images["enhanced"] = model(batch.slices)
+            else:
+                images |= self._sampled(model, batch, i)
+                _, gates = model.condition(batch.slices, model.encode_low_field(batch.slices))
+                regions = nn.functional.interpolate(
+                    batch.regions, size=gates.shape[-2:], mode="area"
+                )
+                for k, name in enumerate(self.config.experts):
+                    sums = (gates[:, k] * regions[:, k]).sum(), regions[:, k].sum()
+                    own.setdefault(f"gate_{name}", []).append((float(sums[0]), float(sums[1])))
+            for name, image in images.items():
+                squared = ((image - batch.target).square() * tissue).sum(dim=(1, 2, 3))
+                errors.setdefault(name, []).extend(
+                    (squared / tissue.sum(dim=(1, 2, 3)).clamp_min(1)).tolist()
+                )
+        scores = {
+            k: float(np.mean([-10 * math.log10(e) for e in v if e > 0])) for k, v in errors.items()
+        }
+        return scores | {
+            k: sum(a for a, _ in v) / max(sum(b for _, b in v), 1e-9) for k, v in own.items()
+        }
+
+    def _sampled(self, model: MoEDiffSR, batch: Batch, number: int) -> dict[str, Tensor]:
+        """The batch enhanced, and reconstructed from its clean latents."""
         sampling = default_sampling(self.config)
-        errors: dict[str, list[float]] = {"interpolated": [], "enhanced": [], "reconstructed": []}
-        for i, batch in enumerate(batches):
-            generator = torch.Generator().manual_seed(i)
-            shape = (len(batch.target), self.config.latent_channels)
-            size = batch.target.shape[-1] // self.config.factor
-            noises = [
-                torch.randn(*shape, size, size, generator=generator)
-                for _ in range(sampling.steps + 1)
-            ]
-            enhanced = sample(self.ema, batch.slices, sampling, noises.__getitem__)
-            images = torch.cat([batch.target, torch.zeros_like(batch.maps)], dim=1)
-            reconstructed = self.ema.decoder(self.ema.encoder(images), batch.slices)
-            brain = batch.target > 0.1
-            for name, image in (
-                ("interpolated", batch.slices[:, 1:2]),
-                ("enhanced", enhanced),
-                ("reconstructed", reconstructed),
-            ):
-                errors[name].append(float((image - batch.target)[brain].square().mean()))
-        return {k: -10 * math.log10(sum(v) / len(v)) for k, v in errors.items()}
+        generator = torch.Generator().manual_seed(number)
+        size = batch.target.shape[-1] // self.config.factor
+        shape = (len(batch.target), self.config.latent_channels, size, size)
 
-    def validation_batches(self) -> list[Batch]:
-        """Fixed crops of slabs that no training step sees (same sources, other draws)."""
-        batches = []
-        for i in range(6):
-            rng = np.random.default_rng([VALIDATION_SEED, i])
-            batches.append(crop_batch(rng, [make_pair(rng, self.sources)], self.plan.crop, 4))
-        return batches
+        def noise_of(_: int) -> Tensor:
+            return torch.randn(shape, generator=generator).to(batch.target.device)
 
-    def run(
-        self, log_every: int = 25, save_minutes: float = 2.0, validate_minutes: float = 6.0
-    ) -> None:
-        """Train until the budget is spent, or SIGINT/SIGTERM; then save and validate."""
+        clean = model.encoder(encoder_input(batch.target, torch.zeros_like(batch.maps)))
+        return {
+            "enhanced": sample(model, batch.slices, sampling, noise_of),
+            "reconstructed": model.decoder(clean, batch.slices),
+        }
+
+    def run(self, rhythm: Rhythm | None = None) -> None:
+        """Train until the budget is spent, or SIGINT/SIGTERM; then save, validate and plot."""
+        rhythm = rhythm or Rhythm()
         self.folder.mkdir(parents=True, exist_ok=True)
         handlers = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
         held_out = self.validation_batches()
-        sums: dict[str, float] = {}
-        saved = validated = last = time.monotonic()
-        for _ in range(12):
-            self.add_pair()
-        while self.elapsed < 60 * self.plan.minutes and not self.stopping:
-            if len(self.pairs) < 48 or self.step % self.plan.steps_per_pair == 0:
-                self.add_pair()
-            for name, value in self.train_step().items():
-                sums[name] = sums.get(name, 0.0) + value / log_every
-            now = time.monotonic()
-            self.elapsed, last = self.elapsed + now - last, now
-            if self.step % log_every == 0:
-                self._log("losses.csv", sums)
-                sums = {}
-            if now - saved > 60 * save_minutes:
-                self.save()
-                saved = time.monotonic()
-            if now - validated > 60 * validate_minutes:
-                self._log("validation.csv", self.validate(held_out))
-                validated = last = time.monotonic()
+        budget = 60 * self.plan.minutes
+        sums: dict[str, Tensor | float] = {}
+        counted = 0
+        with tqdm(
+            total=round(budget), initial=round(self.elapsed), unit="s", desc=self.config.name
+        ) as bar:
+            saved = validated = last = time.monotonic()
+            while self._goes_on():
+                phase = "autoencoder" if self.alone else "joint"
+                for name, value in self.train_step().items():
+                    sums[name] = sums.get(name, 0.0) + value
+                counted += 1
+                now = time.monotonic()
+                self.elapsed, last = self.elapsed + now - last, now
+                if counted == rhythm.log_steps or (phase == "autoencoder") != self.alone:
+                    mean = {k: float(v) / counted for k, v in sums.items()}
+                    self._log(f"losses-{phase}.csv", mean)
+                    bar.set_postfix({k: f"{v:.4f}" for k, v in list(mean.items())[:3]})
+                    bar.n = round(self.elapsed)
+                    sums, counted = {}, 0
+                if now - saved > 60 * rhythm.save_minutes:
+                    self.save()
+                    saved = time.monotonic()
+                if now - validated > 60 * rhythm.validate_minutes:
+                    self._log("validation.csv", self.validate(held_out))
+                    validated = last = time.monotonic()
         self._log("validation.csv", self.validate(held_out))
         self.save()
+        if self.fabric.is_global_zero:
+            plot_run(self.folder)
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+    def _goes_on(self) -> bool:
+        """Whether there is time left, by the first process's clock."""
+        going = self.spent < 1 and self.elapsed < 60 * self.plan.minutes and not self.stopping
+        return bool(self.fabric.broadcast(going))
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.stopping = True
 
     def _log(self, name: str, values: dict[str, float]) -> None:
-        row = {"step": self.step, "minutes": round(self.elapsed / 60, 2)}
-        row |= {k: float(f"{v:.5g}") for k, v in values.items()}
-        print(name.split(".")[0], row, flush=True)
-        with open(self.folder / name, "a", newline="") as file:
-            csv.writer(file).writerow([f"{k}={v}" for k, v in row.items()])
+        if self.fabric.is_global_zero:
+            row = {"step": self.step, "minutes": round(self.elapsed / 60, 2)}
+            append_row(self.folder / name, row | {k: float(f"{v:.5g}") for k, v in values.items()})
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A run's state, read without running any code that the file may hold.
+def _warmed_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Any], None]:
+    """Exponential moving average whose memory grows from a few steps to ``1 / (1 - decay)``."""
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    CheckpointError
-        If it is no checkpoint of :class:`Trainer`.
-    """
-    try:
-        state: dict[str, Any] = torch.load(path, weights_only=True)
-        state["config"], state["ema"]
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise CheckpointError(
-            f"read_checkpoint: expected a checkpoint of moediff-export train, found {path} that "
-            f"cannot be read as one ({type(error).__name__}); give a run's checkpoint.pt"
-        ) from error
-    return state
+    @torch.no_grad()
+    def update(averaged: list[Tensor], current: list[Tensor], count: Any) -> None:
+        now = min(decay, (1 + int(count)) / (10 + int(count)))
+        torch._foreach_lerp_(averaged, current, 1 - now)
+
+    return update
 
 
-def load_trained(checkpoint: Path) -> tuple[MoEDiffSR, dict[str, Any]]:
-    """The averaged (EMA) model of a checkpoint, in evaluation mode, and how far it was trained.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    CheckpointError
-        If it is no checkpoint.
-    """
-    state = read_checkpoint(checkpoint)
-    model = MoEDiffSR(config_from_dict(json.loads(state["config"])))
-    model.load_state_dict(state["ema"])
-    return model.eval(), {"steps": state["step"], "minutes": round(state["elapsed"] / 60, 1)}
+def machine(fabric: Fabric) -> str:
+    """What a run trains on, in words."""
+    if fabric.device.type == "cuda":
+        name = torch.cuda.get_device_name(fabric.device)
+        return f"{fabric.world_size} x {name}, torch {torch.__version__}"
+    threads = torch.get_num_threads()
+    return f"{threads} CPU threads ({platform.machine()}), torch {torch.__version__}"

@@ -5,7 +5,7 @@ import pytest
 from export_fixtures import card, random_model
 from moediff_export.bundle import write_bundle
 from moediff_export.config import TINY
-from moediff_export.data.sources import Source
+from moediff_export.data.sources import Source, make_source
 from scipy import ndimage
 
 
@@ -27,5 +27,4 @@ def phantom() -> Source:
     rng = np.random.default_rng(0)
     field = ndimage.gaussian_filter(rng.standard_normal((120, 240, 240)), 6)
     data = (1 / (1 + np.exp(-40 * field))).astype(np.float32)
-    detail = data - ndimage.gaussian_filter(data, 1.0)
-    return Source("phantom", data, 0.5, 1.0, (0.0, 1.0), detail)
+    return make_source("phantom", data, 0.5, 1.0, finest=0.5)

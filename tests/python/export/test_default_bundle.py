@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from moediff_export.bundle import load_reference
-from moediff_export.data.mni152 import simulate_scan
+from moediff_export.data.held_out import load_subject, simulate_scan
 from moediff_export.data.scanner import interpolate
 from moediff_export.enhance import enhance_volume
-from moediff_export.evaluate import psnr, ssim
+from moediff_export.evaluation.metrics import psnr, ssim
 from moediff_export.onnx import relative_error
 
 from moediff_rt import Session, _core
@@ -33,7 +33,7 @@ def test_its_card_says_what_it_was_trained_on_and_how_good_it_is():
 
 
 def test_the_runtime_equals_the_reference_on_it(session):
-    scan = simulate_scan(noise_percent=1.0).scan
+    scan = simulate_scan(load_subject("mni152"), noise_percent=1.0)
     low = np.asarray(scan.dataobj, dtype=np.float32)[:, :, 40:42]
     bundle = session.bundle
     prepared = prepare(
@@ -53,8 +53,8 @@ def test_the_runtime_equals_the_reference_on_it(session):
 
 @pytest.mark.parametrize(("noise_percent", "gain_db"), [(1.0, 0.5), (3.0, 0.0)])
 def test_it_beats_interpolation_on_an_unseen_head(session, noise_percent, gain_db):
-    held_out = simulate_scan(noise_percent)
-    low = np.asarray(held_out.scan.dataobj, dtype=np.float32)
+    held_out = load_subject("mni152")
+    low = np.asarray(simulate_scan(held_out, noise_percent).dataobj, dtype=np.float32)
     inside = slice(2 * SLICES.start, 2 * SLICES.stop)
     truth, brain = held_out.truth[:, :, inside], held_out.brain[:, :, inside]
     spline = interpolate(low, held_out.truth.shape)[:, :, inside]

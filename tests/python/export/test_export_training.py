@@ -1,154 +1,256 @@
-"""Training: simulated pairs are what they claim, and the loop can be stopped and resumed."""
+"""Training: the loop learns, keeps to its budget, and can be stopped and resumed at any moment."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 import torch
-from moediff_export.config import TINY, get_config
-from moediff_export.data import scanner
-from moediff_export.data.pairs import SLAB, crop_batch, make_pair
-from moediff_export.data.sources import load_source
+from moediff_export.config import SMALL, TINY, get_config
+from moediff_export.data.shards import Pair, write_shards
 from moediff_export.errors import CheckpointError
-from moediff_export.training import losses
-from moediff_export.training.step import partly_sharp
-from moediff_export.training.trainer import Trainer, TrainingPlan, load_trained
+from moediff_export.training.checkpoint import load_trained, read_checkpoint, write_checkpoint
+from moediff_export.training.curves import append_row, plot_gate_convergence, read_rows
+from moediff_export.training.step import LossPlan
+from moediff_export.training.trainer import Rhythm, Trainer, TrainingPlan
+from moediff_export.training.variants import VARIANTS, apply_variant, arithmetic
 from scipy import ndimage
 
 
-def test_truncation_keeps_what_the_low_field_matrix_encodes():
+@pytest.fixture(scope="module")
+def pairs():
+    """Smooth blobs and their blurred copies, with regions."""
     rng = np.random.default_rng(0)
-    low = rng.random((6, 8, 10)).astype(np.float32)
-    high = scanner.truncate_kspace(low, low.shape)
-    np.testing.assert_allclose(high, low, atol=1e-6)
-    smooth = ndimage.gaussian_filter(rng.random((24, 32, 40)), 4).astype(np.float32)
-    half = scanner.truncate_kspace(smooth, (12, 16, 20))
-    averaged = smooth.reshape(12, 2, 16, 2, 20, 2).mean((1, 3, 5))
-    np.testing.assert_allclose(half, averaged, atol=5e-3)
-
-
-def test_noise_is_rician():
-    rng = np.random.default_rng(0)
-    flat = np.full((40, 40, 40), 10.0, np.float32)
-    assert scanner.rician_noise(rng, flat, 0.5).std() == pytest.approx(0.5, rel=0.02)
-    nothing = scanner.rician_noise(rng, 0 * flat, 0.5)
-    assert nothing.mean() == pytest.approx(0.5 * np.sqrt(np.pi / 2), rel=0.02)
-
-
-def test_slice_profile_has_its_width_and_keeps_the_sum():
-    line = np.zeros((61, 3, 3), np.float32)
-    line[30] = 1
-    seen = scanner.slice_profile(line, 6.0, axis=0)[:, 1, 1]
-    assert seen.sum() == pytest.approx(1, abs=1e-3)
-    assert seen[33] == pytest.approx(seen[30] / 2, rel=0.02)
-
-
-def test_scan_and_target_of_a_pair_are_registered(phantom):
-    pair = make_pair(np.random.default_rng(1), [phantom])
-    target, low = (v.astype(np.float32) for v in (pair.target, pair.low))
-    assert target.shape[1:] == SLAB[1:]
-    shifts = {
-        (dy, dx): np.mean((np.roll(low, (dy, dx), (1, 2)) - target)[:, 4:-4, 4:-4] ** 2)
-        for dy in (-1, 0, 1)
-        for dx in (-1, 0, 1)
-    }
-    assert min(shifts, key=shifts.get) == (0, 0)
-
-
-def test_same_seed_same_pair(phantom):
-    one, two = (make_pair(np.random.default_rng(3), [phantom]) for _ in range(2))
-    assert np.array_equal(one.target, two.target) and np.array_equal(one.low, two.low)
-
-
-def test_crops_are_windows_of_the_pair(phantom):
-    pair = make_pair(np.random.default_rng(0), [phantom])
-    batch = crop_batch(np.random.default_rng(0), [pair], 64, 3)
-    assert batch.slices.shape == (3, 3, 64, 64) and batch.maps.shape == (3, 2, 64, 64)
-    assert batch.target.dtype == torch.float32
-
-
-def test_missing_training_volume_names_the_remedy(tmp_path):
-    with pytest.raises(FileNotFoundError, match="mricron-data"):
-        load_source(tmp_path / "ch2.nii.gz", 1.0, (0.0, 1.0))
-
-
-def plan(minutes):
-    return TrainingPlan(minutes=minutes, crop=64, batch=2, warmup_steps=1, autoencoder_share=0.3)
-
-
-def test_training_lowers_the_loss_on_what_it_sees(phantom, tmp_path):
-    trainer = Trainer(TINY, plan(1000.0), [phantom], tmp_path)
-    trainer.plan = TrainingPlan(
-        minutes=1000.0, crop=64, batch=4, warmup_steps=5, autoencoder_share=0, learning_rate=3e-3
-    )
+    made = []
     for _ in range(2):
-        trainer.add_pair()
-    images = [trainer.train_step()["image"] for _ in range(60)]
+        target = ndimage.gaussian_filter(rng.standard_normal((8, 96, 96)), 1.5)
+        target = 1 / (1 + np.exp(-40 * target))
+        low = ndimage.gaussian_filter(target, 1.0) + 0.01 * rng.standard_normal(target.shape)
+        regions = np.stack([target > 0.9, target < 0.1, abs(target - 0.5) < 0.4]) * 255
+        flat = np.zeros(target.shape, np.float16)
+        made.append(
+            Pair(
+                target.astype(np.float16), low.astype(np.float16), flat, flat, regions.astype("u1")
+            )
+        )
+    return made
+
+
+def plan(steps, **changes):
+    chosen = {"crop": 64, "batch": 2, "warmup_steps": 5, "autoencoder_share": 0.3} | changes
+    return TrainingPlan(1000.0, steps, **chosen)
+
+
+def test_training_lowers_the_loss_on_what_it_sees(pairs, tmp_path):
+    trainer = Trainer(
+        TINY, plan(1000, batch=4, autoencoder_share=0, learning_rate=3e-3), pairs, tmp_path
+    )
+    images = [float(trainer.train_step()["image"]) for _ in range(60)]
     assert np.mean(images[-15:]) < 0.9 * np.mean(images[:5])
 
 
-def test_a_run_resumes_where_it_stopped(phantom, tmp_path):
-    trainer = Trainer(TINY, plan(1000.0), [phantom], tmp_path)
-    trainer.add_pair()
+@pytest.mark.parametrize("variant", sorted(VARIANTS))
+def test_every_variant_trains_and_is_read_back(pairs, tmp_path, variant):
+    config, losses = apply_variant(variant, TINY)
+    trainer = Trainer(config, plan(4, losses=losses), pairs, tmp_path)
+    trainer.run(Rhythm(log_steps=1))
+    model, progress = load_trained(trainer.checkpoint)
+    assert progress["steps"] == trainer.step == 4
+    assert model.config == config
+    rows = read_rows(tmp_path / "validation.csv")
+    assert np.isfinite(rows["enhanced"]).all()
+    assert (tmp_path / "curves.png").stat().st_size > 0
+
+
+def test_every_parameter_of_the_mixture_gets_a_gradient(pairs, tmp_path):
+    trainer = Trainer(TINY, plan(1000, autoencoder_share=0), pairs, tmp_path)
+    for _ in range(3):  # what starts at zero hides what is behind it for a step or two
+        trainer.train_step()
+    still = [
+        name
+        for name, parameter in trainer.step_module.named_parameters()
+        if parameter.grad is None or not parameter.grad.any()
+    ]
+    assert still == []
+
+
+def test_a_run_resumes_where_it_stopped(pairs, tmp_path):
+    trainer = Trainer(TINY, plan(100), pairs, tmp_path)
     for _ in range(3):
         trainer.train_step()
     trainer.elapsed = 12.5
     trainer.save()
-    again = Trainer(TINY, plan(1000.0), [phantom], tmp_path)
+    again = Trainer(TINY, plan(100), pairs, tmp_path)
     again.resume()
-    assert (again.step, again.elapsed, again.pairs_made) == (3, 12.5, 1)
-    again.pairs = trainer.pairs
-    assert again.train_step() == trainer.train_step()
+    assert (again.step, again.elapsed) == (3, 12.5)
+    one, two = again.train_step(), trainer.train_step()
+    assert {k: float(v) for k, v in one.items()} == {k: float(v) for k, v in two.items()}
     for a, b in zip(again.model.parameters(), trainer.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+    for a, b in zip(again.averaged.parameters(), trainer.averaged.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
-def test_another_configurations_run_is_not_resumed(phantom, tmp_path):
-    Trainer(TINY, plan(1.0), [phantom], tmp_path).save()
-    wider = Trainer(get_config("tiny", expert_base=16), plan(1.0), [phantom], tmp_path)
+def test_a_run_with_a_budget_of_steps_is_the_same_twice(pairs, tmp_path):
+    weights = []
+    for name in ("one", "two"):
+        trainer = Trainer(TINY, plan(4), pairs, tmp_path / name)
+        trainer.run()
+        weights.append(load_trained(trainer.checkpoint)[0].state_dict())
+    assert all(torch.equal(weights[0][k], weights[1][k]) for k in weights[0])
+
+
+def test_a_killed_run_resumes(pairs, tmp_path):
+    """From the command line, killed without warning once it has saved."""
+    write_shards(pairs, tmp_path / "data")
+    run = tmp_path / "run"
+    script = (
+        "import sys; from moediff_export.training import trainer; "
+        "trainer.Rhythm.__init__.__defaults__ = (1, 0.0, 1e9); "
+        "from moediff_export.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", script, "train", str(tmp_path / "data"), "--config", "tiny"]
+    command += ["--crop", "64", "--max-minutes", "60", "--threads", "1", "--output", str(run)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while not (run / "checkpoint").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    _, record = read_checkpoint(run / "checkpoint")
+    assert record["steps"] >= 1
+    again = subprocess.run(
+        [*command, "--resume", "--max-steps", str(record["steps"] + 2)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert again.returncode == 0, again.stderr
+    assert read_checkpoint(run / "checkpoint")[1]["steps"] == record["steps"] + 2
+
+
+def test_another_configurations_run_is_not_resumed(pairs, tmp_path):
+    Trainer(TINY, plan(1), pairs, tmp_path).save()
+    wider = Trainer(get_config("tiny", expert_base=16), plan(1), pairs, tmp_path)
     with pytest.raises(CheckpointError, match="configuration"):
         wider.resume()
 
 
-def test_a_run_ends_with_its_budget_and_leaves_a_checkpoint(phantom, tmp_path):
-    trainer = Trainer(TINY, plan(0.02), [phantom], tmp_path / "run")
-    trainer.run(log_every=1)
-    model, progress = load_trained(tmp_path / "run" / "checkpoint.pt")
-    assert progress["steps"] == trainer.step > 0
-    assert (tmp_path / "run" / "validation.csv").exists()
-    assert model.config == TINY
+def test_a_run_ends_with_its_time(pairs, tmp_path):
+    trainer = Trainer(TINY, TrainingPlan(0.02, crop=64, batch=2), pairs, tmp_path)
+    trainer.run(Rhythm(log_steps=1))
+    assert trainer.step > 0 and trainer.elapsed >= 1.2
+    assert read_rows(tmp_path / "losses-autoencoder.csv")["minutes"][0] <= 0.02
 
 
-def test_every_sample_counts_by_its_own_interpolation_error():
-    target = torch.rand(2, 1, 32, 32)
-    # The second scan's interpolation is ten times nearer to the truth than the first one's.
-    interpolated = target + torch.tensor([0.3, 0.03])[:, None, None, None]
-    halved = (target + interpolated) / 2
-    assert float(losses.relative_squared_error(target, target, interpolated)) == 0
-    one = losses.relative_squared_error(interpolated, target, interpolated)
-    assert float(one) == pytest.approx(1, abs=0.01)
-    for better in ([0], [1]):
-        image = interpolated.clone()
-        image[better] = halved[better]
-        relative = losses.relative_squared_error(image, target, interpolated)
-        assert float(relative) == pytest.approx((1 + 0.25) / 2, abs=0.01)
+def test_checkpoints_are_whole_or_the_old_ones(tmp_path):
+    folder = tmp_path / "checkpoint"
+    write_checkpoint(folder, {"a": torch.arange(3.0)}, {"steps": 1})
+    with pytest.raises(TypeError):
+        write_checkpoint(folder, {"a": torch.arange(4.0)}, {"steps": {1, 2}})
+    assert read_checkpoint(folder)[1]["steps"] == 1
+    folder.rename(tmp_path / "checkpoint.old")  # as a kill between two renames leaves it
+    assert torch.equal(read_checkpoint(folder)[0]["a"], torch.arange(3.0))
 
 
-def test_partly_sharp_latents_lie_on_the_way():
-    low, clean = torch.zeros(64, 2, 4, 4), torch.ones(64, 2, 4, 4)
-    z = partly_sharp(clean, low, torch.Generator().manual_seed(0))
-    each = z[:, 0, 0, 0]
-    assert torch.equal(z, each[:, None, None, None].expand_as(z))
-    assert 0.25 <= each.min() < 0.35 and 0.9 < each.max() <= 1
+def test_checkpoint_files_stay_small_enough_to_travel(tmp_path, monkeypatch):
+    monkeypatch.setattr("moediff_export.training.checkpoint.PART_BYTES", 4096)
+    tensors = {f"t{i}": torch.full((500,), float(i)) for i in range(9)}
+    write_checkpoint(tmp_path / "c", tensors, {})
+    parts = sorted((tmp_path / "c").glob("*.safetensors"))
+    assert len(parts) > 1 and max(p.stat().st_size for p in parts) < 4096 + 1000
+    read, _ = read_checkpoint(tmp_path / "c")
+    assert all(torch.equal(read[k], v) for k, v in tensors.items())
 
 
-def test_gate_targets_prefer_the_nearest_expert():
-    clean = torch.randn(2, 4, 8, 8)
-    experts = torch.stack([clean + 0.1, clean + 1.0, clean + 2.0])
-    targets = losses.gate_targets(experts, clean, (4, 4))
-    assert torch.equal(targets.argmax(1), torch.zeros(2, 4, 4, dtype=torch.long))
-    torch.testing.assert_close(targets.sum(1), torch.ones(2, 4, 4))
+def test_damaged_checkpoints_are_refused_by_name(tmp_path):
+    with pytest.raises(FileNotFoundError, match="moediff-export train"):
+        read_checkpoint(tmp_path / "none")
+    folder = tmp_path / "damaged"
+    write_checkpoint(folder, {"a": torch.ones(2)}, {})
+    (folder / "part-00.safetensors").write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match="damaged"):
+        read_checkpoint(folder)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "checkpoint.json").write_text(json.dumps({"format": "else"}))
+    with pytest.raises(CheckpointError, match="else"):
+        read_checkpoint(other)
 
 
-def test_load_balance_is_zero_only_when_even():
-    even = torch.full((1, 3, 4, 4), 1 / 3)
-    assert float(losses.load_balance(even)) == pytest.approx(0, abs=1e-6)
-    assert float(losses.load_balance(torch.tensor([1.0, 0, 0])[None, :, None, None])) == 2
+def test_the_variants_match_in_what_they_must():
+    mixture = SMALL
+    single, _ = apply_variant("single", mixture)
+    unet, _ = apply_variant("unet", mixture)
+
+    def parameters(config):
+        from moediff_export.model import MoEDiffSR
+
+        return sum(p.numel() for p in MoEDiffSR(config).experts.parameters())
+
+    assert parameters(single) == pytest.approx(parameters(mixture), rel=0.05)
+    assert arithmetic(unet) == pytest.approx(arithmetic(mixture), rel=0.15)
+    assert apply_variant("no_mad", mixture)[1] == LossPlan(mad=False)
+    with pytest.raises(KeyError, match="mixture"):
+        apply_variant("nothing", mixture)
+
+
+def test_logs_keep_their_columns(tmp_path):
+    path = tmp_path / "log.csv"
+    append_row(path, {"step": 1, "a": 0.5})
+    append_row(path, {"step": 2, "b": 3.0, "a": 0.25})
+    assert read_rows(path) == {"step": [1, 2], "a": [0.5, 0.25]}
+
+
+def test_gate_convergence_is_drawn_for_the_runs_that_have_a_gate(tmp_path):
+    for name, entropy in (("mixture", 1.0), ("single", 0.0)):
+        (tmp_path / name).mkdir()
+        for step in (25, 50):
+            row = {"step": step, "gate_cross_entropy": entropy / step}
+            append_row(tmp_path / name / "losses-joint.csv", row)
+    assert plot_gate_convergence(tmp_path, tmp_path / "gate.png") == ["mixture"]
+    assert (tmp_path / "gate.png").stat().st_size > 1000
+    with pytest.raises(FileNotFoundError, match="run folders"):
+        plot_gate_convergence(tmp_path / "mixture", tmp_path / "none.png")
+
+
+def test_training_needs_no_more_than_a_bare_gpu_machine_has(pairs, tmp_path):
+    """PyTorch, NumPy, Lightning, safetensors and tqdm: nothing that reads scans, no runtime."""
+    write_shards(pairs, tmp_path / "data")
+    missing = ("nibabel", "nilearn", "skimage", "SimpleITK", "openvino", "onnx", "onnxruntime")
+    missing += ("moediff_rt._core", "joblib")
+    script = (
+        "import sys\n"
+        "class Missing:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if any(name == m or name.startswith(m + '.') for m in {missing!r}):\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Missing())\n"
+        "from moediff_export.cli import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    command = [sys.executable, "-c", script, "train", str(tmp_path / "data"), "--config", "tiny"]
+    command += ["--crop", "64", "--max-minutes", "60", "--max-steps", "2", "--threads", "1"]
+    done = subprocess.run(
+        [*command, "--output", str(tmp_path / "run")], stderr=subprocess.PIPE, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert read_checkpoint(tmp_path / "run" / "checkpoint")[1]["steps"] == 2
+
+
+def test_two_processes_train_one_model(pairs, tmp_path):
+    """As on two GPUs, here on two CPU processes."""
+    write_shards(pairs, tmp_path / "data")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command += ["--master-port", "0", "-m", "moediff_export.cli", "train", str(tmp_path / "data")]
+    command += ["--config", "tiny", "--crop", "64", "--max-minutes", "60", "--max-steps", "3"]
+    command += ["--threads", "1", "--output", str(tmp_path / "run")]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 0, done.stderr
+    assert read_checkpoint(tmp_path / "run" / "checkpoint")[1]["steps"] == 3

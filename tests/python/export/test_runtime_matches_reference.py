@@ -59,6 +59,19 @@ def test_whole_volume_matches_enhance_volume(tiny_model, tiny_bundle, tmp_path_f
     assert relative_error(result.volume, truth) <= TOLERANCE
 
 
+@pytest.mark.parametrize("slices", [1, 5])
+def test_another_number_of_slices_matches(tmp_path, slices):
+    config = get_config("tiny", slices=slices)
+    model = random_model(config)
+    write_bundle(model, tmp_path / "tiny", card())
+    volume, boxes = volume_and_boxes((6, 80, 90))
+    sampling = default_sampling(config)
+    result = run(tmp_path / "tiny", tmp_path / "engines", volume, boxes, sampling)
+    truth = enhance_volume(model, volume, boxes, sampling)
+    assert relative_error(truth, volume) > 10 * TOLERANCE, "the model must do something"
+    assert relative_error(result.volume, truth) <= TOLERANCE
+
+
 def test_papers_shapes_run_by_the_same_runtime(tmp_path):
     """The paper's grids (256 x 256, latent 512 x 8 x 8, 1024 codes) with thinner networks."""
     config = get_config(

@@ -1,0 +1,107 @@
+"""Shards: files of training pairs that need NumPy alone to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+SHARD_BYTES = 55_000_000  # so that a file travels where 60 MB may
+MAP_STEPS = 512  # maps are smooth: kept to a 512th, they compress to almost nothing
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A sharp slab, and the same slab as a 3T-like scan shows it.
+
+    Attributes
+    ----------
+    target, low : ndarray, float16, (nz, ny, nx)
+        The sharp slab, and the low-field scan interpolated on its grid; intensity-normalised.
+    bias, jacobian : ndarray, float16, (nz, ny, nx)
+        Log bias field and log Jacobian that both carry.
+    regions : ndarray, uint8, (3, nz, ny, nx)
+        Deep white matter, cortex, junction: soft masks times 255.
+    """
+
+    target: NDArray[np.float16]
+    low: NDArray[np.float16]
+    bias: NDArray[np.float16]
+    jacobian: NDArray[np.float16]
+    regions: NDArray[np.uint8]
+
+
+def write_shards(pairs: Iterable[Pair], folder: Path, prefix: str = "shard") -> list[Path]:
+    """Write pairs into as few files of at most 60 MB as they fill, each whole or not at all.
+
+    Returns
+    -------
+    list of Path
+        The files, ``PREFIX-0000.npz`` on.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths: list[Path] = []
+    waiting: list[Pair] = []
+    size = 0
+    for pair in pairs:
+        # Noise does not compress; the maps do, and most of the masks.
+        bytes_now = pair.target.nbytes + pair.low.nbytes + pair.regions.nbytes // 3
+        if waiting and size + bytes_now > SHARD_BYTES:
+            paths.append(_write(waiting, folder / f"{prefix}-{len(paths):04d}.npz"))
+            waiting, size = [], 0
+        waiting.append(pair)
+        size += bytes_now
+    if waiting:
+        paths.append(_write(waiting, folder / f"{prefix}-{len(paths):04d}.npz"))
+    return paths
+
+
+def _write(pairs: Sequence[Pair], path: Path) -> Path:
+    arrays = {}
+    for i, pair in enumerate(pairs):
+        for field in fields(Pair):
+            values = getattr(pair, field.name)
+            if field.name in ("bias", "jacobian"):
+                values = (np.round(values * MAP_STEPS) / MAP_STEPS).astype(np.float16)
+            arrays[f"{i:04d}.{field.name}"] = values
+    temporary = path.with_suffix(".tmp")
+    with open(temporary, "wb") as file:
+        np.savez_compressed(file, **arrays)
+    temporary.replace(path)
+    return path
+
+
+def read_shards(folder: Path) -> list[Pair]:
+    """Every pair of a folder's shards, in the order of their names.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder has no shard.
+    ValueError
+        If a file is no shard, or a damaged one.
+    """
+    paths = sorted(folder.glob("*.npz"))
+    if not paths:
+        raise FileNotFoundError(
+            f"read_shards: expected shards (*.npz) in {folder}, found none; "
+            "make them with moediff-export data"
+        )
+    pairs = []
+    for path in paths:
+        try:
+            with np.load(path) as arrays:
+                count = len(arrays.files) // len(fields(Pair))
+                pairs += [
+                    Pair(*(arrays[f"{i:04d}.{field.name}"] for field in fields(Pair)))
+                    for i in range(count)
+                ]
+        except Exception as error:
+            raise ValueError(
+                f"read_shards: expected a shard of moediff-export data at {path}, found a file "
+                f"that cannot be read as one ({type(error).__name__}: {error}); make it anew"
+            ) from error
+    return pairs

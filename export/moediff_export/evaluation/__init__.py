@@ -1,0 +1,1 @@
+"""Evaluation of a bundle on held-out subjects; `run.evaluate` makes the whole report."""

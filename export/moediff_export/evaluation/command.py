@@ -1,0 +1,71 @@
+"""The command line's part of the evaluation: ``moediff-export evaluate``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from .conditions import CONDITIONS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``moediff-export evaluate``."""
+    from ..data.held_out import SUBJECTS
+
+    parser.add_argument("bundle", type=Path, nargs="?", help="bundle folder (the default bundle)")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, help="folder for the report; made if needed"
+    )
+    parser.add_argument(
+        "--comparator",
+        type=named_checkpoint,
+        action="append",
+        default=[],
+        metavar="NAME=CHECKPOINT",
+        help="a trained model to compare with; 'single expert' is held against the mixture",
+    )
+    parser.add_argument("--subject", choices=SUBJECTS, nargs="+", default=list(SUBJECTS))
+    parser.add_argument("--quick", action="store_true", help="a slab alone: minutes, not figures")
+    parser.add_argument("--steps", type=int, help="sampler steps (the bundle's own)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads (0: all)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a report that is there")
+
+
+def named_checkpoint(text: str) -> tuple[str, Path]:
+    """Take NAME=CHECKPOINT apart."""
+    name, separator, path = text.partition("=")
+    if not (separator and name.strip() and path):
+        raise argparse.ArgumentTypeError(
+            f"expected NAME=CHECKPOINT, got {text!r}; give for example "
+            "'single expert=runs/single/checkpoint.pt'"
+        )
+    return name.strip(), Path(path)
+
+
+def run_evaluation_cli(args: argparse.Namespace) -> None:
+    """Evaluate, and say on standard output where the report is and what was met."""
+    from .run import evaluate
+
+    if args.threads:
+        import torch
+
+        torch.set_num_threads(args.threads)
+    results = evaluate(
+        args.bundle,
+        args.output,
+        args.subject,
+        CONDITIONS,
+        dict(args.comparator),
+        args.quick,
+        steps=args.steps,
+        seed=args.seed,
+        threads=args.threads,
+        overwrite=args.overwrite,
+        progress=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    for claim in results["claims"]:
+        met = "met    " if claim["met"] else "not met"
+        print(f"{met}  {claim['what']}: {claim['measured']} (target: {claim['target']})")
+    print(args.output / "report.html")

@@ -1,0 +1,195 @@
+"""Every method on one simulated scan after the other, and what is found of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from nibabel.nifti1 import Nifti1Image
+from numpy.typing import NDArray
+
+from moediff_rt import Session
+
+from ..bundle import load_reference
+from ..config import EXPERT_NAMES
+from ..data.held_out import FULL_SCALE, SHARPNESS, Subject, noise_free_scan, simulate_scan
+from . import figures, lesions
+from .baselines import zero_filling
+from .claims import SCAN_RESOLUTION
+from .conditions import Condition
+from .consistency import scan_residual
+from .experts import gates_by_region, read_gates, run_each_expert
+from .lesion_study import study_lesions
+from .methods import CUBIC, NON_LOCAL_MEANS, OURS, Method, read_scan
+from .metrics import Weights, head_mask, peak_intensity, score
+from .report import Figure
+
+Volume = NDArray[np.float32]
+
+SHOWN = 104  # axial slice of the figures
+SHOWN_CORONAL = 96
+LESIONS_SHOWN = 4
+
+
+@dataclass
+class Findings:
+    """What has been measured so far: rows of each table, and the figures."""
+
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    consistency: list[dict[str, Any]] = field(default_factory=list)
+    lesions: list[dict[str, Any]] = field(default_factory=list)
+    lesion_sets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    gates: list[dict[str, Any]] = field(default_factory=list)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+
+    def tables(self) -> dict[str, Any]:
+        """All but the figures, by name."""
+        return {k: v for k, v in vars(self).items() if k != "figures"}
+
+
+def masks_of(subject: Subject) -> dict[str, Weights]:
+    """Head, brain and each expert's region, by name."""
+    regions = dict(zip(EXPERT_NAMES, subject.regions, strict=True))
+    return {"head": head_mask(subject.brain), "brain": subject.brain, **regions}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Every method on one simulated scan after the other; what it finds goes to ``findings``."""
+
+    methods: Sequence[Method]
+    seed: int
+    findings: Findings
+    tell: Callable[[str], None]
+
+    def compare(self, subject: Subject, condition: Condition, draw: bool) -> None:
+        """Score every method on one scan, and run the lesion study where it belongs."""
+        place = {"subject": subject.name, "condition": condition.name}
+        scan = self._scan(subject, condition)
+        masks = masks_of(subject)
+        peak = peak_intensity(subject.truth, subject.brain)
+        volumes, sigma = {}, condition.noise_percent / 100 * FULL_SCALE
+        for method in self.methods:
+            start = perf_counter()
+            volume = method.upsample(scan, subject.grid)
+            seconds = perf_counter() - start
+            row = {**place, "method": method.name, "seconds": seconds}
+            row["masks"] = score(volume, subject.truth, masks, peak)
+            self.findings.scores.append(row)
+            residual = scan_residual(volume, read_scan(scan), sigma)
+            self.findings.consistency.append({**place, "method": method.name, **residual})
+            volumes[method.name] = volume
+            quality = row["masks"]["brain"]["psnr"]
+            self.tell(f"{subject.name}, {condition.name}: {method.name} {quality:.2f} dB")
+        if draw:
+            self._draw(subject, condition, scan, volumes, peak)
+        if condition.lesions and not SHARPNESS.get(subject.name):
+            self._study_lesions(subject, condition, volumes)
+
+    def look_at_experts(
+        self, session: Session, bundle: Path, subject: Subject, condition: Condition
+    ) -> None:
+        """Mean gates by region, and one slice as each expert alone makes it."""
+        scan = self._scan(subject, condition)
+        gates = read_gates(session, scan, subject.grid.spacing[2])
+        self.findings.gates.append(
+            {
+                "subject": subject.name,
+                "condition": condition.name,
+                "regions": list(EXPERT_NAMES),
+                "experts": list(EXPERT_NAMES),
+                "mean": gates_by_region(gates, subject.regions).tolist(),
+            }
+        )
+        z = _shown(subject)
+        each = run_each_expert(load_reference(bundle), scan, subject, z, self.seed)
+        png = figures.draw_experts(
+            each.mixture,
+            each.alone,
+            gates[:, :, z].transpose(2, 0, 1),
+            subject.regions[..., z],
+            EXPERT_NAMES,
+            peak_intensity(subject.truth, subject.brain),
+        )
+        caption = (
+            f"{subject.name}, {condition.name}: the mixture, and what each expert alone makes "
+            "otherwise (before data consistency); its gate; its region"
+        )
+        self.findings.figures.append(Figure(f"experts_{subject.name}", png, caption, "experts"))
+        self.tell(f"{subject.name}: experts and gates")
+
+    def _scan(self, subject: Subject, condition: Condition) -> Nifti1Image:
+        return simulate_scan(subject, condition.noise_percent, condition.factors, self.seed)
+
+    def _draw(
+        self,
+        subject: Subject,
+        condition: Condition,
+        scan: Nifti1Image,
+        volumes: Mapping[str, Volume],
+        peak: float,
+    ) -> None:
+        at = _shown(subject) if condition.plane == "axial" else SHOWN_CORONAL
+        shown = {name: volumes[name] for name in (CUBIC, NON_LOCAL_MEANS, OURS)}
+        png = figures.draw_comparison(
+            subject.truth,
+            read_scan(scan),
+            shown,
+            subject.regions[EXPERT_NAMES.index("junction")],
+            condition.plane,
+            at,
+            peak,
+        )
+        number = sum(figure.section == "scores" for figure in self.findings.figures)
+        caption = f"{subject.name}, {condition.name}: {condition.plane} plane, close-up, error"
+        self.findings.figures.append(
+            Figure(f"comparison_{number}_{subject.name}", png, caption, "scores")
+        )
+
+    def _study_lesions(
+        self, subject: Subject, condition: Condition, lesion_free: Mapping[str, Volume]
+    ) -> None:
+        place = {"subject": subject.name, "condition": condition.name}
+        placed = lesions.place_lesions(subject)
+        self.findings.lesion_sets[subject.name] = {
+            "count": len(placed.lesions),
+            "semi_axes_mm": lesions.SEMI_AXES_MM,
+            "white_level": placed.white_level,
+            "lesion_level": placed.lesion_level,
+            "threshold": placed.threshold,
+        }
+        ill = replace(subject, truth=placed.add_to(subject.truth))
+        scan = self._scan(ill, condition)
+        volumes = {"truth": ill.truth, SCAN_RESOLUTION: _at_scan_resolution(ill, condition)}
+        free = {"truth": subject.truth, SCAN_RESOLUTION: _at_scan_resolution(subject, condition)}
+        volumes |= {m.name: m.upsample(scan, subject.grid) for m in self.methods}
+        free |= lesion_free
+        for name, volume in volumes.items():
+            study = study_lesions(volume, free[name], ill.truth, placed)
+            self.findings.lesions.append({**place, "method": name, **study})
+        self.tell(f"{subject.name}, {condition.name}: {len(placed.lesions)} lesions")
+        last = len(placed.lesions) - 1
+        chosen = [placed.lesions[i] for i in np.linspace(0, last, LESIONS_SHOWN).astype(int)]
+        centres = [np.rint(lesion.centre).astype(int).tolist() for lesion in chosen]
+        shown = ("truth", SCAN_RESOLUTION, CUBIC, NON_LOCAL_MEANS, OURS)
+        png = figures.draw_lesions({name: volumes[name] for name in shown}, centres)
+        noise = f"{condition.noise_percent:g}".replace(".", "_")
+        caption = f"{subject.name}, {condition.name}: lesions from the largest to the smallest"
+        self.findings.figures.append(
+            Figure(f"lesions_{subject.name}_noise{noise}", png, caption, "lesions")
+        )
+
+
+def _at_scan_resolution(subject: Subject, condition: Condition) -> Volume:
+    return zero_filling(noise_free_scan(subject.truth, condition.factors), subject.truth.shape)
+
+
+def _shown(subject: Subject) -> int:
+    """The axial slice of the figures, also of a slab."""
+    slices = subject.truth.shape[2]
+    return SHOWN if slices > SHOWN else slices // 2

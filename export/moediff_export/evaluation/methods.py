@@ -1,0 +1,129 @@
+"""The methods under comparison: each turns a scan into a volume on the truth's grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from nibabel.nifti1 import Nifti1Image
+from numpy.typing import NDArray
+
+from moediff_rt import Session
+from moediff_rt.grid import Grid, voxel_sizes
+from moediff_rt.noise import noise_sigma
+from moediff_rt.postprocess import enforce_consistency
+from moediff_rt.preprocess import Prepared, prepare
+
+from ..data.pairs import INTENSITY_PERCENTILE
+from ..enhance import enhance_volume
+from ..model import MoEDiffSR, RegressionUNet
+from . import baselines
+
+Volume = NDArray[np.float32]
+
+OURS = "moediff-rt"
+CUBIC = "cubic B-spline"
+NON_LOCAL_MEANS = "non-local means"
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to a finer grid.
+
+    Attributes
+    ----------
+    name : str
+        As the report calls it.
+    upsample : callable
+        Takes a scan, float32 in RAS+ order, and the grid wanted over the same box; returns the
+        volume, (nx, ny, nz) float32, in the scan's intensity unit.
+    """
+
+    name: str
+    upsample: Callable[[Nifti1Image, Grid], Volume]
+
+
+def read_scan(scan: Nifti1Image) -> Volume:
+    """The voxels of a scan, (mx, my, mz) float32."""
+    return np.asarray(scan.dataobj, dtype=np.float32)
+
+
+def interpolation_methods() -> list[Method]:
+    """What needs no training: trilinear, cubic B-spline, zero-filling, non-local means."""
+
+    def on_shape(interpolate: Callable[[Volume, tuple[int, ...]], Volume]) -> Callable[..., Volume]:
+        return lambda scan, grid: interpolate(read_scan(scan), grid.shape)
+
+    def non_local_means(scan: Nifti1Image, grid: Grid) -> Volume:
+        spacing = voxel_sizes(scan.affine).tolist()
+        return baselines.non_local_means(read_scan(scan), spacing, grid.shape)
+
+    return [
+        Method("trilinear", on_shape(baselines.trilinear)),
+        Method(CUBIC, on_shape(baselines.cubic_spline)),
+        Method("zero-filling", on_shape(baselines.zero_filling)),
+        Method(NON_LOCAL_MEANS, non_local_means),
+    ]
+
+
+def bundle_method(session: Session, steps: int | None = None, seed: int = 0) -> Method:
+    """The deployed bundle, through the runtime as `moediff-rt infer` runs it."""
+
+    def upsample(scan: Nifti1Image, grid: Grid) -> Volume:
+        image = session.infer(scan, spacing=float(grid.spacing[2]), steps=steps, seed=seed)
+        if image.shape != grid.shape or not np.allclose(image.affine, grid.affine, atol=1e-3):
+            raise ValueError(
+                f"bundle_method: expected a result on the truth's grid {grid.shape}, got "
+                f"{image.shape}; the scan does not cover the truth's box"
+            )
+        return read_scan(image)
+
+    return Method(OURS, upsample)
+
+
+def model_method(name: str, model: MoEDiffSR | RegressionUNet, seed: int = 0) -> Method:
+    """A model in PyTorch, between the runtime's own steps before and after it."""
+    return Method(name, partial(enhance_with_model, model, seed=seed))
+
+
+def checkpoint_methods(checkpoints: Mapping[str, Path], seed: int = 0) -> list[Method]:
+    """The averaged model of each run's checkpoint, by name.
+
+    Raises
+    ------
+    FileNotFoundError, CheckpointError
+        If there is no such folder, or it is no checkpoint.
+    """
+    from ..training.checkpoint import load_trained
+
+    return [model_method(name, load_trained(path)[0], seed) for name, path in checkpoints.items()]
+
+
+def prepare_for_model(scan: Nifti1Image, grid: Grid) -> Prepared:
+    """What `moediff_rt.Session` makes of a scan before a bundle of this package reads it."""
+    return prepare(
+        read_scan(scan),
+        voxel_sizes(scan.affine).tolist(),
+        grid.shape,
+        percentile=INTENSITY_PERCENTILE,
+        value=1.0,
+    )
+
+
+def enhance_with_model(
+    model: MoEDiffSR | RegressionUNet, scan: Nifti1Image, grid: Grid, seed: int = 0
+) -> Volume:
+    """Enhance as `moediff_rt.Session` does, with PyTorch in place of the runtime's engines.
+
+    Returns
+    -------
+    ndarray, float32, (nx, ny, nz), in the scan's intensity unit
+    """
+    prepared = prepare_for_model(scan, grid)
+    sigma = noise_sigma(prepared.measured, prepared.foreground)
+    volume = enhance_volume(model, prepared.volume, prepared.boxes, seed=seed)
+    enforce_consistency(volume, prepared.measured, sigma)
+    return np.ascontiguousarray(volume.T * np.float32(prepared.scale))

@@ -1,0 +1,123 @@
+"""The whole evaluation of a bundle: every subject, condition and method, and the report of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from moediff_rt import Session
+from moediff_rt.cache import default_bundle
+
+from ..config import EXPERT_NAMES
+from ..data.held_out import SHARPNESS, SUBJECTS, load_subject
+from .claims import check_claims
+from .compare import Comparison, Findings
+from .conditions import CONDITIONS, Condition, conditions_of
+from .lesions import SEED as LESION_SEED
+from .methods import bundle_method, checkpoint_methods, interpolation_methods
+from .provenance import describe_run
+from .report import check_report, write_report
+from .step_study import STEPS, study_steps
+
+SLAB = (92, 116)  # axial slices of a quick run and of the step study: through the ventricles
+QUICK_STEPS = STEPS[:-1]
+
+
+def evaluate(
+    bundle: Path | None,
+    output_dir: Path,
+    subjects: Sequence[str] = SUBJECTS,
+    conditions: Sequence[Condition] = CONDITIONS,
+    comparators: Mapping[str, Path] | None = None,
+    quick: bool = False,
+    *,
+    steps: int | None = None,
+    seed: int = 0,
+    threads: int = 0,
+    overwrite: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Evaluate a bundle on held-out subjects and write `report.html` and `report.json`.
+
+    Parameters
+    ----------
+    bundle : Path, optional
+        The default bundle if none.
+    output_dir : Path
+        Made if it is not there.
+    subjects : sequence of str
+        Of `data.held_out.SUBJECTS`.
+    conditions : sequence of Condition
+        The first is also that of the figures, the gates and the step study, and the only one for
+        the subjects that serve to compare sharpness.
+    comparators : mapping of name to checkpoint, optional
+        Trained models that are run in PyTorch; "single expert" is held against the mixture.
+    quick : bool
+        Use a slab of `SLAB` alone.
+    steps : int, optional
+        Sampler steps; the bundle's own by default.
+    seed : int
+        Of the simulated noise and of the sampler's.
+    threads : int
+        CPU threads of the runtime; 0 for all cores.
+    overwrite : bool
+        Replace a report that is there.
+    progress : callable, optional
+        Called with a line of text after each piece of work.
+
+    Returns
+    -------
+    dict
+        What `report.json` holds, without the list of figures.
+
+    Raises
+    ------
+    OutputError
+        The report is there already, or the folder cannot be written.
+    BundleError, CheckpointError, FileNotFoundError, ValueError
+        The bundle, a comparator or a subject cannot be used.
+    """
+    bundle = Path(bundle or default_bundle())
+    comparators = dict(comparators or {})
+    check_report(output_dir, overwrite)
+    settings = {
+        "subjects": list(subjects),
+        "conditions": [asdict(condition) for condition in conditions],
+        "quick": quick,
+        "steps": steps,
+        "seed": seed,
+        "lesion_seed": LESION_SEED,
+        "threads": threads,
+    }
+    findings = Findings()
+    with Session(bundle, threads=threads) as session:
+        source = describe_run(bundle, comparators, settings)
+        methods = [
+            *interpolation_methods(),
+            *checkpoint_methods(comparators, seed),
+            bundle_method(session, steps, seed),
+        ]
+        session.build()
+        comparison = Comparison(methods, seed, findings, progress or (lambda line: None))
+        is_mixture = tuple(session.bundle.expert_names) == EXPERT_NAMES
+        for name in subjects:
+            subject = load_subject(name)
+            subject = subject.slab(*SLAB) if quick else subject
+            for condition in conditions_of(name, conditions):
+                comparison.compare(subject, condition, draw=condition is conditions[0] or not quick)
+            if not SHARPNESS.get(name) and is_mixture:
+                comparison.look_at_experts(session, bundle, subject, conditions[0])
+        name = "sharp" if "sharp" in subjects else subjects[0]
+        slab = load_subject(name).slab(*SLAB)
+        counts = QUICK_STEPS if quick else STEPS
+        default = steps or session.bundle.sampler.steps
+        findings.steps += [
+            {"subject": name, "condition": conditions[0].name, "default": default, **row}
+            for row in study_steps(session, slab, conditions[0], counts, seed)
+        ]
+    results: dict[str, Any] = {"provenance": source, **findings.tables()}
+    results["claims"] = [asdict(claim) for claim in check_claims(results)]
+    write_report(output_dir, results, findings.figures, overwrite)
+    return results

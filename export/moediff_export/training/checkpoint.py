@@ -1,0 +1,121 @@
+"""A run's checkpoint: a folder of safetensors files and one JSON, each under 16 MB, no pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..config import config_from_dict
+from ..errors import CheckpointError
+from ..model import MoEDiffSR, RegressionUNet, build_model
+
+PART_BYTES = 15_000_000  # so that a file travels where 16 MiB may
+FORMAT = "moediff-checkpoint"
+
+
+def write_checkpoint(folder: Path, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
+    """Write a checkpoint whole, or leave the old one.
+
+    Parameters
+    ----------
+    folder : Path
+        Replaced if it is there.
+    tensors : dict
+        Each at most 15 MB.
+    record : dict
+        JSON-ready values.
+    """
+    new, old = _beside(folder, "new"), _beside(folder, "old")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    parts: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, tensor in tensors.items():
+        if parts[-1] and size + tensor.nbytes > PART_BYTES:
+            parts.append({})
+            size = 0
+        parts[-1][name] = tensor.detach().cpu().contiguous()
+        size += tensor.nbytes
+    for i, part in enumerate(parts):
+        save_file(part, new / f"part-{i:02d}.safetensors")
+    text = json.dumps({"format": FORMAT, "parts": len(parts), **record}, indent=1)
+    (new / "checkpoint.json").write_text(text + "\n")
+    for path in new.iterdir():
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and record of a checkpoint.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    CheckpointError
+        If it is none of :func:`write_checkpoint`, or damaged.
+    """
+    if not folder.exists() and _beside(folder, "old").exists():
+        folder = _beside(folder, "old")  # killed between the two renames of a save
+    if not folder.exists():
+        raise FileNotFoundError(
+            f"read_checkpoint: expected a run's checkpoint folder at {folder}, found none; "
+            "start the run with moediff-export train"
+        )
+    try:
+        record = json.loads((folder / "checkpoint.json").read_text())
+        if record["format"] != FORMAT:
+            raise ValueError(f"format {record['format']!r}")
+        tensors: dict[str, Tensor] = {}
+        for i in range(record["parts"]):
+            tensors |= load_file(folder / f"part-{i:02d}.safetensors")
+    except Exception as error:
+        raise CheckpointError(
+            f"read_checkpoint: expected a checkpoint of moediff-export train, found {folder} that "
+            f"cannot be read as one ({type(error).__name__}: {error}); give a run's checkpoint "
+            "folder"
+        ) from error
+    return tensors, record
+
+
+def load_trained(folder: Path) -> tuple[MoEDiffSR | RegressionUNet, dict[str, Any]]:
+    """The averaged (EMA) model of a checkpoint, in evaluation mode, and how it was trained.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    CheckpointError
+        If it is no checkpoint.
+    """
+    tensors, record = read_checkpoint(folder)
+    try:
+        model = build_model(config_from_dict(record["config"]))
+        model.load_state_dict(under(tensors, "averaged/"))
+        progress = {key: record[key] for key in ("steps", "minutes", "plan", "machine")}
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"load_trained: expected the weights of the configuration in {folder}, found others "
+            f"({error}); was it written by another release?"
+        ) from error
+    return model.eval(), progress
+
+
+def under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names start with a prefix, by the rest of their names."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _beside(folder: Path, suffix: str) -> Path:
+    return folder.with_name(f"{folder.name}.{suffix}")

@@ -1,0 +1,190 @@
+"""One call makes the whole report, from a bundle, on a slab."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from moediff_export.cli import main
+from moediff_export.data.held_out import load_subject, simulate_scan
+from moediff_export.evaluation import claims, run
+from moediff_export.evaluation.command import named_checkpoint
+from moediff_export.evaluation.conditions import CONDITIONS, conditions_of
+from moediff_export.evaluation.experts import gates_by_region, one_expert
+from moediff_export.evaluation.methods import (
+    CUBIC,
+    OURS,
+    bundle_method,
+    checkpoint_methods,
+    enhance_with_model,
+    interpolation_methods,
+)
+from moediff_export.evaluation.provenance import sha256
+from moediff_export.evaluation.report import rounded
+from moediff_export.training.checkpoint import write_checkpoint
+
+from moediff_rt import Session
+from moediff_rt.errors import OutputError
+
+
+@pytest.fixture(scope="module")
+def slab():
+    return load_subject("mni152").slab(96, 112)
+
+
+@pytest.fixture(scope="module")
+def report(tiny_bundle, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "SLAB", (96, 112))  # as thin as it can be
+        results = run.evaluate(
+            tiny_bundle, folder, ("mni152",), CONDITIONS[:1], quick=True, threads=1
+        )
+    return folder, results
+
+
+@pytest.fixture(scope="module")
+def session(tiny_bundle, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("engines")
+    with Session(tiny_bundle, precision="fp32", threads=1, engines_dir=folder) as session:
+        yield session
+
+
+def test_the_json_holds_every_table(report):
+    folder, results = report
+    values = json.loads((folder / "report.json").read_text())
+    assert {row["method"] for row in values["scores"]} == {
+        "trilinear", CUBIC, "zero-filling", "non-local means", OURS,
+    }  # fmt: skip
+    for row in values["scores"]:
+        assert set(row["masks"]) == {"head", "brain", "centrum_semiovale", "cortex", "junction"}
+        assert all(np.isfinite(list(m.values())).all() for m in row["masks"].values())
+    assert [row["steps"] for row in values["steps"]] == [1, 2, 4]
+    assert np.allclose(np.sum(values["gates"][0]["mean"], axis=1), 1, atol=0.02)
+    assert {"truth", claims.SCAN_RESOLUTION, CUBIC, OURS} <= {
+        row["method"] for row in values["lesions"]
+    }
+    assert len(values["claims"]) == len(results["claims"]) > 0
+
+
+def test_the_json_says_where_it_comes_from(report, tiny_bundle):
+    source = json.loads((report[0] / "report.json").read_text())["provenance"]
+    assert len(source["bundle"]["sha256"]) == 64
+    assert source["settings"]["quick"] and source["settings"]["seed"] == 0
+    assert source["versions"]["torch"] == torch.__version__
+    assert source["command"] and source["date"] and source["machine"]["cores"] >= 1
+
+
+def test_the_page_needs_no_other_file(report):
+    folder, _ = report
+    text = (folder / "report.html").read_text()
+    assert text.startswith("<!doctype html>") and text.rstrip().endswith("</html>")
+    assert "http" not in text and "<script" not in text and 'src="data:image/png;base64,' in text
+    assert "not figures to quote" in text
+    listed = json.loads((folder / "report.json").read_text())["figures"]
+    assert len(listed) == text.count("<img ")
+    assert all((folder / f["file"]).read_bytes().startswith(b"\x89PNG") for f in listed)
+
+
+def test_the_result_keeps_to_the_scan(report):
+    _, results = report
+    ours = next(row for row in results["consistency"] if row["method"] == OURS)
+    assert ours["rms"] <= 1
+
+
+def test_a_report_is_not_overwritten_unasked(report, tiny_bundle):
+    with pytest.raises(OutputError, match="exists already"):
+        run.evaluate(tiny_bundle, report[0], ("mni152",), CONDITIONS[:1], quick=True)
+
+
+@pytest.mark.parametrize("condition", CONDITIONS[1:], ids=lambda c: c.name)
+def test_every_method_gives_the_truths_grid(session, condition):
+    thin = load_subject("mni152").slab(96, 120 if condition.plane == "coronal" else 112)
+    scan = simulate_scan(thin, condition.noise_percent, condition.factors)
+    for method in [*interpolation_methods()[:3], bundle_method(session)]:
+        volume = method.upsample(scan, thin.grid)
+        assert volume.shape == thin.truth.shape and volume.dtype == np.float32
+
+
+def test_a_model_in_pytorch_gives_what_its_bundle_gives(session, tiny_model, slab):
+    scan = simulate_scan(slab, 1.0)
+    deployed = bundle_method(session, seed=5).upsample(scan, slab.grid)
+    reference = enhance_with_model(tiny_model, scan, slab.grid, seed=5)
+    assert np.abs(deployed - reference).max() <= 1e-3 * reference.max()
+
+
+def test_a_checkpoint_is_a_method_of_its_own_name(tiny_model, slab, tmp_path):
+    weights = {f"averaged/{name}": value for name, value in tiny_model.state_dict().items()}
+    record = {"config": tiny_model.config.to_dict(), "steps": 1, "minutes": 0, "plan": {}}
+    write_checkpoint(tmp_path / "run", weights, {**record, "machine": "here"})
+    (method,) = checkpoint_methods({"single expert": tmp_path / "run"}, seed=5)
+    assert method.name == claims.SINGLE_EXPERT
+    scan = simulate_scan(slab, 1.0)
+    expected = enhance_with_model(tiny_model, scan, slab.grid, seed=5)
+    assert np.array_equal(method.upsample(scan, slab.grid), expected)
+    fingerprint = sha256(tmp_path / "run")
+    (tmp_path / "run" / "checkpoint.json").write_text("{}")
+    assert len(fingerprint) == 64 and sha256(tmp_path / "run") != fingerprint
+
+
+def test_one_expert_has_all_the_weight_within_the_block_alone(tiny_model):
+    config = tiny_model.config
+    tokens = torch.randn(2, config.gate_size**2, config.token_dim)
+    before = tiny_model.gate(tokens)
+    with one_expert(tiny_model, 1):
+        only = tiny_model.gate(tokens)
+    assert (only[:, 1] == 1).all() and (only[:, [0, 2]] == 0).all()
+    assert torch.equal(tiny_model.gate(tokens), before)
+
+
+def test_gates_by_region_are_weighted_means():
+    gates = np.zeros((2, 1, 1, 3), np.float32)
+    gates[0, 0, 0], gates[1, 0, 0] = (1, 0, 0), (0, 0.5, 0.5)
+    regions = np.array([1, 0, 0.5, 0.5, 1, 3], np.float32).reshape(3, 2, 1, 1)
+    expected = [[1, 0, 0], [0.5, 0.25, 0.25], [0.25, 0.375, 0.375]]
+    assert np.allclose(gates_by_region(gates, regions), expected)
+
+
+def scores(psnr_ours, psnr_cubic, psnr_single):
+    def row(method, psnr):
+        masks = {
+            name: {"psnr": psnr, "ssim": psnr / 100, "haarpsi": psnr / 100}
+            for name in ("brain", "cortex", "junction")
+        }
+        return {"subject": "sharp", "condition": "x2, 1 % noise", "method": method, "masks": masks}
+
+    return [row(OURS, psnr_ours), row(CUBIC, psnr_cubic), row(claims.SINGLE_EXPERT, psnr_single)]
+
+
+@pytest.mark.parametrize(("ours", "met"), [(33.1, True), (32.9, False), (29.0, False)])
+def test_a_claim_is_met_by_what_was_measured(ours, met):
+    tables = {"gates": [], "lesions": [], "consistency": [], "steps": []}
+    checked = claims.check_claims({"scores": scores(ours, 30.0, ours - 0.3), **tables})
+    gain = next(c for c in checked if c.what.startswith("PSNR over cubic"))
+    assert gain.met is met and gain.measured == f"{ours - 30:+.2f} dB"
+    mixture = [c for c in checked if "single expert" in c.what]
+    assert len(mixture) == 2 and all(c.met for c in mixture)
+
+
+def test_blurred_subjects_are_scanned_once():
+    assert conditions_of("sharp_blur04", CONDITIONS) == CONDITIONS[:1]
+    assert conditions_of("sharp", CONDITIONS) == CONDITIONS
+
+
+def test_json_numbers_are_short_and_finite():
+    assert rounded({"a": [1.23456789, float("inf"), 3], "b": "x"}) == {
+        "a": [1.2346, None, 3],
+        "b": "x",
+    }
+
+
+def test_a_comparator_needs_a_name_and_a_file():
+    assert named_checkpoint("single expert=runs/a=b.pt")[0] == "single expert"
+    for text in ("runs/a.pt", "=a.pt", "name="):
+        with pytest.raises(Exception, match="NAME=CHECKPOINT"):
+            named_checkpoint(text)
+
+
+def test_the_command_refuses_a_folder_that_holds_no_bundle(tmp_path, capsys):
+    assert main(["evaluate", str(tmp_path), "-o", str(tmp_path / "report")]) == 2
+    assert "moediff-export evaluate:" in capsys.readouterr().err

@@ -1,0 +1,243 @@
+"""Training data: slabs are what they claim, shards keep them, crops are windows of them."""
+
+import numpy as np
+import pytest
+import torch
+from moediff_export.data import scanner
+from moediff_export.data.anatomy import draw_points, from_nodes, node_positions
+from moediff_export.data.batches import crop_batch
+from moediff_export.data.painting import T1_LEVELS, paint, t1_levels
+from moediff_export.data.pairs import SLAB, Mixture, draw_anatomy, make_pair, simulate_pairs
+from moediff_export.data.regions import region_masks
+from moediff_export.data.shards import Pair, read_shards, write_shards
+from moediff_export.data.sources import make_source, read_canonical, scan_source
+from moediff_export.data.structures import draw_lesions, draw_vessels
+from moediff_export.data.tissue import cluster_levels, tissue_maps
+from nibabel.nifti1 import Nifti1Image
+from scipy import ndimage
+
+from moediff_rt.gradients import GradientCoil
+
+
+def test_truncation_keeps_what_the_low_field_matrix_encodes():
+    rng = np.random.default_rng(0)
+    low = rng.random((6, 8, 10)).astype(np.float32)
+    high = scanner.truncate_kspace(low, low.shape)
+    np.testing.assert_allclose(high, low, atol=1e-6)
+    smooth = ndimage.gaussian_filter(rng.random((24, 32, 40)), 4).astype(np.float32)
+    half = scanner.truncate_kspace(smooth, (12, 16, 20))
+    averaged = smooth.reshape(12, 2, 16, 2, 20, 2).mean((1, 3, 5))
+    np.testing.assert_allclose(half, averaged, atol=5e-3)
+
+
+def test_noise_is_rician():
+    rng = np.random.default_rng(0)
+    flat = np.full((40, 40, 40), 10.0, np.float32)
+    assert scanner.rician_noise(rng, flat, 0.5).std() == pytest.approx(0.5, rel=0.02)
+    nothing = scanner.rician_noise(rng, 0 * flat, 0.5)
+    assert nothing.mean() == pytest.approx(0.5 * np.sqrt(np.pi / 2), rel=0.02)
+
+
+def test_slice_profile_has_its_width_and_keeps_the_sum():
+    line = np.zeros((61, 3, 3), np.float32)
+    line[30] = 1
+    seen = scanner.slice_profile(line, 6.0, axis=0)[:, 1, 1]
+    assert seen.sum() == pytest.approx(1, abs=1e-3)
+    assert seen[33] == pytest.approx(seen[30] / 2, rel=0.02)
+
+
+def test_distortion_is_what_the_correction_undoes():
+    coil = scanner.random_coil(np.random.default_rng(1), 0.1)
+    assert coil.degree == 5
+    seen = np.random.default_rng(0).uniform(-110, 110, (200, 3))
+    shift, log_jacobian = scanner.distortion(coil, seen)
+    true = seen + shift
+    # A point is shown where the coil puts it, and dimmed by what the correction multiplies by.
+    np.testing.assert_allclose(true + coil.displacement(true), seen, atol=1e-3)
+    np.testing.assert_allclose(np.exp(log_jacobian), coil.jacobian(true), rtol=1e-5)
+    assert np.abs(shift).max() > 0.5
+
+
+def test_a_linear_coil_leaves_the_anatomy_alone(phantom):
+    coil = GradientCoil(250.0, {})
+    at = node_positions((4, 8, 8), 1.0)
+    shift, log_jacobian = scanner.distortion(coil, at)
+    assert not shift.any() and not log_jacobian.any()
+
+
+def test_clustering_finds_the_tissues_and_maps_share_out_every_voxel():
+    rng = np.random.default_rng(0)
+    levels = np.array([0.3, 0.7, 1.0], np.float32)
+    truth = rng.integers(0, 3, 30000)
+    volume = (levels[truth] + 0.02 * rng.standard_normal(30000)).astype(np.float32)
+    found = cluster_levels(volume, 3)
+    np.testing.assert_allclose(found, levels, atol=0.01)
+    maps = tissue_maps(volume, found, 0.05)
+    np.testing.assert_allclose(maps.sum(0), 1, atol=1e-5)
+    assert (maps[1:].argmax(0) == truth).mean() > 0.999
+    assert tissue_maps(np.zeros(5, np.float32), found, 0.05)[0] == pytest.approx(1, abs=1e-4)
+
+
+def test_the_junction_is_on_the_boundary_and_the_others_beside_it():
+    x = np.arange(40)
+    white = np.broadcast_to((x < 20).astype(np.float32), (20, 20, 40))
+    grey = np.broadcast_to(((x >= 20) & (x < 32)).astype(np.float32), (20, 20, 40))
+    deep, cortex, junction = region_masks(grey, white, 1.0)[:, 10, 10]
+    assert junction[19:21].min() > 0.7 and junction[[10, 28]].max() < 0.01
+    assert deep[10] > 0.99 and cortex[26] > 0.99 and deep[20:].max() == cortex[:20].max() == 0
+    assert (deep + cortex + junction).max() <= 1 + 1e-6
+
+
+def test_paint_has_the_levels_and_the_partial_volume_of_its_maps():
+    maps = np.zeros((3, 12, 24, 24), np.float32)
+    maps[0, :, :8], maps[1, :, 8:16], maps[2, :, 17:] = 1, 1, 1
+    maps[1:, :, 16] = 0.5
+    image = paint(np.random.default_rng(0), maps, T1_LEVELS, 1.0)
+    for at, level in ((4, T1_LEVELS[0]), (12, T1_LEVELS[1]), (20, T1_LEVELS[2])):
+        assert image[:, at].mean() == pytest.approx(level, rel=0.06)
+    middle = (T1_LEVELS[1] + T1_LEVELS[2]) / 2
+    assert image[:, 16].mean() == pytest.approx(middle, rel=0.06)
+    levels = t1_levels(np.random.default_rng(1), 3)
+    assert (np.diff(levels) >= 0).all()
+
+
+def test_lesions_lie_in_white_matter_and_vessels_are_thin():
+    rng = np.random.default_rng(0)
+    white = np.zeros((30, 60, 60), np.float32)
+    white[:, 20:40, 20:40] = 1
+    lesions = draw_lesions(rng, white, 1.0, 6)
+    assert 0 < lesions.mean() < 0.2 and lesions.max() <= 1
+    assert lesions[:, :10].max() == 0
+    vessels = draw_vessels(rng, (20, 40, 40), 1.0)
+    assert vessels.shape == (40, 80, 80) and 0 < (vessels > 0.5).mean() < 0.05
+
+
+def test_fields_on_nodes_are_read_where_they_lie():
+    shape = (8, 16, 24)
+    at = node_positions(shape, 1.5)
+    field = from_nodes(np.moveaxis(at, -1, 0).astype(np.float32), shape)
+    z = (np.arange(8) + 0.5 - 4) * 1.5
+    inner = slice(2, -2)
+    np.testing.assert_allclose(field[0, inner, 8, 12], z[inner], atol=1e-4)
+
+
+def test_a_shift_moves_the_anatomy_by_as_many_millimetres(phantom):
+    shape, spacing = (8, 32, 32), 1.0
+    nodes = node_positions(shape, spacing).shape[:3]
+    still = np.zeros((3, *nodes), np.float32)
+    moved = still.copy()
+    moved[2] = 2.0  # mm along x
+    one, two = (
+        draw_points(np.random.default_rng(4), phantom, shape, spacing, shift)[0].numpy()
+        for shift in (still, moved)
+    )
+    half = (np.array(phantom.data.shape)[::-1] - 1) / 2  # grid_sample's units, in voxels
+    distance = np.linalg.norm((two - one) * half, axis=-1) * phantom.spacing
+    assert np.ptp(distance) < 1e-3 and 0.85 * 2 <= distance.mean() <= 1.15 * 2
+
+
+def test_scan_and_target_of_a_pair_are_registered(phantom):
+    pair = make_pair(np.random.default_rng(1), [phantom])
+    target, low = (v.astype(np.float32) for v in (pair.target, pair.low))
+    assert target.shape[1:] == SLAB[1:]
+    shifts = {
+        (dy, dx): np.mean((np.roll(low, (dy, dx), (1, 2)) - target)[:, 4:-4, 4:-4] ** 2)
+        for dy in (-1, 0, 1)
+        for dx in (-1, 0, 1)
+    }
+    assert min(shifts, key=shifts.get) == (0, 0)
+
+
+def test_painted_anatomy_has_sharper_borders_than_its_source(phantom):
+    painted, kept = (
+        draw_anatomy(np.random.default_rng(5), phantom, painted) for painted in (True, False)
+    )
+    assert painted.image.min() >= 0 and painted.regions.sum(0).max() <= 1 + 1e-5
+    assert painted.image.shape == kept.image.shape == SLAB
+
+
+def test_pairs_are_the_same_for_any_number_of_workers(phantom):
+    one, two = (
+        list(simulate_pairs([phantom], range(2), 3, Mixture(), workers)) for workers in (1, 2)
+    )
+    for a, b in zip(one, two, strict=True):
+        assert np.array_equal(a.target, b.target) and np.array_equal(a.low, b.low)
+    assert not np.array_equal(one[0].target, one[1].target)
+
+
+def small_pair(seed=0, shape=(6, 40, 48)):
+    rng = np.random.default_rng(seed)
+    images = [rng.random(shape).astype(np.float16) for _ in range(2)]
+    maps = [np.full(shape, value, np.float16) for value in (0.125, -0.0625)]
+    return Pair(*images, *maps, rng.integers(0, 256, (3, *shape), dtype=np.uint8))
+
+
+def test_shards_keep_their_pairs_and_their_size(tmp_path, monkeypatch):
+    pairs = [small_pair(i) for i in range(5)]
+    monkeypatch.setattr("moediff_export.data.shards.SHARD_BYTES", 3 * pairs[0].target.nbytes * 2)
+    paths = write_shards(pairs, tmp_path)
+    assert [p.name for p in paths] == [f"shard-{i:04d}.npz" for i in range(len(paths))]
+    assert len(paths) > 1
+    for written, read in zip(pairs, read_shards(tmp_path), strict=True):
+        for a, b in zip(vars(written).values(), vars(read).values(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_missing_and_damaged_shards_are_refused_by_name(tmp_path):
+    with pytest.raises(FileNotFoundError, match="moediff-export data"):
+        read_shards(tmp_path)
+    (tmp_path / "shard-0000.npz").write_bytes(b"no zip")
+    with pytest.raises(ValueError, match="shard-0000"):
+        read_shards(tmp_path)
+
+
+@pytest.mark.parametrize("slices", [1, 3, 5])
+def test_crops_are_windows_of_the_pair(slices):
+    pair = small_pair()
+    batch = crop_batch(np.random.default_rng(0), [pair], 32, 3, slices)
+    assert batch.slices.shape == (3, slices, 32, 32) and batch.maps.shape == (3, 2, 32, 32)
+    assert all(t.dtype == torch.float32 for t in batch)
+    whole = pair.target.astype(np.float32)
+    found = batch.target[0, 0].numpy()
+    windows = [
+        v
+        for z in range(6)
+        for y in range(9)
+        for x in range(17)
+        for w in [whole[z, y : y + 32, x : x + 32]]
+        for v in (w, w[::-1], w[:, ::-1], w[::-1, ::-1], w.T, w[::-1].T, w[:, ::-1].T)
+    ]
+    windows += [
+        whole[z, y : y + 32, x : x + 32][::-1, ::-1].T
+        for z in range(6)
+        for y in range(9)
+        for x in range(17)
+    ]
+    assert any(np.array_equal(found, w) for w in windows)
+
+
+def test_missing_training_volume_names_the_remedy(tmp_path):
+    with pytest.raises(FileNotFoundError, match="mricron-data"):
+        read_canonical(tmp_path / "ch2.nii.gz")
+
+
+def test_a_real_scan_can_be_drawn_from(tmp_path, phantom):
+    path = tmp_path / "sub-01_T1w.nii.gz"
+    Nifti1Image(700 * phantom.data.T[:60, :60, :60], np.diag([0.5, 0.5, 0.5, 1])).to_filename(path)
+    source = scan_source(path)
+    assert source.spacing == source.finest == 0.5 and source.name == "sub-01_T1w"
+    assert np.percentile(source.data[source.data > 0.05], 95) == pytest.approx(1, rel=0.05)
+    thick = Nifti1Image(phantom.data.T[:20, :20, :20], np.diag([0.5, 0.5, 2.0, 1]))
+    thick.to_filename(tmp_path / "thick.nii.gz")
+    with pytest.raises(ValueError, match="isotropic"):
+        scan_source(tmp_path / "thick.nii.gz")
+
+
+def test_levels_of_a_head_include_its_fat():
+    rng = np.random.default_rng(0)
+    data = rng.choice([0.4, 0.7, 1.0], (30, 30, 30)).astype(np.float32)
+    data[:, :5] = 2.0
+    brain = np.ones_like(data)
+    brain[:, :5] = 0
+    source = make_source("head", data, 1.0, 1.0, 1.0, brain)
+    np.testing.assert_allclose(source.levels, [0.4, 0.7, 1.0, 2.0], rtol=0.01)

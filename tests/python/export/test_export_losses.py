@@ -1,0 +1,167 @@
+"""The losses: each is zero where it should be and sees what it is for."""
+
+import math
+
+import pytest
+import torch
+from moediff_export.config import TINY
+from moediff_export.model import Encoder
+from moediff_export.training import losses
+from moediff_export.training.step import partly_sharp
+
+
+def ones(*shape):
+    return torch.ones(shape)
+
+
+def edge_image(at=16, size=32):
+    image = torch.zeros(1, 1, size, size)
+    image[..., at:] = 1
+    return image
+
+
+def test_every_sample_counts_by_its_own_interpolation_error():
+    target = torch.rand(2, 1, 32, 32)
+    # The second scan's interpolation is ten times nearer to the truth than the first one's.
+    interpolated = target + torch.tensor([0.3, 0.03])[:, None, None, None]
+    halved = (target + interpolated) / 2
+    assert float(losses.relative_squared_error(target, target, interpolated)) == 0
+    one = losses.relative_squared_error(interpolated, target, interpolated)
+    assert float(one) == pytest.approx(1, abs=0.01)
+    for better in ([0], [1]):
+        image = interpolated.clone()
+        image[better] = halved[better]
+        relative = losses.relative_squared_error(image, target, interpolated)
+        assert float(relative) == pytest.approx((1 + 0.25) / 2, abs=0.01)
+
+
+def test_partly_sharp_latents_lie_on_the_way():
+    low, clean = torch.zeros(64, 2, 4, 4), torch.ones(64, 2, 4, 4)
+    z = partly_sharp(clean, low, torch.Generator().manual_seed(0))
+    each = z[:, 0, 0, 0]
+    assert torch.equal(z, each[:, None, None, None].expand_as(z))
+    assert 0.25 <= each.min() < 0.35 and 0.9 < each.max() <= 1
+
+
+def test_an_experts_error_counts_in_its_region():
+    regions = torch.zeros(1, 3, 8, 8)
+    regions[:, 0, :, :4], regions[:, 1, :, 4:] = 1, 1
+    weights = losses.region_weights(regions, (8, 8))
+    torch.testing.assert_close(weights.mean(dim=(0, 2, 3)), ones(3))
+    clean = torch.zeros(1, 2, 8, 8)
+    left = clean.clone()
+    left[..., :4] = 1
+    errors = losses.denoising(left.expand(3, -1, -1, -1, -1), clean, weights)
+    assert errors[0] > 0.9 and errors[1] < 0.1 and errors[2] == pytest.approx(0.5, abs=1e-4)
+
+
+def test_the_denoising_loss_is_the_mean_squared_error_where_regions_are_even():
+    experts, clean = torch.randn(3, 2, 4, 8, 8), torch.randn(2, 4, 8, 8)
+    errors = losses.denoising(experts, clean, ones(2, 3, 8, 8))
+    torch.testing.assert_close(errors, (experts - clean).square().mean(dim=(1, 2, 3, 4)))
+
+
+def test_perceptual_distance_sees_structure_in_the_region_alone():
+    encoder = Encoder(TINY).requires_grad_(False)
+    maps = torch.zeros(1, 2, 64, 64)
+    truth = torch.cat([edge_image(32, 64), maps], 1)
+    other = truth.clone()
+    other[:, 0, :, 52:] = 0
+    left, right = torch.zeros(1, 1, 64, 64), torch.zeros(1, 1, 64, 64)
+    left[..., :24], right[..., 40:] = 1, 1
+    seen, true = encoder.features(other), encoder.features(truth)
+    assert float(losses.perceptual(true, true, ones(1, 1, 64, 64))) == 0
+    assert losses.perceptual(seen, true, right) > 0.01
+    assert losses.perceptual(seen, true, left) < 1e-6
+
+
+def test_gradients_are_compared_pixel_by_pixel():
+    target = edge_image(16)
+    assert float(losses.local_gradients(target, target, ones(1, 1, 32, 32))) == 0
+    # A global mean of gradients could not tell the shifted edge from the one in place.
+    shifted = losses.local_gradients(edge_image(18), target, ones(1, 1, 32, 32))
+    assert float(shifted) == pytest.approx(2 / 31, rel=1e-4)
+    brighter = losses.local_gradients(target + 0.3, target, ones(1, 1, 32, 32))
+    assert float(brighter) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_spectrum_sees_phase_and_place():
+    target, weights = edge_image(16), ones(1, 1, 32, 32)
+    none = float(losses.local_spectrum(target, target, weights))
+    assert none < 1e-5
+    # A shift by two pixels keeps every modulus of the spectrum and changes the phases.
+    shifted = float(losses.local_spectrum(edge_image(18), target, weights))
+    assert shifted > 100 * none
+    wrong = target.clone()
+    wrong[..., :8, :8] += torch.rand(8, 8)
+    near, far = weights.clone(), torch.zeros_like(weights)
+    far[..., 24:, 24:] = 1
+    assert losses.local_spectrum(wrong, target, near) > 1e-3
+    assert losses.local_spectrum(wrong, target, far) < 1e-5
+
+
+def test_the_spectrum_has_a_gradient_where_nothing_differs():
+    image = edge_image().requires_grad_()
+    losses.local_spectrum(image, edge_image(), ones(1, 1, 32, 32)).backward()
+    assert torch.isfinite(image.grad).all()
+
+
+def test_gate_targets_prefer_the_nearest_expert():
+    clean = torch.randn(2, 4, 8, 8)
+    experts = torch.stack([clean + 0.1, clean + 1.0, clean + 2.0])
+    targets = losses.gate_targets(experts, clean, (4, 4))
+    assert torch.equal(targets.argmax(1), torch.zeros(2, 4, 4, dtype=torch.long))
+    torch.testing.assert_close(targets.sum(1), torch.ones(2, 4, 4))
+
+
+def test_the_mad_makes_gate_targets_free_of_scale():
+    clean = torch.randn(2, 4, 8, 8)
+    experts = clean + 0.1 * torch.randn(3, 2, 4, 8, 8)
+    ten_times = clean + 10 * (experts - clean)
+    one, two = (losses.gate_targets(e, clean, (8, 8)) for e in (experts, ten_times))
+    torch.testing.assert_close(one, two, atol=1e-4, rtol=0)
+    fixed, scaled = (losses.gate_targets(e, clean, (8, 8), 1.0) for e in (experts, ten_times))
+    assert not torch.allclose(fixed, scaled, atol=0.05)
+
+
+def test_gate_targets_let_no_gradient_through():
+    experts = torch.randn(3, 1, 4, 8, 8, requires_grad=True)
+    assert not losses.gate_targets(experts, torch.randn(1, 4, 8, 8), (8, 8)).requires_grad
+
+
+def test_cross_entropy_is_least_at_the_targets():
+    targets = torch.tensor([0.7, 0.2, 0.1])[None, :, None, None]
+    at, away = (losses.gate_cross_entropy(g, targets) for g in (targets, targets.flip(1)))
+    entropy = -sum(p * math.log(p) for p in (0.7, 0.2, 0.1))
+    assert float(at) == pytest.approx(entropy, rel=1e-5) and away > at
+
+
+def test_diversity_is_zero_for_disjoint_gates_and_one_for_equal_ones():
+    disjoint = torch.zeros(1, 3, 3, 1)
+    for i in range(3):
+        disjoint[0, i, i] = 1
+    assert float(losses.gate_diversity(disjoint)) == pytest.approx(0, abs=1e-6)
+    assert float(losses.gate_diversity(torch.full((1, 3, 4, 4), 1 / 3))) == pytest.approx(1)
+    assert float(losses.gate_diversity(ones(1, 1, 4, 4))) == 0
+
+
+def test_load_balance_is_zero_only_when_even():
+    even = torch.full((1, 3, 4, 4), 1 / 3)
+    assert float(losses.load_balance(even)) == pytest.approx(0, abs=1e-6)
+    assert float(losses.load_balance(torch.tensor([1.0, 0, 0])[None, :, None, None])) == 2
+
+
+def test_learned_weights_settle_at_each_losss_size():
+    terms = torch.tensor([0.02, 3.0])
+    log_variances = torch.zeros(2, requires_grad=True)
+    optimizer = torch.optim.LBFGS([log_variances], max_iter=60)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = losses.uncertainty_weighted(terms, log_variances)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    # d/ds (exp(-s) L + s) = 0 at s = log L: the log term keeps the weight from falling to zero.
+    torch.testing.assert_close(log_variances.detach(), terms.log(), atol=1e-2, rtol=0)
