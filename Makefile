@@ -13,7 +13,7 @@ help:
 	@echo "make test   everything that CI runs"
 	@echo "make lint   formatting, linting and type checks"
 	@echo "make bench  the benchmarks, against the PyTorch path"
-	@echo "make train  shards, training and bundle, in runs/ (MINUTES=85)"
+	@echo "make train  shards, training and bundle, in runs/ (MINUTES=37)"
 	@echo "make study  what the model is compared with, trained and evaluated, in runs/study"
 	@echo "make clean  remove what the above made"
 
@@ -70,7 +70,7 @@ bench: $(VENV)/.authoring
 
 # Training goes on where it stopped, and its bundle is that of the last save.
 RUNS ?= runs
-MINUTES ?= 85
+MINUTES ?= 37
 THREADS ?= 0
 $(RUNS)/shards: $(VENV)/.authoring
 	$(BIN)/moediff-export data -o $@.part
@@ -83,7 +83,7 @@ train: $(RUNS)/shards
 		--card export/cards/edge.json
 
 # Each variant gets the same steps on the same data, at a size that trains in minutes.
-STUDY_STEPS ?= 1500
+STUDY_STEPS ?= 400
 VARIANTS := mixture single unet uniform_gate no_regions no_mad no_diversity no_uncertainty \
 	one_slice blind_decoder
 study: $(RUNS)/shards
@@ -95,7 +95,9 @@ study: $(RUNS)/shards
 	done
 	$(BIN)/moediff-export onnx $(RUNS)/study/mixture/checkpoint -o $(RUNS)/study/bundle --overwrite
 	$(BIN)/moediff-export evaluate $(RUNS)/study/bundle -o $(RUNS)/study/report --quick --overwrite \
-		$(foreach v,$(filter-out mixture,$(VARIANTS)),--comparator $(v)=$(RUNS)/study/$(v)/checkpoint)
+		--comparator "single expert=$(RUNS)/study/single/checkpoint" \
+		$(foreach v,$(filter-out mixture single,$(VARIANTS)),\
+			--comparator $(v)=$(RUNS)/study/$(v)/checkpoint)
 	$(BIN)/moediff-export curves $(RUNS)/study -o $(RUNS)/study/gate.png
 
 clean:

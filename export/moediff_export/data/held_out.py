@@ -24,6 +24,7 @@ from moediff_rt.grid import Grid
 from . import scanner
 from .painting import T1_LEVELS, paint
 from .regions import region_masks
+from .subjects import SHARPNESS, SUBJECTS
 
 Volume = NDArray[np.float32]
 
@@ -36,9 +37,6 @@ FULL_SCALE = 1200.0  # the brain's 99.5th percentile, as a scanner's integers go
 SOFTNESS = 0.05
 LEAST_SHARE = 1e-3  # of all tissues together; below it a voxel is air
 SHARP_SEED = 1152  # of the sharp subject's textures
-# Gaussian sigma of each label-drawn subject, voxels of 1 mm.
-SHARPNESS = {"sharp": 0.0, "sharp_blur04": 0.4, "sharp_blur08": 0.8}
-SUBJECTS = ("mni152", *SHARPNESS)
 
 
 @dataclass(frozen=True)

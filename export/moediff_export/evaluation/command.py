@@ -6,13 +6,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from ..data.subjects import SUBJECTS
 from .conditions import CONDITIONS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``moediff-export evaluate``."""
-    from ..data.held_out import SUBJECTS
-
     parser.add_argument("bundle", type=Path, nargs="?", help="bundle folder (the default bundle)")
     parser.add_argument(
         "-o", "--output", type=Path, required=True, help="folder for the report; made if needed"
@@ -39,7 +38,7 @@ def named_checkpoint(text: str) -> tuple[str, Path]:
     if not (separator and name.strip() and path):
         raise argparse.ArgumentTypeError(
             f"expected NAME=CHECKPOINT, got {text!r}; give for example "
-            "'single expert=runs/single/checkpoint.pt'"
+            "'single expert=runs/single/checkpoint'"
         )
     return name.strip(), Path(path)
 

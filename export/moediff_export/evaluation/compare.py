@@ -16,7 +16,8 @@ from moediff_rt import Session
 
 from ..bundle import load_reference
 from ..config import EXPERT_NAMES
-from ..data.held_out import FULL_SCALE, SHARPNESS, Subject, noise_free_scan, simulate_scan
+from ..data.held_out import FULL_SCALE, Subject, noise_free_scan, simulate_scan
+from ..data.subjects import SHARPNESS
 from . import figures, lesions
 from .baselines import zero_filling
 from .claims import SCAN_RESOLUTION

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..data.held_out import SHARPNESS
+from ..data.subjects import SHARPNESS
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from moediff_rt import Session
 from moediff_rt.cache import default_bundle
 
 from ..config import EXPERT_NAMES
-from ..data.held_out import SHARPNESS, SUBJECTS, load_subject
+from ..data.held_out import load_subject
+from ..data.subjects import SHARPNESS, SUBJECTS
 from .claims import check_claims
 from .compare import Comparison, Findings
 from .conditions import CONDITIONS, Condition, conditions_of

@@ -31,6 +31,13 @@ def fine_detail(image: Tensor) -> Tensor:
     return DETAIL_GAIN * (image - mean)
 
 
+def carry(in_channels: int, out_channels: int) -> nn.Conv2d:
+    """A 1 x 1 convolution that starts as the identity, as far as the channels go."""
+    conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+    nn.init.dirac_(conv.weight)
+    return conv
+
+
 class Encoder(nn.Module):
     """Image and its two acquisition maps -> latent.
 
@@ -50,8 +57,8 @@ class Encoder(nn.Module):
             levels.extend(ResBlock(width, width) for _ in range(config.autoencoder_blocks))
             channels = width
         self.levels = nn.Sequential(*levels)
-        self.out = conv3(channels, config.latent_channels, gain=0.5)
-        self.detail = conv1(config.factor**2, config.latent_channels)
+        self.out = conv3(channels, config.latent_channels, gain=0.1)
+        self.detail = carry(config.factor**2, config.latent_channels)
 
     def forward(self, image: Tensor) -> Tensor:
         """Encode (N, 3, H, W) [image, log bias map, log Jacobian map] to ``z`` (N, C, h, w)."""
@@ -135,13 +142,18 @@ class RegressionUNet(UShape):
 
 
 class Decoder(UShape):
-    """Latent and interpolated low-field slices -> enhanced slice: they meet on the latent grid."""
+    """Latent and interpolated low-field slices -> enhanced slice: they meet on the latent grid.
+
+    Beside the network, the latent's own detail takes the place of the slice's: with a channel a
+    pixel both halves of the autoencoder start as the identity, and learn what is better than that.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         codes, channels = config.vq_codes, config.latent_channels
         self.quantizer = VectorQuantizer(codes, channels) if codes else None
-        self.latent_in = conv3(channels, config.autoencoder_widths[-1])
+        self.latent_in = conv3(channels, config.autoencoder_widths[-1], gain=0.1)
+        self.detail = carry(channels, config.factor**2)
 
     def quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """The latent as the decoder reads it, and the codebook loss (0 if continuous)."""
@@ -155,4 +167,6 @@ class Decoder(UShape):
         z0, _ = self.quantize(z0)
         if not self.config.decoder_sees_scan:
             slices = torch.zeros_like(slices)
-        return self.enhance(slices, self.latent_in(z0))
+        detail = F.pixel_shuffle(self.detail(z0), self.config.factor)
+        seen = fine_detail(slices[:, self.middle : self.middle + 1])
+        return self.enhance(slices, self.latent_in(z0)) + (detail - seen) / DETAIL_GAIN

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import ModelConfig
-from .blocks import conv3
+from .blocks import ResBlock, conv3
 
 
 def to_windows(x: Tensor, window: int) -> Tensor:
@@ -104,12 +104,34 @@ class SwinBlock(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
+class Trunk(nn.Module):
+    """What the slices say of every latent cell: residual blocks from half the tile's grid down.
+
+    One level a halving, the first on 2 x 2 blocks of pixels as channels.
+    """
+
+    def __init__(self, config: ModelConfig, channels: int) -> None:
+        super().__init__()
+        widths, blocks = config.trunk_widths, config.trunk_blocks
+        assert 2 ** len(widths) == config.factor, "one trunk width for each halving of the tile"
+        levels: list[nn.Module] = [conv3(4 * config.slices, widths[0])]
+        for i, width in enumerate(widths):
+            if i:
+                levels += [nn.ReLU(), conv3(widths[i - 1], width, stride=2)]
+            levels += [ResBlock(width, width) for _ in range(blocks)]
+        self.levels = nn.Sequential(*levels, nn.ReLU(), conv3(widths[-1], channels))
+
+    def forward(self, slices: Tensor) -> Tensor:
+        """Map (N, S, H, W) to (N, channels, h, w)."""
+        return self.levels(F.pixel_unshuffle(slices, 2))
+
+
 class Conditioner(nn.Module):
     """Low-field slices and latent -> tokens (one a finest patch) and conditional latent ``z_c``.
 
     ``z_c`` starts with the low-field latent itself, which the experts improve on. Of the rest, half
-    comes from the tokens and half from a shallow convolutional stem, as single patches are too
-    coarse to say where in them an edge lies.
+    comes from the tokens and half from a convolutional trunk, as single patches are too coarse to
+    say where in them an edge lies.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -129,13 +151,7 @@ class Conditioner(nn.Module):
         self.cells = max(config.patch_sizes[-1] // factor, 1)  # latent cells per token, per axis
         self.pool = max(factor // config.patch_sizes[-1], 1)  # or tokens per latent cell
         self.to_latent = nn.Linear(dim, half * self.cells**2)
-        block = min(factor, 4)
-        self.block = block
-        stem = [conv3(slices * block**2, 2 * half), nn.ReLU()]
-        while block < factor:
-            stem += [conv3(2 * half, 2 * half, stride=2), nn.ReLU()]
-            block *= 2
-        self.stem = nn.Sequential(*stem, conv3(2 * half, half))
+        self.trunk = Trunk(config, half)
 
     def forward(self, slices: Tensor, z_low: Tensor) -> tuple[Tensor, Tensor]:
         """Condition on ``slices`` (N, S, H, W) and their encoded middle ``z_low`` (N, C, h, w).
@@ -159,5 +175,5 @@ class Conditioner(nn.Module):
             semantic = F.pixel_shuffle(semantic, self.cells)
         if self.pool > 1:
             semantic = F.avg_pool2d(semantic, self.pool)
-        detail = self.stem(F.pixel_unshuffle(slices, self.block))
+        detail = self.trunk(slices)
         return torch.cat([z_low, semantic, detail], dim=1), grid.flatten(1, 2)

@@ -12,6 +12,9 @@ from torch.nn import functional as F
 from ..config import ModelConfig
 from .blocks import TimeEmbedding, TimeResBlock, conv1, conv3, upsample
 
+# Latents are details brought up to size: what is added to them learns as fast as an image would.
+LATENT_GAIN = 8.0
+
 
 class EdgeEnhancement(nn.Module):
     """Adds what learned derivative filters see: faint edges in flat deep white matter.
@@ -107,7 +110,7 @@ class Expert(nn.Module):
             self.up_blocks.append(
                 nn.ModuleList(TimeResBlock(widths[i], widths[i], time_dim) for _ in range(blocks))
             )
-        self.out = conv3(widths[0], config.latent_channels, gain=0.1)
+        self.out = conv3(widths[0], config.latent_channels, gain=0.02)
 
     def make_speciality(self, widths: list[int]) -> nn.ModuleDict:
         """Modules keyed by UNet level (0 = finest), applied on the way up; (N, C, h, w) each."""
@@ -149,7 +152,7 @@ class Expert(nn.Module):
             for block in blocks:  # type: ignore[attr-defined]
                 x = block(x, embedding)
             x = self.specialise(level, x)
-        return z_c[:, : z_t.shape[1]] + self.out(F.silu(x))
+        return z_c[:, : z_t.shape[1]] + LATENT_GAIN * self.out(F.silu(x))
 
 
 class CentrumSemiovaleExpert(Expert):

@@ -15,7 +15,7 @@ from ..model import Encoder, MoEDiffSR, RegressionUNet
 from . import losses
 
 # How much each group of losses counts beside the image's.
-RECONSTRUCTION, JOINT, MOMENTS = 0.3, 0.05, 0.02
+RECONSTRUCTION, JOINT, MOMENTS = 0.3, 0.1, 0.02
 # Within the experts' and the gate's losses.
 SPECIALITY, DIVERSITY, BALANCE = 0.1, 0.1, 0.5
 SPECIALITY_SHARE = 4  # one sample in four is decoded from each expert alone
@@ -79,8 +79,8 @@ def draw_timesteps(
     does; the others come from the clean latent, two thirds of them on the way down from there.
     """
     kind = torch.rand(count, generator=generator)
-    low = kind < 0.7
-    upper = torch.where(kind < 0.9, start_timestep, total - 1)
+    low = kind < 0.85
+    upper = torch.where(kind < 0.95, start_timestep, total - 1)
     t = (torch.rand(count, generator=generator) * upper).long()
     return torch.where(low, start_timestep, t), low
 

@@ -69,7 +69,7 @@ class TrainingPlan:
     batch: int = 4
     crop: int = 128
     warmup_steps: int = 100
-    autoencoder_share: float = 0.15
+    autoencoder_share: float = 0.05
     ema_decay: float = 0.998
     clip_norm: float = 0.5
     precision: str = "bf16-mixed"
@@ -335,9 +335,9 @@ class Trainer:
             signal.signal(number, handler)
 
     def _goes_on(self) -> bool:
-        """Whether there is time left, by the first process's clock."""
-        going = self.spent < 1 and self.elapsed < 60 * self.plan.minutes and not self.stopping
-        return bool(self.fabric.broadcast(going))
+        """Whether there is time left, by the first process's clock: all keep to its phases too."""
+        self.elapsed, self.stopping = self.fabric.broadcast((self.elapsed, self.stopping))
+        return self.spent < 1 and self.elapsed < 60 * self.plan.minutes and not self.stopping
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.stopping = True

@@ -13,7 +13,7 @@ from ..config import ModelConfig
 from ..model import MoEDiffSR, RegressionUNet
 from .step import LossPlan
 
-UNET_BLOCKS = 3
+UNET_LEVELS, UNET_BLOCKS = 2, 3
 UNET_WIDENING = 1.55  # of each level over the one before
 
 
@@ -86,8 +86,9 @@ def same_arithmetic_widths(config: ModelConfig) -> tuple[int, ...]:
     """Widths of a regression U-Net with about the arithmetic of one evaluation of the model."""
     wanted = arithmetic(config)
     unet = replace(config, experts=(), autoencoder_blocks=UNET_BLOCKS)
-    levels = range(len(config.autoencoder_widths))
-    best, distance = config.autoencoder_widths, float("inf")
+    levels = range(UNET_LEVELS)
+    best: tuple[int, ...] = ()
+    distance = float("inf")
     for first in count(8, 8):
         widths = tuple(round(first * UNET_WIDENING**level / 8) * 8 for level in levels)
         off = abs(arithmetic(replace(unet, autoencoder_widths=widths)) - wanted)

@@ -5,13 +5,12 @@ import pytest
 import torch
 from export_fixtures import random_model
 from moediff_export.config import EDGE, PAPER, TINY, get_config
-from moediff_export.data.pairs import Batch
-from moediff_export.diffusion import schedule_tensor
+from moediff_export.data.batches import Batch
 from moediff_export.model import MoEDiffSR
 from moediff_export.model.autoencoder import VectorQuantizer
 from moediff_export.model.conditioner import SwinBlock, from_windows, to_windows
-from moediff_export.training.step import joint_losses
-from torch.utils.flop_counter import FlopCounterMode
+from moediff_export.training.step import REPORTED, LossPlan, TrainingStep
+from moediff_export.training.variants import arithmetic
 
 
 def crops(config, count=2, size=None):
@@ -20,7 +19,8 @@ def crops(config, count=2, size=None):
     slices = torch.rand(count, config.slices, size, size, generator=generator)
     target = torch.rand(count, 1, size, size, generator=generator)
     maps = 0.1 * torch.rand(count, 2, size, size, generator=generator)
-    return Batch(target, slices, maps)
+    regions = torch.rand(count, 3, size, size, generator=generator).softmax(1)
+    return Batch(target, slices, maps, regions)
 
 
 def condition(model, slices):
@@ -31,8 +31,10 @@ def condition(model, slices):
 def test_every_parameter_gets_a_gradient(vq_codes):
     model = random_model(get_config("tiny", vq_codes=vq_codes)).train()
     generator = torch.Generator().manual_seed(0)
-    terms = joint_losses(model, crops(TINY), schedule_tensor(TINY.timesteps), generator)
-    sum(terms.values()).backward()
+    step = TrainingStep(model, LossPlan())
+    encoder = random_model(TINY).encoder.requires_grad_(False)
+    terms = step(crops(TINY), generator, encoder, alone=False)
+    sum(v for k, v in terms.items() if not k.startswith(REPORTED)).backward()
     silent = [
         name
         for name, parameter in model.named_parameters()
@@ -41,15 +43,9 @@ def test_every_parameter_gets_a_gradient(vq_codes):
     assert silent == []
 
 
-def test_edge_has_the_promised_size():
-    model = MoEDiffSR(EDGE).eval()
-    z_t = torch.randn(1, EDGE.latent_channels, 64, 64)
-    z_c = torch.randn(1, EDGE.z_c_channels, 64, 64)
-    for expert in model.experts:
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            expert(z_t, z_c, torch.ones(1))
-        assert 4e9 < counter.get_total_flops() < 6e9
-        assert 2.5e6 < sum(p.numel() for p in expert.parameters()) < 3.5e6
+def test_edge_fits_a_small_computer():
+    assert arithmetic(EDGE) < 20e9
+    assert 2 * sum(p.numel() for p in MoEDiffSR(EDGE).parameters()) < 24e6  # bytes of float16
 
 
 def test_paper_has_the_papers_shapes():
@@ -125,6 +121,24 @@ def test_experts_improve_on_the_low_field_latent(tiny_model):
             expert.out.weight.zero_()
             expert.out.bias.zero_()
             assert torch.equal(expert(torch.randn_like(z_low), z_c, torch.ones(2)), z_low)
+
+
+def test_with_a_channel_a_pixel_the_autoencoder_starts_as_the_identity():
+    torch.manual_seed(0)
+    config = get_config("tiny", latent_channels=16)
+    model = MoEDiffSR(config)
+    with torch.no_grad():
+        for conv in (model.encoder.out, model.decoder.out):
+            conv.weight.zero_()
+        target = crops(config).target
+        slices = torch.nn.functional.avg_pool2d(target, 3, 1, 1).repeat(1, 3, 1, 1)
+        maps = torch.zeros(2, 2, config.tile, config.tile)
+        low = model.decoder(model.encode_low_field(slices), slices)
+        clean = model.decoder(model.encoder(torch.cat([target, maps], 1)), slices)
+    torch.testing.assert_close(low, slices[:, 1:2])
+    inner = (slice(None), slice(None), slice(4, -4), slice(4, -4))
+    before, after = ((image - target)[inner].std() for image in (slices[:, 1:2], clean))
+    assert after < 0.4 * before
 
 
 def test_windows_come_back_in_place():
