@@ -72,21 +72,22 @@ bench: $(VENV)/.authoring
 RUNS ?= runs
 MINUTES ?= 37
 THREADS ?= 0
-$(RUNS)/shards: $(VENV)/.authoring
+$(RUNS)/shards: | $(VENV)/.authoring
+	rm -rf $@.part
 	$(BIN)/moediff-export data -o $@.part
 	mv $@.part $@
 
-train: $(RUNS)/shards
+train: $(VENV)/.authoring | $(RUNS)/shards
 	$(BIN)/moediff-export train $(RUNS)/shards --config edge -o $(RUNS)/edge \
 		--max-minutes $(MINUTES) --threads $(THREADS) $(if $(wildcard $(RUNS)/edge/checkpoint),--resume)
 	$(BIN)/moediff-export onnx $(RUNS)/edge/checkpoint -o $(RUNS)/bundle --overwrite \
 		--card export/cards/edge.json
 
 # Each variant gets the same steps on the same data, at a size that trains in minutes.
-STUDY_STEPS ?= 400
+STUDY_STEPS ?= 1000
 VARIANTS := mixture single unet uniform_gate no_regions no_mad no_diversity no_uncertainty \
 	one_slice blind_decoder
-study: $(RUNS)/shards
+study: $(VENV)/.authoring | $(RUNS)/shards
 	for variant in $(VARIANTS); do \
 		$(BIN)/moediff-export train $(RUNS)/shards --config small --variant $$variant --crop 96 \
 			-o $(RUNS)/study/$$variant --max-minutes 600 --max-steps $(STUDY_STEPS) \

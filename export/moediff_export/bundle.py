@@ -82,6 +82,51 @@ def is_bundle(folder: Path) -> bool:
         return False
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises
+    ------
+    ValueError
+        If the file holds something else.
+    """
+    values = json.loads(path.read_text())
+    if not isinstance(values, dict):
+        raise ValueError(f"read_object: expected a JSON object in {path}, found another value")
+    return values
+
+
+def metrics_of(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a bundle says of itself: the brain's PSNR (dB) and SSIM, and cubic B-spline's.
+
+    Parameters
+    ----------
+    report : dict
+        What :func:`moediff_export.evaluation.run.evaluate` measured.
+
+    Raises
+    ------
+    ValueError
+        If it is no such report, or one of a slab alone.
+    """
+    try:
+        if report["provenance"]["settings"]["quick"]:
+            raise ValueError("metrics_of: expected a report of whole heads, found a quick one")
+        places: dict[tuple[str, str], dict[str, float]] = {}
+        for row in report["scores"]:
+            names = {"moediff-rt": "model", "cubic B-spline": "spline"}
+            if name := names.get(row["method"]):
+                place = places.setdefault((row["subject"], row["condition"]), {})
+                for metric in ("psnr", "ssim"):
+                    place[f"{metric}_{name}"] = round(row["masks"]["brain"][metric], 4)
+    except KeyError as error:
+        raise ValueError(
+            "metrics_of: expected report.json of moediff-export evaluate, found one without "
+            f"{error}; was it written by another release?"
+        ) from error
+    return [{"subject": s, "scan": c, "in": "brain", **v} for (s, c), v in places.items()]
+
+
 def load_reference(folder: Path) -> MoEDiffSR:
     """The PyTorch reference with a bundle's weights, in evaluation mode.
 

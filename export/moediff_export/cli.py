@@ -1,9 +1,8 @@
-"""The command line: ``moediff-export data``, ``train``, ``onnx`` and ``evaluate``."""
+"""The command line: ``moediff-export data``, ``train``, ``curves``, ``onnx``, ``evaluate``."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from dataclasses import replace
@@ -17,6 +16,8 @@ from . import __version__
 from .config import CONFIGS, get_config
 from .errors import CheckpointError, ExportError
 from .evaluation.command import add_arguments as add_evaluation_arguments
+
+STOPPED = 130  # as a shell counts Ctrl-C
 
 
 def _get_parser() -> argparse.ArgumentParser:
@@ -56,7 +57,9 @@ def _get_parser() -> argparse.ArgumentParser:
     train.add_argument("--max-minutes", type=float, required=True, help="budget over all sessions")
     train.add_argument("--max-steps", type=int, help="a budget of steps as well")
     train.add_argument("--resume", action="store_true", help="continue from the run's checkpoint")
-    train.add_argument("--variant", default="mixture", help="what to compare with, or to leave out")
+    train.add_argument(
+        "--variant", default="mixture", help="what to compare with: docs/training.md"
+    )
     train.add_argument("--batch", type=int, help="crops a step and process")
     train.add_argument("--crop", type=int, help="edge of a crop, pixels")
     train.add_argument("--precision", help="bf16-mixed (default), 32-true, 16-mixed")
@@ -70,7 +73,8 @@ def _get_parser() -> argparse.ArgumentParser:
     onnx = commands.add_parser("onnx", help="export a trained model as a bundle")
     onnx.add_argument("checkpoint", type=Path, help="checkpoint folder of a run")
     onnx.add_argument("-o", "--output", type=Path, required=True, help="the bundle's folder")
-    onnx.add_argument("--card", type=Path, help="JSON with description, license, training, metrics")
+    onnx.add_argument("--card", type=Path, help="JSON with description, license and training")
+    onnx.add_argument("--report", type=Path, help="report.json of its evaluation, for its metrics")
     onnx.add_argument("--steps", type=int, help="the bundle's default steps (the run's own)")
     onnx.add_argument("--overwrite", action="store_true")
 
@@ -85,27 +89,38 @@ def _data(args: argparse.Namespace) -> None:
     from .data.shards import write_shards
     from .data.sources import MRICRON_TEMPLATES, colin27, scan_source
 
+    mixture = Mixture() if args.painted is None else Mixture(args.painted)
+    if not 0 <= mixture.painted <= 1:
+        raise ValueError(f"data: expected a share of 0 to 1 for --painted, got {mixture.painted:g}")
+    if args.pairs < 0 or not (args.pairs or args.real):
+        raise ValueError(
+            f"data: expected --pairs above 0 or --real, got --pairs {args.pairs}; "
+            "there is nothing to make"
+        )
     if args.output.exists() and any(args.output.glob("*.npz")):
         raise FileExistsError(
             f"data: {args.output} has shards already; give another folder, or remove them"
         )
+    # What may be wrong with somebody's own scans shows before the long part.
     found = find_pairs(args.real) if args.real else []
-    sources = colin27(args.templates or MRICRON_TEMPLATES) if args.pairs else []
-    sources += [scan_source(path) for path in args.scan]
-    mixture = Mixture() if args.painted is None else Mixture(args.painted)
-    drawn = simulate_pairs(sources, range(args.pairs), args.seed, mixture, args.workers)
-    progress = tqdm(drawn, total=args.pairs, desc="simulated", unit="pair")
-    paths = write_shards(progress, args.output) if args.pairs else []
+    scans = [scan_source(path) for path in args.scan]
     slabs = (slab for low, target in found for slab in load_real_pair(low, target, n4=args.n4))
-    paths += write_shards(slabs, args.output, prefix="real")
+    paths = write_shards(slabs, args.output, prefix="real")
+    if args.pairs:
+        sources = colin27(args.templates or MRICRON_TEMPLATES) + scans
+        drawn = simulate_pairs(sources, range(args.pairs), args.seed, mixture, args.workers)
+        progress = tqdm(drawn, total=args.pairs, desc="simulated", unit="pair")
+        paths += write_shards(progress, args.output)
     size = sum(path.stat().st_size for path in paths)
     print(f"{args.output}: {len(paths)} shards, {size / 1e6:.0f} MB")
 
 
-def _train(args: argparse.Namespace) -> None:
+def _train(args: argparse.Namespace) -> int:
     import torch
 
     from .data.shards import read_shards
+    from .training.checkpoint import has_checkpoint
+    from .training.curves import rewind
     from .training.trainer import Trainer, TrainingPlan
     from .training.variants import apply_variant
 
@@ -117,12 +132,17 @@ def _train(args: argparse.Namespace) -> None:
     trainer = Trainer(config, replace(plan, **chosen), read_shards(args.data), args.output)
     if args.resume:
         trainer.resume()
-    elif trainer.checkpoint.exists():
+    elif has_checkpoint(trainer.checkpoint):
         raise FileExistsError(
             f"train: {trainer.checkpoint} is there already; "
             "pass --resume to continue it or --output to start another"
         )
-    trainer.run()
+    else:
+        rewind(args.output, 0)  # the log of a run that never saved
+    if trainer.run():
+        return 0
+    print(f"train: stopped at step {trainer.step}; go on with --resume", file=sys.stderr)
+    return STOPPED
 
 
 def _curves(args: argparse.Namespace) -> None:
@@ -133,7 +153,7 @@ def _curves(args: argparse.Namespace) -> None:
 
 
 def _onnx(args: argparse.Namespace) -> None:
-    from .bundle import write_bundle
+    from .bundle import metrics_of, read_object, write_bundle
     from .model import RegressionUNet
     from .training.checkpoint import load_trained
 
@@ -143,12 +163,16 @@ def _onnx(args: argparse.Namespace) -> None:
             f"onnx: expected a mixture or a single expert in {args.checkpoint}, found the plain "
             "regression; it is a yardstick and has no bundle"
         )
+    if args.steps is not None and args.steps < 1:
+        raise ValueError(f"onnx: expected at least one step, got --steps {args.steps}")
     if args.steps:
         model.config = replace(model.config, steps=args.steps)
     card = {"description": "MoEDiff-SR", "license": "unspecified", "training": {}, "metrics": {}}
     if args.card:
-        card |= json.loads(args.card.read_text())
+        card |= read_object(args.card)
     card["training"] = {**card["training"], **progress}
+    if args.report:
+        card["metrics"] = metrics_of(read_object(args.report))
     errors = write_bundle(model, args.output, card, overwrite=args.overwrite)
     for name, error in errors.items():
         print(f"{name:12s} relative error against PyTorch {error:.1e}")
@@ -163,7 +187,7 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code (2 for wrong input)."""
+    """Run the command line; returns the exit code (2: wrong input, 130: stopped)."""
     parsed = _get_parser().parse_args(args)
     commands = {
         "data": _data,
@@ -174,11 +198,10 @@ def main(args: list[str] | None = None) -> int:
     }
     run = commands[parsed.command]
     try:
-        run(parsed)
+        return run(parsed) or 0
     except (OSError, ValueError, CheckpointError, ExportError, MoediffError) as error:
         print(f"moediff-export {parsed.command}: {error}", file=sys.stderr)
         return 2
-    return 0
 
 
 if __name__ == "__main__":

@@ -46,7 +46,8 @@ def crop_batch(rng: Generator, pairs: list[Pair], size: int, count: int, slices:
         pair = pairs[rng.integers(len(pairs))]
         nz, ny, nx = pair.target.shape
         half = slices // 2
-        z = int(rng.integers(min(half, nz - 1), max(nz - half, 1)))
+        margin = min(half, (nz - 1) // 2)
+        z = int(rng.integers(margin, nz - margin))
         y, x = int(rng.integers(ny - size + 1)), int(rng.integers(nx - size + 1))
         window = (slice(y, y + size), slice(x, x + size))
         target = pair.target[z][window]

@@ -23,16 +23,15 @@ TEXTURE_MM = (0.8, 6.0)  # size of a texture's grain
 TEXTURE_STRENGTH = (0.0, 0.06)  # standard deviation, relative to the tissue's intensity
 
 
-def t1_levels(rng: Generator, classes: int) -> NDArray[np.float32]:
-    """T1-like intensities for tissues in ascending order: evenly drawn, white matter near 1."""
-    typical = np.interp(np.linspace(0, 2, classes), range(3), T1_LEVELS)
-    levels = typical + rng.uniform(-0.1, 0.1, classes)
+def t1_levels(rng: Generator) -> NDArray[np.float32]:
+    """T1-like intensities of the three tissues in ascending order, white matter near 1."""
+    levels = np.array(T1_LEVELS) + rng.uniform(-0.1, 0.1, len(T1_LEVELS))
     return np.sort(np.maximum(levels, 0.05)).astype(np.float32)
 
 
-def any_levels(rng: Generator, classes: int) -> NDArray[np.float32]:
-    """Intensities in any order: another contrast."""
-    return rng.uniform(0.1, 1.1, classes).astype(np.float32)
+def any_levels(rng: Generator) -> NDArray[np.float32]:
+    """Intensities of the three tissues in any order: another contrast."""
+    return rng.uniform(0.1, 1.1, len(T1_LEVELS)).astype(np.float32)
 
 
 def paint(rng: Generator, maps: Volume, levels: Sequence[float], spacing: float) -> Volume:

@@ -108,8 +108,8 @@ def draw_anatomy(rng: Generator, source: Source, painted: bool) -> Anatomy:
         regions *= integrate(read_at(source.brain, points))
     if painted:
         t1 = rng.random() < 0.85
-        levels = t1_levels(rng, 3) if t1 else any_levels(rng, 3)
-        fat = rng.uniform(1.0, BRIGHT_FAT, len(maps) - 3)
+        levels = t1_levels(rng) if t1 else any_levels(rng)
+        fat = rng.uniform(1.0, BRIGHT_FAT, len(maps) - len(levels))
         image = paint(rng, maps, [*levels, *fat], spacing)
     else:
         image = random_contrast(rng, integrate(fine))

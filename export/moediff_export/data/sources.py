@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -14,6 +15,7 @@ from .tissue import cluster_levels
 
 # Debian's mricron-data package installs Colin27 here (Holmes et al. 1998).
 MRICRON_TEMPLATES = Path("/usr/share/mricron/templates")
+COLIN27 = ("ch2better.nii.gz", "ch2.nii.gz", "ch2bet.nii.gz")  # brain, head, brain again: a mask
 # In the ascending order of T1-weighted intensities.
 TISSUES = ("cerebrospinal fluid", "grey matter", "white matter")
 GREY, WHITE = 1, 2
@@ -56,16 +58,21 @@ def read_canonical(path: Path) -> tuple[NDArray[np.float32], float]:
     Raises
     ------
     FileNotFoundError
-        If the file is not there; for Colin27 the remedy is `apt-get install mricron-data`.
+        If the file is not there.
     ValueError
         If it is no 3-D volume of isotropic voxels.
     """
     if not path.exists():
         raise FileNotFoundError(
-            f"read_canonical: expected a training volume at {path}, found none; "
-            "install Debian's mricron-data or pass --templates with the folder that holds it"
+            f"read_canonical: expected a volume at {path}, found none; check the path"
         )
-    image = nib.as_closest_canonical(nib.load(path))
+    try:
+        image = nib.as_closest_canonical(nib.load(path))
+    except (ImageFileError, EOFError) as error:
+        raise ValueError(
+            f"read_canonical: expected a NIfTI volume at {path}, it cannot be read as one "
+            f"({error}); is it damaged, or of another format?"
+        ) from error
     zooms = np.array(image.header.get_zooms()[:3], dtype=float)
     if image.ndim != 3 or np.ptp(zooms) > 0.02 * zooms.min():
         raise ValueError(
@@ -86,6 +93,7 @@ def make_source(
 ) -> Source:
     """Scale a volume so that white matter is near 1 and find its tissues' levels.
 
+    White matter is taken for the 95th percentile, which fat may be in a head without ``brain``.
     Clustering sees the brain alone: ``brain`` (nz, ny, nx), or all that is not background.
     """
     inside = data[(brain > 0.5) if brain is not None else (data > 0.05 * data.max())]
@@ -104,10 +112,19 @@ def colin27(folder: Path = MRICRON_TEMPLATES) -> list[Source]:
 
     Its average is smoother than a single scan: halving its resolution at 1 mm loses less than half
     of what it loses of a scan, at 2 mm about as much. So what is not repainted is drawn coarser.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder lacks one of its files.
     """
-    brain, brain_mm = read_canonical(folder / "ch2better.nii.gz")
-    head, head_mm = read_canonical(folder / "ch2.nii.gz")
-    mask, _ = read_canonical(folder / "ch2bet.nii.gz")
+    missing = [name for name in COLIN27 if not (folder / name).exists()]
+    if missing:
+        raise FileNotFoundError(
+            f"colin27: expected {missing[0]} in {folder}, found none; install Debian's "
+            "mricron-data, or pass --templates with the folder that holds it"
+        )
+    (brain, brain_mm), (head, head_mm), (mask, _) = (read_canonical(folder / n) for n in COLIN27)
     # The template's own noise would be painted as specks: its tissues are smooth at 0.5 mm.
     brain = ndimage.gaussian_filter(brain, 0.5) * (brain > 0)
     return [

@@ -94,13 +94,13 @@ def evaluate(
     }
     findings = Findings()
     with Session(bundle, threads=threads) as session:
-        source = describe_run(bundle, comparators, settings)
         methods = [
             *interpolation_methods(),
             *checkpoint_methods(comparators, seed),
             bundle_method(session, steps, seed),
         ]
-        session.build()
+        precision = {"precision": session.model.precision}
+        source = describe_run(bundle, comparators, settings | precision)
         comparison = Comparison(methods, seed, findings, progress or (lambda line: None))
         is_mixture = tuple(session.bundle.expert_names) == EXPERT_NAMES
         for name in subjects:

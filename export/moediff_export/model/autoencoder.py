@@ -66,10 +66,10 @@ class Encoder(nn.Module):
         return self.out(self.features(image)[-1]) + self.detail(detail)
 
     def features(self, image: Tensor) -> list[Tensor]:
-        """What it sees in (N, 3, H, W), fine to coarse, (N, C, h, w) each."""
+        """What each of its levels sees in (N, 3, H, W), fine to coarse, (N, C, h, w) each."""
         stacked = torch.cat([image, fine_detail(image[:, :1])], dim=1)
         x = F.relu(self.stem(F.pixel_unshuffle(stacked, 2)))
-        return [x, F.relu(self.levels(x))]
+        return [x, F.relu(self.levels(x))] if len(self.levels) else [x]
 
 
 class VectorQuantizer(nn.Module):

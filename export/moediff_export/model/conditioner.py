@@ -159,7 +159,7 @@ class Conditioner(nn.Module):
         Returns
         -------
         z_c : Tensor, (N, C + condition_channels, h, w)
-        tokens : Tensor, (N, H/16 * W/16, token_dim), row by row (16 = the finest patch)
+        tokens : Tensor, (N, H/p * W/p, token_dim), row by row; p is the finest patch
         """
         finest = self.patch_sizes[-1]
         grid = sum(

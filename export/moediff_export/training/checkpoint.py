@@ -49,11 +49,16 @@ def write_checkpoint(folder: Path, tensors: dict[str, Tensor], record: dict[str,
     for path in new.iterdir():
         with open(path, "rb") as file:
             os.fsync(file.fileno())
-    shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
     new.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether there is one to read, be it the one that an interrupted save put aside."""
+    return folder.exists() or _beside(folder, "old").exists()
 
 
 def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -66,13 +71,13 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     CheckpointError
         If it is none of :func:`write_checkpoint`, or damaged.
     """
-    if not folder.exists() and _beside(folder, "old").exists():
-        folder = _beside(folder, "old")  # killed between the two renames of a save
-    if not folder.exists():
+    if not has_checkpoint(folder):
         raise FileNotFoundError(
             f"read_checkpoint: expected a run's checkpoint folder at {folder}, found none; "
             "start the run with moediff-export train"
         )
+    if not folder.exists():
+        folder = _beside(folder, "old")  # killed between the two renames of a save
     try:
         record = json.loads((folder / "checkpoint.json").read_text())
         if record["format"] != FORMAT:

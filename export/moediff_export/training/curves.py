@@ -17,6 +17,16 @@ def append_row(path: Path, row: dict[str, float]) -> None:
         writer.writerow(row)
 
 
+def rewind(folder: Path, step: int) -> None:
+    """Drop what the CSVs of a run folder say of later steps."""
+    for path in folder.glob("*.csv"):
+        with open(path, newline="") as file:
+            header, *rows = list(csv.reader(file))
+        at = header.index("step")
+        with open(path, "w", newline="") as file:
+            csv.writer(file).writerows([header, *(r for r in rows if int(r[at]) <= step)])
+
+
 def read_rows(path: Path) -> dict[str, list[float]]:
     """Columns of a CSV; an empty cell is not a number."""
     with open(path, newline="") as file:
@@ -77,7 +87,7 @@ def plot_gate_convergence(runs: Path, picture: Path) -> list[str]:
     for path in sorted(runs.glob("*/losses-joint.csv")):
         columns = read_rows(path)
         entropy = columns.get("gate_cross_entropy", [])
-        if any(value > 0 for value in entropy):
+        if len(set(entropy)) > 1:  # that of a fixed gate never changes
             found[path.parent.name] = columns["step"], entropy
     if not found:
         raise FileNotFoundError(

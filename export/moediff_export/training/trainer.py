@@ -1,8 +1,8 @@
 """The training loop: a time budget, checkpoints, and resuming after a stop at any moment.
 
 On Lightning Fabric, which knows devices, precisions and processes; with several GPUs it runs under
-`torchrun`. What it needs of this package needs PyTorch and NumPy alone, so that it also runs on a
-bare machine that shards were brought to.
+`torchrun`. It reads no scans and needs no runtime, so that it also runs on a bare machine that
+shards were brought to.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ..enhance import default_sampling, sample
 from ..errors import CheckpointError
 from ..model import MoEDiffSR, RegressionUNet, build_model
 from .checkpoint import read_checkpoint, under, write_checkpoint
-from .curves import append_row, plot_run
+from .curves import append_row, plot_run, rewind
 from .step import REPORTED, LossPlan, TrainingStep, encoder_input, middle_slice
 
 HELD_OUT = 16  # one pair in this many validates
@@ -46,13 +46,14 @@ class TrainingPlan:
     Attributes
     ----------
     minutes : float
-        Wall-clock budget over all sessions of this run; the learning rate ends with it.
+        Wall-clock budget over all sessions of this run, validation not counted; the learning rate
+        ends with it.
     steps : int, optional
         A budget of steps as well; a run that it ends is the same on a slower or a busy machine.
     learning_rate : float
         Peak of the cosine schedule.
     batch, crop : int
-        Crops a step and process, and their edge in pixels (a multiple of the coarsest patch).
+        Crops a step and process, and their edge in pixels: see `crop_unit`.
     warmup_steps : int
     autoencoder_share : float
         Share of the budget in which the autoencoder trains alone.
@@ -99,6 +100,11 @@ class Trainer:
     pairs : list of Pair
         One in 16 is held out for validation.
     folder : Path
+
+    Raises
+    ------
+    ValueError
+        The plan cannot be followed: a budget or a batch of nothing, or a crop that does not fit.
     """
 
     def __init__(
@@ -108,6 +114,7 @@ class Trainer:
         pairs: list[Pair],
         folder: Path,
     ) -> None:
+        check_plan(config, plan, pairs)
         self.config, self.plan, self.folder = config, plan, folder
         self.train_pairs = [p for i, p in enumerate(pairs) if i % HELD_OUT or len(pairs) == 1]
         self.held_out = pairs[::HELD_OUT]
@@ -150,14 +157,14 @@ class Trainer:
     @property
     def spent(self) -> float:
         """Share of the budget that is spent: of its steps if it has any, otherwise of its time."""
-        if self.plan.steps:
+        if self.plan.steps is not None:
             return min(self.step / self.plan.steps, 1.0)
         return min(self.elapsed / (60 * self.plan.minutes), 1.0)
 
     @property
     def alone(self) -> bool:
         """Whether the autoencoder still trains alone."""
-        return self.spent < self.plan.autoencoder_share
+        return bool(self.config.experts) and self.spent < self.plan.autoencoder_share
 
     def resume(self) -> None:
         """Continue from the folder's checkpoint.
@@ -185,6 +192,8 @@ class Trainer:
             state["state"].setdefault(int(index), {})[key] = tensor
         self.optimizer.load_state_dict(state)
         self.step, self.elapsed = record["steps"], 60 * record["minutes"]
+        if self.fabric.is_global_zero:
+            rewind(self.folder, self.step)
 
     def save(self) -> None:
         """Write the checkpoint whole, or leave the old one."""
@@ -210,7 +219,10 @@ class Trainer:
         return self.plan.learning_rate * warm * (0.02 + 0.98 * cosine)
 
     def train_step(self) -> dict[str, Tensor]:
-        """One optimizer step; returns every loss by name, and the gradient norm."""
+        """One optimizer step; returns every loss by name, and the gradient norm.
+
+        A gradient that is not finite moves nothing: the step is counted as skipped.
+        """
         plan, rank = self.plan, self.fabric.global_rank
         rng = np.random.default_rng([plan.seed, 1, self.step, rank])
         generator = torch.Generator().manual_seed(
@@ -226,13 +238,16 @@ class Trainer:
         norm = self.fabric.clip_gradients(
             self.step_module, self.optimizer, max_norm=plan.clip_norm, error_if_nonfinite=False
         )
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate()
-        self.optimizer.step()
-        self.averaged.update_parameters(self.model)
+        finite = bool(torch.isfinite(norm))
+        if finite:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.learning_rate()
+            self.optimizer.step()
+            self.averaged.update_parameters(self.model)
         self.step += 1
         return {k.removeprefix(REPORTED): v.detach() for k, v in terms.items()} | {
-            "gradient_norm": norm
+            "gradient_norm": norm.nan_to_num(0, 0, 0),
+            "skipped": norm.new_tensor(float(not finite)),
         }
 
     def validation_batches(self) -> list[Batch]:
@@ -295,8 +310,14 @@ class Trainer:
             "reconstructed": model.decoder(clean, batch.slices),
         }
 
-    def run(self, rhythm: Rhythm | None = None) -> None:
-        """Train until the budget is spent, or SIGINT/SIGTERM; then save, validate and plot."""
+    def run(self, rhythm: Rhythm | None = None) -> bool:
+        """Train until the budget is spent, or SIGINT/SIGTERM; then save, validate and plot.
+
+        Returns
+        -------
+        bool
+            Whether the budget is spent.
+        """
         rhythm = rhythm or Rhythm()
         self.folder.mkdir(parents=True, exist_ok=True)
         handlers = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
@@ -305,7 +326,11 @@ class Trainer:
         sums: dict[str, Tensor | float] = {}
         counted = 0
         with tqdm(
-            total=round(budget), initial=round(self.elapsed), unit="s", desc=self.config.name
+            total=round(budget),
+            initial=round(self.elapsed),
+            unit="s",
+            desc=self.config.name,
+            disable=not self.fabric.is_global_zero,
         ) as bar:
             saved = validated = last = time.monotonic()
             while self._goes_on():
@@ -333,6 +358,7 @@ class Trainer:
             plot_run(self.folder)
         for number, handler in handlers.items():
             signal.signal(number, handler)
+        return not self.stopping
 
     def _goes_on(self) -> bool:
         """Whether there is time left, by the first process's clock: all keep to its phases too."""
@@ -346,6 +372,38 @@ class Trainer:
         if self.fabric.is_global_zero:
             row = {"step": self.step, "minutes": round(self.elapsed / 60, 2)}
             append_row(self.folder / name, row | {k: float(f"{v:.5g}") for k, v in values.items()})
+
+
+def crop_unit(config: ModelConfig) -> int:
+    """What the edge of a crop must be a multiple of, pixels: whole patches, windows, UNet cells."""
+    if not config.experts:
+        return int(2 ** len(config.autoencoder_widths))
+    window = config.swin_window * config.patch_sizes[-1]
+    cell = config.factor * 2 ** (len(config.expert_mults) - 1)
+    return math.lcm(*config.patch_sizes, window, cell)
+
+
+def check_plan(config: ModelConfig, plan: TrainingPlan, pairs: list[Pair]) -> None:
+    """See :class:`Trainer`."""
+    for name, value in (("minutes", plan.minutes), ("steps", plan.steps), ("batch", plan.batch)):
+        if value is not None and not value > 0:
+            raise ValueError(f"train: expected {name} above 0, got {value}")
+    unit = crop_unit(config)
+    if plan.crop <= 0 or plan.crop % unit:
+        raise ValueError(
+            f"train: expected a crop of a multiple of {unit} pixels for {config.name}, "
+            f"got {plan.crop}"
+        )
+    smallest = min(min(pair.target.shape[1:]) for pair in pairs)
+    if plan.crop > smallest:
+        raise ValueError(
+            f"train: expected slabs of at least the crop's {plan.crop} x {plan.crop} pixels, found "
+            f"one whose edge is {smallest}; give a smaller --crop, or leave that scan out"
+        )
+    if not any((pair.target > TISSUE_ABOVE).any() for pair in pairs):
+        raise ValueError(
+            "train: expected anatomy in the shards, found background alone; are the images scaled?"
+        )
 
 
 def _warmed_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Any], None]:

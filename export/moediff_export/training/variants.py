@@ -28,7 +28,7 @@ class Variant:
 
 VARIANTS = {
     "mixture": Variant("the model as it is"),
-    "single": Variant("one expert with the parameters of all", {"experts": ("single",)}),
+    "single": Variant("one expert with all the parameters", {"experts": ("single",)}),
     "unet": Variant("plain regression U-Net with the same arithmetic", {"experts": ()}),
     "uniform_gate": Variant("without the gate: experts weighed evenly", {"gated": False}),
     "no_mad": Variant("gate targets at temperature 1, not the MAD's", losses={"mad": False}),
@@ -49,11 +49,11 @@ def apply_variant(name: str, config: ModelConfig) -> tuple[ModelConfig, LossPlan
 
     Raises
     ------
-    KeyError
+    ValueError
         If there is no such variant.
     """
     if name not in VARIANTS:
-        raise KeyError(f"apply_variant: expected one of {sorted(VARIANTS)}, got {name!r}")
+        raise ValueError(f"apply_variant: expected one of {sorted(VARIANTS)}, got {name!r}")
     variant = VARIANTS[name]
     changed = replace(config, **variant.config)
     if name == "single":
