@@ -13,7 +13,7 @@ help:
 	@echo "make test   everything that CI runs"
 	@echo "make lint   formatting, linting and type checks"
 	@echo "make bench  the benchmarks, against the PyTorch path"
-	@echo "make train  shards, training and bundle, in runs/ (MINUTES=37)"
+	@echo "make train  shards, training and bundle, in runs/ (MINUTES=21)"
 	@echo "make study  what the model is compared with, trained and evaluated, in runs/study"
 	@echo "make clean  remove what the above made"
 
@@ -70,7 +70,7 @@ bench: $(VENV)/.authoring
 
 # Training goes on where it stopped, and its bundle is that of the last save.
 RUNS ?= runs
-MINUTES ?= 37
+MINUTES ?= 21
 THREADS ?= 0
 $(RUNS)/shards: | $(VENV)/.authoring
 	rm -rf $@.part

@@ -74,7 +74,13 @@ def _get_parser() -> argparse.ArgumentParser:
     onnx.add_argument("checkpoint", type=Path, help="checkpoint folder of a run")
     onnx.add_argument("-o", "--output", type=Path, required=True, help="the bundle's folder")
     onnx.add_argument("--card", type=Path, help="JSON with description, license and training")
-    onnx.add_argument("--report", type=Path, help="report.json of its evaluation, for its metrics")
+    onnx.add_argument(
+        "--report",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="report.json of its evaluation: its metrics",
+    )
     onnx.add_argument("--steps", type=int, help="the bundle's default steps (the run's own)")
     onnx.add_argument("--overwrite", action="store_true")
 
@@ -172,7 +178,7 @@ def _onnx(args: argparse.Namespace) -> None:
         card |= read_object(args.card)
     card["training"] = {**card["training"], **progress}
     if args.report:
-        card["metrics"] = metrics_of(read_object(args.report))
+        card["metrics"] = [m for path in args.report for m in metrics_of(read_object(path))]
     errors = write_bundle(model, args.output, card, overwrite=args.overwrite)
     for name, error in errors.items():
         print(f"{name:12s} relative error against PyTorch {error:.1e}")

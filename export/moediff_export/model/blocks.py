@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+# Latents are details brought up to size: what is added to them learns as fast as an image would.
+LATENT_GAIN = 8.0
+
 
 def conv3(in_channels: int, out_channels: int, stride: int = 1, gain: float = 1.0) -> nn.Conv2d:
     """A 3 x 3 convolution; He initialisation (He et al. 2015) times ``gain``.

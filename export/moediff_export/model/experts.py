@@ -10,10 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import ModelConfig
-from .blocks import TimeEmbedding, TimeResBlock, conv1, conv3, upsample
-
-# Latents are details brought up to size: what is added to them learns as fast as an image would.
-LATENT_GAIN = 8.0
+from .blocks import LATENT_GAIN, TimeEmbedding, TimeResBlock, conv1, conv3, upsample
 
 
 class EdgeEnhancement(nn.Module):
@@ -82,7 +79,7 @@ class NonLocalAttention(nn.Module):
 class Expert(nn.Module):
     """Conditional UNet; a subclass puts its speciality at the levels where it belongs.
 
-    This class itself has none. It predicts the clean latent as the low-field latent plus a change.
+    This class itself has none. It predicts the clean latent as the first of ``z_c`` plus a change.
     """
 
     def __init__(self, config: ModelConfig) -> None:

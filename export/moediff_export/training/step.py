@@ -15,7 +15,7 @@ from ..model import Encoder, MoEDiffSR, RegressionUNet
 from . import losses
 
 # How much each group of losses counts beside the image's.
-RECONSTRUCTION, JOINT, MOMENTS = 0.3, 0.1, 0.02
+RECONSTRUCTION, JOINT, MOMENTS = 0.3, 0.05, 0.02
 # Within the experts' and the gate's losses.
 SPECIALITY, DIVERSITY, BALANCE = 0.1, 0.1, 0.5
 SPECIALITY_SHARE = 4  # one sample in four is decoded from each expert alone
