@@ -13,7 +13,7 @@ import platform
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -33,58 +33,11 @@ from ..errors import CheckpointError
 from ..model import MoEDiffSR, RegressionUNet, build_model
 from .checkpoint import read_checkpoint, under, write_checkpoint
 from .curves import append_row, plot_run, rewind
-from .step import REPORTED, LossPlan, TrainingStep, encoder_input, middle_slice
+from .plan import Rhythm, TrainingPlan, check_plan
+from .step import REPORTED, TrainingStep, encoder_input, middle_slice
 
 HELD_OUT = 16  # one pair in this many validates
 VALIDATION_BATCHES, VALIDATION_CROPS = 6, 4
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """How to train.
-
-    Attributes
-    ----------
-    minutes : float
-        Wall-clock budget over all sessions of this run, validation not counted; the learning rate
-        ends with it.
-    steps : int, optional
-        A budget of steps as well; a run that it ends is the same on a slower or a busy machine.
-    learning_rate : float
-        Peak of the cosine schedule.
-    batch, crop : int
-        Crops a step and process, and their edge in pixels: see `crop_unit`.
-    warmup_steps : int
-    autoencoder_share : float
-        Share of the budget in which the autoencoder trains alone.
-    ema_decay, clip_norm : float
-    precision : str
-        Lightning's name of it: "bf16-mixed", "32-true", ...
-    seed : int
-    losses : LossPlan
-    """
-
-    minutes: float
-    steps: int | None = None
-    learning_rate: float = 8e-4
-    batch: int = 4
-    crop: int = 128
-    warmup_steps: int = 100
-    autoencoder_share: float = 0.05
-    ema_decay: float = 0.998
-    clip_norm: float = 0.5
-    precision: str = "bf16-mixed"
-    seed: int = 0
-    losses: LossPlan = field(default_factory=LossPlan)
-
-
-@dataclass(frozen=True)
-class Rhythm:
-    """How often a run logs (steps), saves and validates (minutes)."""
-
-    log_steps: int = 25
-    save_minutes: float = 3.0
-    validate_minutes: float = 8.0
 
 
 class Trainer:
@@ -372,38 +325,6 @@ class Trainer:
         if self.fabric.is_global_zero:
             row = {"step": self.step, "minutes": round(self.elapsed / 60, 2)}
             append_row(self.folder / name, row | {k: float(f"{v:.5g}") for k, v in values.items()})
-
-
-def crop_unit(config: ModelConfig) -> int:
-    """What the edge of a crop must be a multiple of, pixels: whole patches, windows, UNet cells."""
-    if not config.experts:
-        return int(2 ** len(config.autoencoder_widths))
-    window = config.swin_window * config.patch_sizes[-1]
-    cell = config.factor * 2 ** (len(config.expert_mults) - 1)
-    return math.lcm(*config.patch_sizes, window, cell)
-
-
-def check_plan(config: ModelConfig, plan: TrainingPlan, pairs: list[Pair]) -> None:
-    """See :class:`Trainer`."""
-    for name, value in (("minutes", plan.minutes), ("steps", plan.steps), ("batch", plan.batch)):
-        if value is not None and not value > 0:
-            raise ValueError(f"train: expected {name} above 0, got {value}")
-    unit = crop_unit(config)
-    if plan.crop <= 0 or plan.crop % unit:
-        raise ValueError(
-            f"train: expected a crop of a multiple of {unit} pixels for {config.name}, "
-            f"got {plan.crop}"
-        )
-    smallest = min(min(pair.target.shape[1:]) for pair in pairs)
-    if plan.crop > smallest:
-        raise ValueError(
-            f"train: expected slabs of at least the crop's {plan.crop} x {plan.crop} pixels, found "
-            f"one whose edge is {smallest}; give a smaller --crop, or leave that scan out"
-        )
-    if not any((pair.target > TISSUE_ABOVE).any() for pair in pairs):
-        raise ValueError(
-            "train: expected anatomy in the shards, found background alone; are the images scaled?"
-        )
 
 
 def _warmed_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Any], None]:

@@ -16,8 +16,9 @@ from moediff_export.data.shards import Pair, write_shards
 from moediff_export.errors import CheckpointError
 from moediff_export.training.checkpoint import load_trained, read_checkpoint, write_checkpoint
 from moediff_export.training.curves import append_row, plot_gate_convergence, read_rows
+from moediff_export.training.plan import Rhythm, TrainingPlan
 from moediff_export.training.step import LossPlan
-from moediff_export.training.trainer import Rhythm, Trainer, TrainingPlan
+from moediff_export.training.trainer import Trainer
 from moediff_export.training.variants import VARIANTS, apply_variant, arithmetic
 from scipy import ndimage
 
@@ -110,8 +111,8 @@ def test_a_killed_run_resumes(pairs, tmp_path):
     write_shards(pairs, tmp_path / "data")
     run = tmp_path / "run"
     script = (
-        "import sys; from moediff_export.training import trainer; "
-        "trainer.Rhythm.__init__.__defaults__ = (1, 0.0, 1e9); "
+        "import sys; from moediff_export.training import plan; "
+        "plan.Rhythm.__init__.__defaults__ = (1, 0.0, 1e9); "
         "from moediff_export.cli import main; sys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", script, "train", str(tmp_path / "data"), "--config", "tiny"]
