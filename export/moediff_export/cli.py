@@ -127,7 +127,8 @@ def _train(args: argparse.Namespace) -> int:
     from .data.shards import read_shards
     from .training.checkpoint import has_checkpoint
     from .training.curves import rewind
-    from .training.trainer import Trainer, TrainingPlan
+    from .training.plan import TrainingPlan
+    from .training.trainer import Trainer
     from .training.variants import apply_variant
 
     if args.threads:

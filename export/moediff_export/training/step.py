@@ -18,6 +18,7 @@ from . import losses
 RECONSTRUCTION, JOINT, MOMENTS = 0.3, 0.05, 0.02
 # Within the experts' and the gate's losses.
 SPECIALITY, DIVERSITY, BALANCE = 0.1, 0.1, 0.5
+REPORTED = "part/"  # prefix of what is logged beside the losses that are summed
 SPECIALITY_SHARE = 4  # one sample in four is decoded from each expert alone
 
 
@@ -228,6 +229,3 @@ class TrainingStep(nn.Module):
                 pair.append(value)
             terms.append(pair[0] / (pair[1].detach() + losses.SMALLEST))
         return torch.stack(terms)
-
-
-REPORTED = "part/"  # prefix of what is logged beside the losses that are summed
