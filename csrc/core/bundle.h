@@ -5,10 +5,11 @@
 #include <string>
 #include <vector>
 
+#include "ops/experts.h"
+
 namespace mdr {
 
 constexpr int kBundleFormatVersion = 1;
-constexpr int kMaxExperts = 8;
 
 struct ModuleFile {
   std::string name;

@@ -12,7 +12,7 @@ namespace {
 void ramp(int start, int size, int tile, int overlap, std::vector<float>& weights) {
   weights.resize(tile);
   for (int i = 0; i < tile; ++i) {
-    weights[i] = ramp_weight(i, tile, overlap, start > 0, start + tile < size);
+    weights[i] = axis_weight(i, start, size, tile, overlap);
   }
 }
 

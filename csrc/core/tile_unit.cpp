@@ -5,6 +5,8 @@
 
 #include "core/error.h"
 #include "ops/gated_step.h"
+#include "ops/gather_rows.h"
+#include "ops/start_latent.h"
 
 namespace mdr {
 namespace {
@@ -106,23 +108,27 @@ std::vector<EngineCall> TileUnit::call_gate() {
 void TileUnit::plan_dispatch() {
   const int steps = static_cast<int>(plan_.coefficients.size());
   const int cells = bundle_.gate_height * bundle_.gate_width;
-  rows_.assign(bundle_.experts, {});
+  slots_.clear();
+  batches_.assign(bundle_.experts, 0);
   for (int b = 0; b < count(); ++b) {
     const ExpertMask active =
         plan_tile(gates_.data() + b * gate_size_, bundle_.experts, cells, plan_.gate_threshold);
     for (int i = 0; i < bundle_.experts; ++i) {
       const bool runs = active >> i & 1;
-      if (runs) rows_[i].push_back(b);
+      slots_.push_back(runs ? batches_[i]++ : -1);
       (runs ? expert_calls_ : expert_calls_saved_) += steps;
     }
   }
+  gather(z_c_, condition_size_, &ExpertMemory::z_c);
+}
+
+void TileUnit::gather(const AlignedFloats& from, int64_t row,
+                      AlignedFloats ExpertMemory::* memory) {
+  float* to[kMaxExperts] = {};
   for (int i = 0; i < bundle_.experts; ++i) {
-    if (static_cast<int>(rows_[i].size()) == count()) continue;
-    for (size_t row = 0; row < rows_[i].size(); ++row) {
-      std::copy_n(z_c_.data() + rows_[i][row] * condition_size_, condition_size_,
-                  experts_[i].z_c.data() + row * condition_size_);
-    }
+    if (batches_[i] < count()) to[i] = (experts_[i].*memory).data();
   }
+  gather_rows_cpu(count(), bundle_.experts, slots_.data(), row, from.data(), to);
 }
 
 NoiseOrigin TileUnit::origin(int tile) const {
@@ -131,34 +137,26 @@ NoiseOrigin TileUnit::origin(int tile) const {
 }
 
 void TileUnit::start_latent() {
-  const float signal = static_cast<float>(std::sqrt(plan_.start_alpha));
-  const float spread = static_cast<float>(std::sqrt(1 - plan_.start_alpha));
+  const LatentShape shape{bundle_.latent_channels, bundle_.latent_height, bundle_.latent_width};
+  const StartScalars scalars{static_cast<float>(std::sqrt(plan_.start_alpha)),
+                             static_cast<float>(std::sqrt(1 - plan_.start_alpha)), plan_.seed};
   for (int b = 0; b < count(); ++b) {
     float* z = z_.data() + b * latent_size_;
-    float* noise = z0_.data() + b * latent_size_;
-    normal_cpu(plan_.seed, 0, origin(b), bundle_.latent_channels, bundle_.latent_height,
-               bundle_.latent_width, noise);
-    for (int64_t i = 0; i < latent_size_; ++i) {
-      z[i] = plan_.start_from_noise ? noise[i] : signal * z[i] + spread * noise[i];
-    }
+    start_latent_cpu(shape, scalars, origin(b), plan_.start_from_noise ? nullptr : z, z);
   }
 }
 
 std::vector<EngineCall> TileUnit::call_experts() {
   std::fill_n(timestep_.data(), count(), static_cast<float>(plan_.timesteps[step_]));
+  gather(z_, latent_size_, &ExpertMemory::z_t);
   std::vector<EngineCall> calls;
   for (int i = 0; i < bundle_.experts; ++i) {
-    const std::vector<int>& rows = rows_[i];
-    if (rows.empty()) continue;
+    if (batches_[i] == 0) continue;
     const ExpertMemory& memory = experts_[i];
-    const bool all = static_cast<int>(rows.size()) == count();
-    for (size_t row = 0; !all && row < rows.size(); ++row) {
-      std::copy_n(z_.data() + rows[row] * latent_size_, latent_size_,
-                  memory.z_t.data() + row * latent_size_);
-    }
+    const bool all = batches_[i] == count();
     calls.push_back({&plan_.model->expert(i),
                      "experts",
-                     static_cast<int>(rows.size()),
+                     batches_[i],
                      {all ? z_.data() : memory.z_t.data(), all ? z_c_.data() : memory.z_c.data(),
                       timestep_.data()},
                      {memory.z0.data()}});
@@ -174,15 +172,14 @@ void TileUnit::step_latent() {
                                  static_cast<float>(c.c_n),
                                  plan_.seed,
                                  step_ + 1};
-  std::vector<size_t> next_row(bundle_.experts, 0);
   for (int b = 0; b < count(); ++b) {
     const float* outputs[kMaxExperts];
     const float* gates[kMaxExperts];
     int active = 0;
     for (int i = 0; i < bundle_.experts; ++i) {
-      size_t& row = next_row[i];
-      if (row == rows_[i].size() || rows_[i][row] != b) continue;
-      outputs[active] = experts_[i].z0.data() + row++ * latent_size_;
+      const int slot = slots_[b * bundle_.experts + i];
+      if (slot < 0) continue;
+      outputs[active] = experts_[i].z0.data() + slot * latent_size_;
       gates[active++] = this->gates(b) + int64_t{i} * bundle_.gate_height * bundle_.gate_width;
     }
     float* z = z_.data() + b * latent_size_;

@@ -52,11 +52,16 @@ class TileUnit {
 
  private:
   enum class Stage { read, condition, gate, plan, step, check, done };
+  struct ExpertMemory {
+    AlignedFloats z_t, z_c, z0;  // z_t and z_c hold gathered rows when some tiles are skipped
+  };
 
   std::vector<EngineCall> read();
   std::vector<EngineCall> call_conditioner();
   std::vector<EngineCall> call_gate();
   void plan_dispatch();
+  // Rows of `from` into `memory` of each expert that does not run for every tile.
+  void gather(const AlignedFloats& from, int64_t row, AlignedFloats ExpertMemory::* memory);
   void start_latent();
   std::vector<EngineCall> call_experts();
   void step_latent();
@@ -71,13 +76,10 @@ class TileUnit {
   Stage stage_ = Stage::read;
   int step_ = 0;
   std::vector<Tile> tiles_;
-  // rows_[i]: the tiles that expert i runs for, in the order of its batch.
-  std::vector<std::vector<int>> rows_;
+  // slots_: where each expert's batch has each tile (ops/gather_rows.h); batches_: their sizes.
+  std::vector<int> slots_, batches_;
   // z_: the low-field latent that the conditioner reads, then, from start_latent() on, the state.
   AlignedFloats slices_, centre_, z_, z_c_, tokens_, gates_, z0_, timestep_, image_;
-  struct ExpertMemory {
-    AlignedFloats z_t, z_c, z0;  // z_t and z_c hold gathered rows when some tiles are skipped
-  };
   std::vector<ExpertMemory> experts_;
   int64_t expert_calls_ = 0, expert_calls_saved_ = 0;
 };

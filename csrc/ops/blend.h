@@ -18,6 +18,13 @@ MDR_HD float ramp_weight(int i, int tile, int overlap, bool ramp_low, bool ramp_
   return weight;
 }
 
+// The same for a tile that starts at voxel `start` of an axis of `size`.
+MDR_HD float axis_weight(int i, int start, int size, int tile, int overlap) {
+  return ramp_weight(i, tile, overlap, start > 0, start + tile < size);
+}
+
+MDR_HD float blend_weight(float weight_y, float weight_x) { return weight_y * weight_x; }
+
 // The blended voxel: where tiles weigh less than 1, the input fills up.
 MDR_HD float blend_voxel(float weighted_sum, float weight_sum, float input) {
   const float rest = 1.0f - weight_sum;
@@ -34,5 +41,32 @@ void blend_add_cpu(const float* image, int64_t image_stride, int rows, int colum
 // out = blend_voxel(sum, weight, input) for `count` voxels; `out` may be `sum`.
 void blend_finish_cpu(const float* sum, const float* weight, const float* input, int64_t count,
                       float* out);
+
+// A tile of a batch: its first voxel, and which slice of the sums is its own (-1: a tile that pads
+// the batch, left out).
+struct BlendTile {
+  int slice = -1, y = 0, x = 0;
+};
+
+struct BlendShape {
+  int ny = 0, nx = 0;  // of a slice
+  int tile_height = 0, tile_width = 0, tile_overlap = 0;
+};
+
+// A batch of tiles in device memory. Tiles of one slice must follow each other; they are added in
+// their order, whatever the device does first, so the sums have the bits of the CPU.
+struct BlendDeviceBatch {
+  int tiles = 0;
+  const float* images = nullptr;  // (tiles, tile_height, tile_width)
+  const BlendTile* places = nullptr;
+  float* sum = nullptr;  // (slices, ny, nx)
+  float* weight = nullptr;
+};
+
+// Both queue the op on `stream` (a cudaStream_t) and throw Error(ErrorKind::backend) when the
+// launch fails or this build has no CUDA. All pointers are to device memory.
+void blend_add_cuda(const BlendShape& shape, const BlendDeviceBatch& batch, void* stream);
+void blend_finish_cuda(const float* sum, const float* weight, const float* input, int64_t count,
+                       float* out, void* stream);
 
 }  // namespace mdr

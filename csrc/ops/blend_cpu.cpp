@@ -6,12 +6,12 @@ namespace {
 MDR_CLONES void add_row(const float* image, float weight_y, const float* weight_x, int columns,
                         float* sum) {
 #pragma GCC ivdep
-  for (int x = 0; x < columns; ++x) sum[x] += weight_y * weight_x[x] * image[x];
+  for (int x = 0; x < columns; ++x) sum[x] += blend_weight(weight_y, weight_x[x]) * image[x];
 }
 
 MDR_CLONES void add_weight_row(float weight_y, const float* weight_x, int columns, float* weight) {
 #pragma GCC ivdep
-  for (int x = 0; x < columns; ++x) weight[x] += weight_y * weight_x[x];
+  for (int x = 0; x < columns; ++x) weight[x] += blend_weight(weight_y, weight_x[x]);
 }
 
 MDR_CLONES void finish(const float* sum, const float* weight, const float* input, int64_t count,

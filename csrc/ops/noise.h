@@ -89,6 +89,12 @@ MDR_HD Normal4 normal4(uint64_t seed, uint32_t noise_index, uint32_t x, uint32_t
   return {a * c0, a * s0, b * c1, b * s1};
 }
 
+// The normal of `channel`, one of the four that `normals` holds.
+MDR_HD float normal_of(const Normal4& normals, int channel) {
+  const int lane = channel & 3;
+  return lane == 0 ? normals.n0 : lane == 1 ? normals.n1 : lane == 2 ? normals.n2 : normals.n3;
+}
+
 // Standard normals of one tile into `out` (channels, height, width).
 void normal_cpu(uint64_t seed, int noise_index, const NoiseOrigin& origin, int channels, int height,
                 int width, float* out);
