@@ -58,12 +58,12 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	git ls-files '*.cpp' '*.h' '*.cu' '*.c' | xargs $(BIN)/clang-format --dry-run -Werror
+	git ls-files '*.cpp' '*.h' '*.cu' '*.cuh' '*.c' | xargs $(BIN)/clang-format --dry-run -Werror
 
 format: $(VENV)/.lint
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
-	git ls-files '*.cpp' '*.h' '*.cu' '*.c' | xargs $(BIN)/clang-format -i
+	git ls-files '*.cpp' '*.h' '*.cu' '*.cuh' '*.c' | xargs $(BIN)/clang-format -i
 
 bench: $(VENV)/.authoring
 	$(BIN)/pytest benchmarks --benchmark-json=build/benchmark.json

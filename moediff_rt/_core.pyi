@@ -289,6 +289,160 @@ def normal(
     ``origin`` is the tile's first latent cell (x, y) and its slice z.
     """
 
+def start_latent(
+    z_low: NDArray[np.float32] | None,
+    shape: tuple[int, int, int],
+    signal: float,
+    spread: float,
+    seed: int,
+    origin: tuple[int, int, int],
+) -> NDArray[np.float32]:
+    """The state from which one tile's sampling starts, (C, h, w).
+
+    signal z_low + spread n (Song et al. 2021, eq. 4), where n is :func:`normal` of index 0, or n
+    itself without ``z_low``.
+    """
+
+def cuda_built() -> bool:
+    """Whether this build has the CUDA ops below."""
+
+def gated_step_cuda(
+    *,
+    shape: tuple[int, int, int, int],
+    gate: tuple[int, int],
+    z_t: int,
+    experts: Sequence[int],
+    expert_type: str,
+    slots: int,
+    gates: int,
+    z0_prev: int,
+    origins: int,
+    c_z: float,
+    c_0: float,
+    c_1: float,
+    c_n: float,
+    seed: int,
+    noise_index: int,
+    z_s: int,
+    z0: int,
+    expert_z: Sequence[int] = (),
+    stream: int = 0,
+) -> None:
+    """:func:`gated_step` of a batch in device memory, queued on a stream.
+
+    Arguments without a shape here are addresses of C-contiguous device memory, as
+    ``torch.Tensor.data_ptr()`` and ``cupy.ndarray.data.ptr`` give them; they are not checked. Only
+    z_s = z_t and z0 = z0_prev may overlap.
+
+    Parameters
+    ----------
+    shape
+        (tiles, C, h, w) of ``z_t``, ``z0_prev``, ``z_s`` and ``z0``, all float32.
+    gate
+        (gh, gw) of ``gates``, (tiles, experts, gh, gw) float32.
+    experts
+        Each expert's outputs, (rows, C, h, w) of ``expert_type``.
+    expert_type
+        "float32", "float16" or "bfloat16".
+    slots
+        (tiles, experts) int32: the tile's row in the expert's batch, negative where it was skipped.
+    z0_prev
+        May be 0 where c_1 is 0.
+    origins
+        (tiles, 3) int32, x, y and z as in :func:`normal`; may be 0 where c_n is 0.
+    expert_z
+        Empty, or one per expert: where it is not 0, z_s is also written there in ``expert_type``,
+        to the rows that ``slots`` names. Experts that share a batch need it in one of them.
+    stream
+        A cudaStream_t; 0 is the default stream.
+
+    Raises
+    ------
+    InputError
+        An impossible size or a missing address.
+    BackendError
+        The launch failed, or this build has no CUDA.
+    """
+
+def start_latent_cuda(
+    *,
+    shape: tuple[int, int, int, int],
+    z_low: int,
+    signal: float,
+    spread: float,
+    seed: int,
+    origins: int,
+    slots: int,
+    experts: int,
+    expert_type: str,
+    z: int,
+    expert_z: Sequence[int] = (),
+    stream: int = 0,
+) -> None:
+    """:func:`start_latent` of a batch in device memory, queued on a stream.
+
+    ``z_low`` (0: none) and ``z`` are (tiles, C, h, w) float32 and may be the same; ``experts`` is
+    their number. Everything else is as in :func:`gated_step_cuda`.
+    """
+
+def gather_rows_cuda(
+    *,
+    tiles: int,
+    row: int,
+    expert_type: str,
+    slots: int,
+    source: int,
+    to: Sequence[int],
+    stream: int = 0,
+) -> None:
+    """Put rows of a batch where each expert's own batch has them, queued on a stream.
+
+    ``source`` is (tiles, row) of ``expert_type``, ``to`` one batch of such rows per expert, 0 where
+    it needs none. ``slots`` and errors are as in :func:`gated_step_cuda`.
+    """
+
+def blend_add_cuda(
+    *,
+    shape: tuple[int, int, int],
+    overlap: int,
+    slice_shape: tuple[int, int],
+    images: int,
+    places: int,
+    sum: int,
+    weight: int,
+    stream: int = 0,
+) -> None:
+    """Add a batch of tiles to the sums and weights of their slices, queued on a stream.
+
+    The order of additions is that of the tiles, so the result has the bits of the CPU.
+
+    Parameters
+    ----------
+    shape
+        (tiles, height, width) of ``images``, float32.
+    overlap
+        Voxels over which a tile's weight rises.
+    slice_shape
+        (ny, nx) of the slices in ``sum`` and ``weight``, float32.
+    places
+        (tiles, 3) int32: the tile's slice, y and x; tiles of one slice follow each other, and a
+        negative slice leaves the tile out.
+
+    Raises
+    ------
+    InputError, BackendError
+        As :func:`gated_step_cuda`.
+    """
+
+def blend_finish_cuda(
+    *, sum: int, weight: int, input: int, count: int, out: int, stream: int = 0
+) -> None:
+    """The blended voxels of ``count`` finished sums, float32, queued on a stream.
+
+    (sum + max(0, 1 - weight) input) / max(1, weight); ``out`` may be ``sum``. Errors are as in
+    :func:`gated_step_cuda`.
+    """
+
 def timesteps(K: int, start_timestep: int) -> list[int]:
     """Timestep at the start of each of K steps, falling from ``start_timestep``."""
 

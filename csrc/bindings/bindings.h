@@ -10,9 +10,13 @@ void bind_bundle(pybind11::module_& m);
 void bind_backend(pybind11::module_& m);
 void bind_model(pybind11::module_& m);
 void bind_enhance(pybind11::module_& m);
+void bind_blend(pybind11::module_& m);
+void bind_cuda_build(pybind11::module_& m);
 void bind_gated_step(pybind11::module_& m);
+void bind_gather_rows(pybind11::module_& m);
 void bind_noise(pybind11::module_& m);
 void bind_sampler(pybind11::module_& m);
+void bind_start_latent(pybind11::module_& m);
 void bind_tiler(pybind11::module_& m);
 
 }  // namespace mdr::bindings

@@ -9,8 +9,12 @@ PYBIND11_MODULE(_core, m) {
   bind_backend(m);
   bind_model(m);
   bind_enhance(m);
+  bind_blend(m);
+  bind_cuda_build(m);
   bind_gated_step(m);
+  bind_gather_rows(m);
   bind_noise(m);
   bind_sampler(m);
+  bind_start_latent(m);
   bind_tiler(m);
 }

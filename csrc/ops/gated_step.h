@@ -3,11 +3,10 @@
 #include <cstdint>
 
 #include "ops/annotate.h"
+#include "ops/experts.h"
 #include "ops/noise.h"
 
 namespace mdr {
-
-constexpr int kGatedStepMaxExperts = 8;
 
 struct GatedStepShape {
   int channels = 0, height = 0, width = 0;
@@ -65,22 +64,23 @@ void gated_step_cpu(const GatedStepShape& shape, const GatedStepScalars& scalars
                     const NoiseOrigin& origin, const float* z_t, const float* const* experts,
                     const float* const* gates, const float* z0_prev, float* z_s, float* z0);
 
-// A batch of tiles in device memory. Expert i's outputs lie in a batch of their own: tile b is its
-// row slots[b * experts + i], or was skipped when that is negative.
+// A batch of tiles in device memory. Expert i's outputs lie in a batch of their own, with rows as
+// in ops/gather_rows.h; they are read in place, and no pointer but z_s = z_t and z0 = z0_prev may
+// overlap another. `expert_z[i]`, where it is not null, also takes z_s in `type`, as expert i's
+// batch has its rows; experts that share a batch need it in one of them.
 struct GatedStepDeviceBatch {
   int tiles = 0;
+  ExpertType type = ExpertType::float32;  // of `experts` and `expert_z`
   const float* z_t = nullptr;
-  const float* experts[kGatedStepMaxExperts] = {};
+  const void* experts[kMaxExperts] = {};
   const int* slots = nullptr;
   const float* gates = nullptr;  // (tiles, experts, gate_height, gate_width)
   const float* z0_prev = nullptr;
   const NoiseOrigin* origins = nullptr;
   float* z_s = nullptr;
   float* z0 = nullptr;
+  void* expert_z[kMaxExperts] = {};
 };
-
-// False where this build has no CUDA.
-bool gated_step_cuda_built();
 
 // Queues the op on `stream` (a cudaStream_t). Throws Error(ErrorKind::backend) when the launch
 // fails or this build has no CUDA.

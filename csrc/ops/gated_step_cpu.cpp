@@ -10,7 +10,7 @@ struct Row {
   const float* z_t;
   const float* z0_prev;
   const float* noise;
-  std::array<const float*, kGatedStepMaxExperts> experts;
+  std::array<const float*, kMaxExperts> experts;
   const float* gates;  // (experts, width)
   float* z_s;
   float* z0;
