@@ -1,12 +1,16 @@
 import signal
 
+import device_memory
+import numpy as np
 import pytest
-from tiny_bundle import make_bundle
 
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory):
     """A bundle made for the session; tests must not change it."""
+    # Here, because a machine that only runs GPU tests need not have onnx.
+    from tiny_bundle import make_bundle
+
     return make_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
 
 
@@ -21,3 +25,24 @@ def signals_as_in_a_terminal():
     yield
     for number, handler in kept.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session")
+def gpu():
+    """Memory of an NVIDIA GPU, for a build that has the CUDA ops."""
+    from moediff_rt import _core
+
+    if not _core.cuda_built():
+        pytest.skip("this build has no CUDA: nvcc was not there when it was made")
+    try:
+        return device_memory.find()
+    except device_memory.NoDevice as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def rng():
+    """New numbers in each run; a failure shows the seed that brings them back."""
+    seed = np.random.SeedSequence().entropy
+    print(f"seed {seed}")
+    return np.random.default_rng(seed)

@@ -1,6 +1,6 @@
 """The fused denoising step of the C++ core."""
 
-import contract_loop
+import contract_ops
 import numpy as np
 import pytest
 
@@ -23,9 +23,9 @@ def test_gated_step_matches_float64_reference(experts, gate, shape):
     z_t, outputs, gates, z0_prev = arrays(shape, experts, gate)
     c_z, c_0, c_1, c_n = 0.6, 0.7, -0.2, 0.3
     z_s, z0 = _core.gated_step(z_t, outputs, gates, z0_prev, c_z, c_0, c_1, c_n, 11, (3, 4, 5), 2)
-    maps = contract_loop.bilinear(gates.astype(np.float64), *shape[1:])
+    maps = contract_ops.bilinear(gates.astype(np.float64), *shape[1:])
     expected_z0 = sum(m * o.astype(np.float64) for m, o in zip(maps, outputs, strict=True))
-    noise = contract_loop.normal(11, 2, (3, 4, 5), shape)
+    noise = contract_ops.normal(11, 2, (3, 4, 5), shape)
     expected = c_z * z_t + c_0 * expected_z0 + c_1 * z0_prev + c_n * noise
     np.testing.assert_allclose(z0, expected_z0, rtol=0, atol=5e-6)
     np.testing.assert_allclose(z_s, expected, rtol=0, atol=5e-6)

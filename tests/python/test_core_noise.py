@@ -1,6 +1,6 @@
 """Counter-based noise of the C++ core."""
 
-import contract_loop
+import contract_ops
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,7 +22,7 @@ def test_normal_matches_the_float64_reference(seed, index, origin, shape):
     assert found.dtype == np.float32
     assert found.shape == shape
     np.testing.assert_allclose(
-        found, contract_loop.normal(seed, index, origin, shape), rtol=1e-6, atol=1e-6
+        found, contract_ops.normal(seed, index, origin, shape), rtol=1e-6, atol=1e-6
     )
 
 

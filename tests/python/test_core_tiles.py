@@ -3,6 +3,7 @@
 import itertools
 
 import contract_loop
+import contract_ops
 import numpy as np
 import pytest
 from hypothesis import given
@@ -45,7 +46,7 @@ def test_blend_weights_reach_one_between_tiles(axis):
     n, _, _, tile, overlap, _ = axis
     weight = np.zeros(n + 2 * tile)
     for start in (starts := _core.tile_starts(*axis)):
-        weight[start : start + tile] += contract_loop.ramp(start, n, tile, overlap)
+        weight[start : start + tile] += contract_ops.ramp(start, n, tile, overlap)
     inner = slice(starts[0] + overlap, min(n, starts[-1] + tile - overlap))
     assert (weight[inner] >= 1 - 1e-12).all()
 
