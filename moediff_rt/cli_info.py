@@ -12,9 +12,14 @@ from . import __version__, cache
 from .cli_build import table
 from .errors import BundleError
 
+_CUDA_OPS = {
+    True: "in this build",
+    False: "not in this build: nvcc was not there when it was made; build again where it is",
+}
+
 
 def gather() -> dict[str, Any]:
-    """Version, backends, default bundle and engine cache, as plain JSON values."""
+    """Version, backends, CUDA ops, default bundle and engine cache, as plain JSON values."""
     from . import _core
 
     return {
@@ -32,6 +37,7 @@ def gather() -> dict[str, Any]:
             }
             for backend in _core.backends()
         ],
+        "cuda_ops": _core.cuda_built(),
         "bundle": _bundle(cache.default_bundle()),
         "cache": _cache(cache.engines_dir()),
     }
@@ -90,7 +96,8 @@ def _as_text(found: dict[str, Any]) -> str:
             rows.append((f"  {backend['name']}", backend["version"], what))
         else:
             rows.append((f"  {backend['name']}", "not here", backend["reason"]))
-    lines += [table(rows), "", "Bundle", f"  path     {found['bundle']['path']}"]
+    lines += [table(rows), "", f"CUDA ops   {_CUDA_OPS[found['cuda_ops']]}"]
+    lines += ["", "Bundle", f"  path     {found['bundle']['path']}"]
     bundle = found["bundle"]
     if "error" in bundle:
         lines.append(f"  error    {bundle['error']}")

@@ -17,7 +17,7 @@ import pytest
 from tiny_bundle import make_bundle
 
 import moediff_rt
-from moediff_rt import cli
+from moediff_rt import _core, cli
 from moediff_rt.cli_infer import default_output, output_paths
 
 SHAPE = (28, 30, 20)
@@ -281,7 +281,7 @@ def test_a_name_the_terminal_cannot_show_is_escaped(scan, tiny_bundle):
     assert json.loads(sidecar.read_text())["Sources"][0]["Name"] == name
 
 
-def test_info_names_backends_bundle_and_cache(capsys, tmp_path, monkeypatch):
+def test_info_names_backends_cuda_bundle_and_cache(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("MOEDIFF_RT_CACHE", str(tmp_path))
     assert cli.main(["info", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
@@ -290,8 +290,11 @@ def test_info_names_backends_bundle_and_cache(capsys, tmp_path, monkeypatch):
     assert all(b["available"] or b["reason"] for b in said["backends"])
     assert Path(said["bundle"]["path"]).name == "edge"
     assert said["cache"]["path"] == str(tmp_path / "engines")
+    assert said["cuda_ops"] is _core.cuda_built()
     assert cli.main(["info"]) == 0
-    assert "openvino" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "openvino" in shown
+    assert ("not in this build: nvcc" in shown) is not _core.cuda_built()
 
 
 def test_importing_the_package_loads_nothing_heavy():
