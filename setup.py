@@ -12,6 +12,8 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
+# OFF in the environment leaves one out.
+OPTIONAL_PARTS = ("MOEDIFF_RT_OPENVINO", "MOEDIFF_RT_CUDA")
 
 
 class CMakeExtension(Extension):
@@ -41,7 +43,7 @@ class CMakeBuild(build_ext):
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-DMOEDIFF_RT_VERSION={self.distribution.get_version()}",
             f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={target.parent}",
-            f"-DMOEDIFF_RT_CUDA={os.environ.get('MOEDIFF_RT_CUDA', 'ON')}",
+            *(f"-D{part}={os.environ.get(part, 'ON')}" for part in OPTIONAL_PARTS),
         ]
         # The build folder outlives pip's build environment: tell it where the tools are now.
         if ninja := shutil.which("ninja"):
