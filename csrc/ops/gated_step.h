@@ -37,10 +37,9 @@ MDR_HD GateSample gate_sample(int i, int size, int gate_size) {
 }
 
 MDR_HD float gate_at(const float* gate, int gate_width, const GateSample& y, const GateSample& x) {
-  const float* low = gate + y.low * gate_width;
-  const float* high = gate + y.high * gate_width;
-  const float top = (1.0f - x.weight) * low[x.low] + x.weight * low[x.high];
-  const float bottom = (1.0f - x.weight) * high[x.low] + x.weight * high[x.high];
+  const int low = y.low * gate_width, high = y.high * gate_width;
+  const float top = (1.0f - x.weight) * gate[low + x.low] + x.weight * gate[low + x.high];
+  const float bottom = (1.0f - x.weight) * gate[high + x.low] + x.weight * gate[high + x.high];
   return (1.0f - y.weight) * top + y.weight * bottom;
 }
 

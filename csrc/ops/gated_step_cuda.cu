@@ -38,7 +38,7 @@ __device__ __forceinline__ void cell_experts(const GatedStepDeviceBatch& batch,
 // bounds are what it needs on every target without a spill, and leave more loads under way than
 // memory takes.
 template <typename T, int kExperts, int kCells>
-__global__ void __launch_bounds__(kLatentThreads, kExperts <= 4 ? 5 : 2)
+__global__ void __launch_bounds__(kLatentThreads, kExperts <= 3 ? 5 : 2)
     gated_step_kernel(GatedStepShape shape, GatedStepScalars scalars, GatedStepDeviceBatch batch) {
   const LatentPlace place = latent_place();
   if (place.y >= shape.height || place.channel >= shape.channels) return;
@@ -97,11 +97,11 @@ void gated_step_of(const GatedStepShape& shape, const GatedStepScalars& scalars,
          on.grid, on.block, stream, shape, scalars, batch);
 }
 
-// Room for four experts costs three nothing; room for eight would cost them registers.
+// Three experts are the paper's; room for more would cost them registers and instructions.
 template <typename T>
 void gated_step_of(const GatedStepShape& shape, const GatedStepScalars& scalars,
                    const GatedStepDeviceBatch& batch, void* stream) {
-  if (shape.experts <= 4) return gated_step_of<T, 4>(shape, scalars, batch, stream);
+  if (shape.experts <= 3) return gated_step_of<T, 3>(shape, scalars, batch, stream);
   gated_step_of<T, kMaxExperts>(shape, scalars, batch, stream);
 }
 
