@@ -10,7 +10,7 @@ class NoDevice(Exception):
 
 
 class Buffer:
-    """An array in device memory; ``poisoned`` ones are NaN until a kernel writes them."""
+    """An array in device memory."""
 
     def __init__(self, library, array: np.ndarray) -> None:
         self._library, self._dtype, self._shape = library, array.dtype, array.shape
@@ -23,6 +23,8 @@ class Buffer:
 
 
 class _CuPy:
+    name = "CuPy"
+
     def __init__(self) -> None:
         import cupy
 
@@ -51,6 +53,8 @@ class _CuPy:
 
 
 class _Torch:
+    name = "PyTorch"
+
     def __init__(self) -> None:
         import torch
 
@@ -104,5 +108,5 @@ def find() -> DeviceMemory:
         except NoDevice as error:
             reasons.append(str(error))
         except Exception as error:  # CuPy has its own errors for a missing driver
-            reasons.append(f"no GPU through {library.__name__[1:]}: {error}")
+            reasons.append(f"no GPU through {library.name}: {error}")
     raise NoDevice("; ".join(reasons))
