@@ -4,7 +4,6 @@
 
 #include <tuple>
 
-#include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "bindings/device_memory.h"
 

@@ -91,7 +91,10 @@ struct ExpertBatches {
     }
   }
   // An expert without rows still has an address, as in an arena.
-  void* at(int expert) { return memory[expert].empty() ? this : (void*)memory[expert].data(); }
+  void* at(int expert) {
+    if (memory[expert].empty()) return this;
+    return memory[expert].data();
+  }
 
   void hold(const std::vector<float>& z, const Slots& slots, int64_t size) const {
     const std::vector<float> expected = widened(rounded<T>(z));
