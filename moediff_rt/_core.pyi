@@ -138,6 +138,40 @@ class EngineReport:
     @property
     def reason(self) -> str: ...
 
+class EngineKey:
+    """Everything that decides whether a kept engine may be used.
+
+    ``device`` is short ("CPU", "GPU"); ``device_name`` is what the device calls itself, or the
+    targets it is built for; ``profile`` says the shapes.
+    """
+
+    def __init__(
+        self,
+        *,
+        module: str,
+        onnx_sha256: str,
+        backend: str,
+        backend_version: str,
+        device: str,
+        device_name: str,
+        precision: str,
+        profile: str,
+    ) -> None: ...
+
+class EngineCache:
+    """Engines on disk, one file each: a manifest (JSON on one line), then the engine.
+
+    Made by one rename, so an entry is whole or not there.
+    """
+
+    def __init__(self, folder: str) -> None: ...
+    def find(self, key: EngineKey) -> tuple[bytes | None, str, str]:
+        """The engine or None, its manifest, and why there is none to use."""
+    def store(self, key: EngineKey, blob: bytes, seconds: float, details: str = "{}") -> str:
+        """Keep an engine, with a JSON object of more for its manifest; "" or why it is not kept."""
+    def path(self, key: EngineKey) -> str:
+        """Where the engine is kept."""
+
 class EnhanceResult:
     """What :meth:`Model.enhance` returns.
 

@@ -115,8 +115,19 @@ def _add_infer(parser: argparse.ArgumentParser) -> None:
 def _add_build_engines(parser: argparse.ArgumentParser) -> None:
     parser.description = "Compile a bundle's models into the engine cache."
     _add_bundle(parser)
-    parser.add_argument("--backend", default="auto", metavar="B", help="see info (default: auto)")
+    parser.add_argument(
+        "--backend",
+        default="auto",
+        metavar="B",
+        help="openvino, tensorrt-rtx or tensorrt (default: auto, what infer would use)",
+    )
     parser.add_argument("--precision", default="auto", metavar="P", help="see info (default: auto)")
+    parser.add_argument(
+        "--target",
+        metavar="SM,...",
+        help="tensorrt-rtx: GPU generations to build for, such as sm86,sm89,sm120 (default: all "
+        "that it knows)",
+    )
     parser.add_argument(
         "-o", "--output", metavar="DIR", help="folder for engines (default: the user's cache)"
     )
@@ -155,6 +166,9 @@ def main(args: Sequence[str] | None = None) -> int:
     _keep_streams_usable()
     options = _get_parser().parse_args(args)
     verbose = getattr(options, "verbose", False)
+    kept = "nothing was written"
+    if options.command == "build-engines":
+        kept = "the engines finished before are kept"
     try:
         with _signals_raised():
             code = _run(options)
@@ -163,10 +177,10 @@ def main(args: Sequence[str] | None = None) -> int:
     except _Stopped as stop:
         name = signal.Signals(stop.signum).name
         code = SIGNALLED + stop.signum
-        return _say(options, f"stopped by {name}; nothing was written", code)
+        return _say(options, f"stopped by {name}; {kept}", code)
     except (KeyboardInterrupt, Cancelled):
         code = SIGNALLED + signal.SIGINT
-        return _say(options, "interrupted; nothing was written", code)
+        return _say(options, f"interrupted; {kept}", code)
     except EngineError as error:
         return _say(options, str(error), FAILED)
     except MoediffError as error:

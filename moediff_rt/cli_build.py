@@ -5,37 +5,125 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
-from .errors import OutputError
-from .session import Session
+from . import cache
+from .errors import BackendError, OutputError
+from .session import Session, why_backend
 
 if TYPE_CHECKING:
     from ._core import EngineReport
+    from .tensorrt.engines import BuiltEngine
+
+    Report = EngineReport | BuiltEngine
+
+_HEADER = ("engine", "backend", "device", "precision", "size", "time", "cache")
+
+# Seconds between two lines about an engine under way.
+_EVERY, _EVERY_ON_TERMINAL = 10.0, 0.2
 
 
 def build_engines(options: argparse.Namespace) -> int:
     """Run the command; errors are the caller's to report."""
-    with Session(
-        options.bundle, options.backend, precision=options.precision, engines_dir=options.output
-    ) as session:
-        _make_folder(session.engines_dir)
-        total = len(session.bundle.modules)
-        done: list[str] = []
+    from .tensorrt.package import BACKENDS
 
-        def on_engine(engine: EngineReport) -> None:
-            done.append(engine.module)
-            what = "cached" if engine.cached else f"built in {engine.seconds:.1f} s"
-            print(f"[{len(done)}/{total}] {engine.module}: {what}", file=sys.stderr, flush=True)
-
-        model = session.build(force=options.force, on_engine=on_engine)
-        rows = [_row(engine) for engine in model.engines]
-        header = ("engine", "backend", "device", "precision", "size", "time", "cache")
-        print(table([header, *rows]))
-        print(f"engines in {session.engines_dir}")
+    folder = Path(options.output or cache.engines_dir())
+    if options.backend in BACKENDS:
+        _build_tensorrt(options, folder)
+    else:
+        _build_here(options, folder)
+    print(f"engines in {folder}")
     return 0
+
+
+def _build_here(options: argparse.Namespace, folder: Path) -> None:
+    """Engines of the backend that `infer` uses on this computer."""
+    if options.target is not None:
+        raise BackendError(
+            f"expected no --target for backend {options.backend}, found {options.target}; only "
+            "TensorRT for RTX builds for other GPUs; add --backend tensorrt-rtx"
+        )
+    with Session(
+        options.bundle, options.backend, precision=options.precision, engines_dir=folder
+    ) as session:
+        _make_folder(folder)
+        log = BuildLog(sys.stderr, len(session.bundle.modules))
+        model = session.build(force=options.force, on_engine=log.done)
+        if options.backend == "auto":
+            print(why_backend(model.backend), file=sys.stderr, flush=True)
+        print(table([_HEADER, *(_row(engine) for engine in model.engines)]))
+
+
+def _build_tensorrt(options: argparse.Namespace, folder: Path) -> None:
+    from . import _core
+    from .tensorrt import engines
+
+    bundle = _core.load_bundle(os.fspath(options.bundle or cache.default_bundle()))
+    _make_folder(folder)
+    log = BuildLog(sys.stderr, len(bundle.modules))
+    built = engines.build_engines(
+        bundle,
+        options.backend,
+        folder,
+        precision=options.precision,
+        targets=options.target,
+        force=options.force,
+        on_engine=log.done,
+        on_building=log.building,
+    )
+    rows = [(*_row(engine), _error_text(engine)) for engine in built]
+    print(table([(*_HEADER, "error (limit)"), *rows]))
+    for reason in sorted({engine.unchecked for engine in built if engine.unchecked}):
+        print(f"engines were built but not run: {reason}", file=sys.stderr, flush=True)
+
+
+class BuildLog:
+    """How far a build is: a line per engine, and for a long one more.
+
+    On a terminal the line of the engine under way changes; elsewhere a new one comes at most every
+    ten seconds.
+
+    Parameters
+    ----------
+    stream : text stream
+    total : int
+        Engines to come.
+    clock : callable
+        Seconds that pass.
+    """
+
+    def __init__(
+        self, stream: TextIO, total: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stream = stream
+        self._total = total
+        self._clock = clock
+        self._done = 0
+        self._told = clock()
+        self._open = False
+
+    def building(self, module: str, fraction: float) -> None:
+        """Note how far the build of an engine is, from 0 to 1."""
+        terminal = self._stream.isatty()
+        now = self._clock()
+        if now - self._told < (_EVERY_ON_TERMINAL if terminal else _EVERY):
+            return
+        self._told = now
+        line = f"[{self._done + 1}/{self._total}] {module}: {100 * fraction:.0f} %"
+        print(line, end="\r" if terminal else "\n", file=self._stream, flush=True)
+        self._open = terminal
+
+    def done(self, engine: Report) -> None:
+        """Note that an engine is there."""
+        self._done += 1
+        what = "cached" if engine.cached else f"built in {engine.seconds:.1f} s"
+        line = f"[{self._done}/{self._total}] {engine.module}: {what}"
+        print(line.ljust(40) if self._open else line, file=self._stream, flush=True)
+        self._told = self._clock()
+        self._open = False
 
 
 def _make_folder(path: Path) -> None:
@@ -67,7 +155,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _row(engine: EngineReport) -> tuple[str, ...]:
+def _row(engine: Report) -> tuple[str, ...]:
     return (
         engine.module,
         engine.backend,
@@ -77,3 +165,9 @@ def _row(engine: EngineReport) -> tuple[str, ...]:
         f"{engine.seconds:.2f} s",
         "hit" if engine.cached else f"built: {engine.reason or 'not in the cache'}",
     )
+
+
+def _error_text(engine: BuiltEngine) -> str:
+    if engine.error is None:
+        return "not run"
+    return f"{engine.error:.1e} ({engine.limit:.1e})"

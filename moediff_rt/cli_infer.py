@@ -111,8 +111,9 @@ def infer(options: argparse.Namespace) -> int:
     from .corrections import plan_corrections
     from .provenance import describe
     from .request import checked_samples, checked_sampling
-    from .session import Session
+    from .session import Session, why_backend
     from .spacing import choose_output_shape
+    from .tensorrt.driver import has_gpu
 
     def note(text: str) -> None:
         if not options.quiet:
@@ -148,6 +149,8 @@ def infer(options: argparse.Namespace) -> int:
                 save_gates=options.save_gates,
                 progress=progress,
             )
+        if options.backend == "auto" and (options.verbose or has_gpu()):
+            note(why_backend(session.model.backend))
         record = describe(
             scan,
             result.run,

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import __version__, cache
 from .cli_build import table
-from .errors import BundleError
+from .errors import BackendError, BundleError
 
 _CUDA_OPS = {
     True: "in this build",
@@ -21,7 +21,9 @@ _CUDA_OPS = {
 def gather() -> dict[str, Any]:
     """Version, backends, CUDA ops, default bundle and engine cache, as plain JSON values."""
     from . import _core
+    from .tensorrt.package import BACKENDS
 
+    builds = {name: _builder(name) for name in BACKENDS}
     return {
         "version": __version__,
         "core": _core.__version__,
@@ -34,12 +36,29 @@ def gather() -> dict[str, Any]:
                 "version": backend.version,
                 "devices": list(backend.devices),
                 "precisions": list(backend.precisions),
+                "builds": builds.get(backend.name),
             }
             for backend in _core.backends()
         ],
         "cuda_ops": _core.cuda_built(),
         "bundle": _bundle(cache.default_bundle()),
         "cache": _cache(cache.engines_dir()),
+    }
+
+
+def _builder(backend: str) -> dict[str, Any]:
+    """What the Python package of a TensorRT backend can build engines for."""
+    from .tensorrt.package import PRECISIONS, find_package
+
+    try:
+        package = find_package(backend)
+    except BackendError as error:
+        return {"reason": str(error), "version": "", "targets": [], "precisions": []}
+    return {
+        "reason": "",
+        "version": package.version,
+        "targets": list(package.targets),
+        "precisions": list(PRECISIONS),
     }
 
 
@@ -97,7 +116,8 @@ def _as_text(found: dict[str, Any]) -> str:
         else:
             rows.append((f"  {backend['name']}", "not here", backend["reason"]))
     lines += [table(rows), "", f"CUDA ops   {_CUDA_OPS[found['cuda_ops']]}"]
-    lines += ["", "Bundle", f"  path     {found['bundle']['path']}"]
+    lines += ["", "Engines to build", table(_builder_rows(found)), "", "Bundle"]
+    lines.append(f"  path     {found['bundle']['path']}")
     bundle = found["bundle"]
     if "error" in bundle:
         lines.append(f"  error    {bundle['error']}")
@@ -120,6 +140,21 @@ def _as_text(found: dict[str, Any]) -> str:
         *(f"    {entry['name']}  {entry['bytes'] / 1e6:.1f} MB" for entry in entries),
     ]
     return "\n".join(lines)
+
+
+def _builder_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for backend in found["backends"]:
+        builds = backend["builds"]
+        if builds is None:
+            continue
+        if not builds["reason"]:
+            where = ", ".join(builds["targets"]) or "the GPU here"
+            what = f"{where}; {', '.join(builds['precisions'])}"
+            rows.append((f"  {backend['name']}", builds["version"], what))
+        else:
+            rows.append((f"  {backend['name']}", "not here", builds["reason"]))
+    return rows
 
 
 def _card_lines(card: dict[str, Any], indent: int) -> list[str]:

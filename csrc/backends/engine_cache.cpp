@@ -99,6 +99,7 @@ EngineCache::Lookup EngineCache::find(const EngineKey& key) const {
     if (!bytes || !bytes->number() || !sha256 || !sha256->string()) {
       return {std::nullopt, "damaged: its manifest is incomplete"};
     }
+    std::string head = entry.substr(0, end);
     std::string& blob = entry.erase(0, end == std::string::npos ? end : end + 1);
     if (static_cast<double>(blob.size()) != *bytes->number()) {
       return {std::nullopt, text("damaged: ", blob.size(), " bytes, not ", *bytes->number())};
@@ -106,7 +107,7 @@ EngineCache::Lookup EngineCache::find(const EngineKey& key) const {
     if (sha256_hex(blob) != *sha256->string()) {
       return {std::nullopt, "damaged: its SHA-256 differs from its manifest's"};
     }
-    return {std::move(blob), ""};
+    return {std::move(blob), "", std::move(head)};
   } catch (const JsonError& error) {
     return {std::nullopt, text("damaged: its manifest has ", error.what())};
   } catch (const std::exception& error) {
@@ -114,13 +115,14 @@ EngineCache::Lookup EngineCache::find(const EngineKey& key) const {
   }
 }
 
-std::string EngineCache::store(const EngineKey& key, std::string_view blob, double seconds) const {
+std::string EngineCache::store(const EngineKey& key, std::string_view blob, double seconds,
+                               std::string_view details) const {
   std::string entry = "{";
   for (const auto& [member, value] : members(key)) {
     entry += text(json_quote(member), ": ", json_quote(value), ", ");
   }
   entry += text("\"blob_sha256\": \"", sha256_hex(blob), "\", \"bytes\": ", blob.size(),
-                ", \"build_seconds\": ", seconds, "}\n");
+                ", \"build_seconds\": ", seconds, ", \"details\": ", details, "}\n");
   entry += blob;
   try {
     fs::create_directories(folder_);

@@ -29,13 +29,15 @@ class EngineCache {
 
   struct Lookup {
     std::optional<std::string> blob;
-    std::string reason;  // why there is none to use: what differs, or what is damaged
+    std::string reason;         // why there is none to use: what differs, or what is damaged
+    std::string manifest = {};  // of the engine found
   };
   Lookup find(const EngineKey& key) const;
 
   // Returns why the engine could not be kept, or "". A computer whose cache cannot be written still
-  // works.
-  std::string store(const EngineKey& key, std::string_view blob, double seconds) const;
+  // works. `details`: what else the manifest shall say, a JSON object on one line.
+  std::string store(const EngineKey& key, std::string_view blob, double seconds,
+                    std::string_view details = "{}") const;
 
   // Computers that differ in device or backend version have entries of their own in one folder.
   std::filesystem::path path(const EngineKey& key) const;

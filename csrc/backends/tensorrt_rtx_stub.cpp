@@ -5,7 +5,9 @@ namespace mdr {
 namespace {
 
 constexpr const char* kReason =
-    "this build has no TensorRT for RTX backend; it was made without it; use the openvino backend";
+    "this release builds TensorRT for RTX engines (build-engines --backend tensorrt-rtx) but does "
+    "not run "
+    "them yet; use the openvino backend";
 
 class AbsentBackend : public Backend {
  public:

@@ -5,7 +5,8 @@ namespace mdr {
 namespace {
 
 constexpr const char* kReason =
-    "this build has no TensorRT backend; it was made without it; use the openvino backend";
+    "this release builds TensorRT engines (build-engines --backend tensorrt) but does not run "
+    "them yet; use the openvino backend";
 
 class AbsentBackend : public Backend {
  public:

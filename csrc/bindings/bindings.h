@@ -8,6 +8,7 @@ namespace mdr::bindings {
 void bind_errors(pybind11::module_& m);
 void bind_bundle(pybind11::module_& m);
 void bind_backend(pybind11::module_& m);
+void bind_engine_cache(pybind11::module_& m);
 void bind_model(pybind11::module_& m);
 void bind_enhance(pybind11::module_& m);
 void bind_blend(pybind11::module_& m);

@@ -7,6 +7,7 @@ PYBIND11_MODULE(_core, m) {
   bind_errors(m);
   bind_bundle(m);
   bind_backend(m);
+  bind_engine_cache(m);
   bind_model(m);
   bind_enhance(m);
   bind_blend(m);

@@ -4,6 +4,7 @@
 
 #include "claim.h"
 #include "core/files.h"
+#include "core/json.h"
 #include "scratch_folder.h"
 
 using claims::check;
@@ -24,6 +25,18 @@ const Claim round_trip("a stored engine is found again", [] {
   equal(cache.store(key(), "blob", 1.5), "");
   equal(cache.find(key()).blob.value(), "blob");
   equal(cache.find(key()).reason, "");
+});
+
+const Claim manifest("what else the manifest shall say comes back with the engine", [] {
+  const ScratchFolder folder;
+  const EngineCache cache(folder.path());
+  cache.store(key(), "blob", 1, R"({"targets": ["sm86"]})");
+  const Json found = Json::parse(cache.find(key()).manifest);
+  equal(*found.find("module")->string(), "gate");
+  check(found.find("details")->find("targets") != nullptr, "no details");
+  EngineKey other = key();
+  other.precision = "fp16";
+  equal(cache.find(other).manifest, "");
 });
 
 const Claim names("the file's name holds no character that a file system may refuse", [] {

@@ -12,7 +12,7 @@ import moediff_rt
 
 MODULES = sorted(
     module.name
-    for module in pkgutil.iter_modules(moediff_rt.__path__, "moediff_rt.")
+    for module in pkgutil.walk_packages(moediff_rt.__path__, "moediff_rt.")
     if module.name not in ("moediff_rt.__main__", "moediff_rt._core")
 )
 

@@ -1,0 +1,182 @@
+"""The command for engines: what it builds, what it says, what it refuses."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from types import SimpleNamespace
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from moediff_rt import cli
+from moediff_rt.cli_build import BuildLog
+from moediff_rt.errors import BackendError
+
+
+@pytest.fixture
+def scan(tmp_path, monkeypatch):
+    monkeypatch.setenv("MOEDIFF_RT_CACHE", str(tmp_path.parent / "cache"))
+    folder = tmp_path / "work"
+    folder.mkdir()
+    data = np.random.default_rng(0).integers(200, 900, (16, 18, 20)).astype(np.int16)
+    nib.save(nib.Nifti1Image(data, np.diag([2, 2, 2, 1])), folder / "scan.nii.gz")
+    return folder / "scan.nii.gz"
+
+
+@pytest.fixture
+def infer(tiny_bundle):
+    def run(*args: object) -> int:
+        return cli.main(["infer", *map(str, args), "--bundle", str(tiny_bundle), "--threads", "1"])
+
+    return run
+
+
+class Clock:
+    """Seconds that pass when told."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def build_log(stream) -> str:
+    """What is said of two engines, the first quick, the second of twenty-five seconds."""
+    clock = Clock()
+    log = BuildLog(stream, 2, clock)
+    for module, seconds in (("gate", 1), ("expert_0", 25)):
+        for done in range(seconds):
+            clock.now += 1
+            log.building(module, done / seconds)
+        log.done(SimpleNamespace(module=module, cached=False, seconds=seconds))
+    return stream.getvalue()
+
+
+def test_a_long_build_is_told_every_ten_seconds_in_a_file():
+    assert build_log(io.StringIO()).splitlines() == [
+        "[1/2] gate: built in 1.0 s",
+        "[2/2] expert_0: 36 %",
+        "[2/2] expert_0: 76 %",
+        "[2/2] expert_0: built in 25.0 s",
+    ]
+
+
+def test_a_build_on_a_terminal_keeps_one_line_per_engine():
+    lines = build_log(Terminal()).split("\n")
+    assert len(lines) == 3 and lines[1].count("\r") == 25
+    assert lines[1].split("\r")[-1].rstrip() == "[2/2] expert_0: built in 25.0 s"
+
+
+def test_build_engines_for_rtx_prints_their_targets_and_that_they_were_not_run(
+    tiny_bundle, tmp_path, capsys, monkeypatch
+):
+    pytest.importorskip("tensorrt_rtx", reason="needs the Python package tensorrt-rtx")
+    monkeypatch.setattr("moediff_rt.tensorrt.engines.find_gpu", no_driver)
+    command = ["build-engines", "--bundle", str(tiny_bundle), "-o", str(tmp_path / "engines")]
+    command += ["--backend", "tensorrt-rtx", "--target", "sm86,sm89", "--precision", "fp16"]
+    assert cli.main(command) == 0
+    said = capsys.readouterr()
+    assert "error (limit)" in said.out and said.out.count("not run") == 7
+    assert "sm86+sm89" in said.out and "[7/7] decoder: built in" in said.err
+    assert "engines were built but not run: no driver here" in said.err
+
+
+def no_driver():
+    raise BackendError("no driver here")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--backend", "tensorrt-rtx", "--target", "sm90"], "expected targets among"),
+        (["--backend", "tensorrt-rtx", "--precision", "int8"], "one of fp32, tf32, fp16, bf16"),
+        (["--target", "sm86"], "add --backend tensorrt-rtx"),
+        (["--backend", "openvino", "--target", "sm86"], "add --backend tensorrt-rtx"),
+    ],
+)
+def test_build_engines_refuses_what_cannot_be_built(tiny_bundle, tmp_path, capsys, options, words):
+    pytest.importorskip("tensorrt_rtx", reason="needs the Python package tensorrt-rtx")
+    folder = tmp_path / "engines"
+    assert (
+        cli.main(["build-engines", "--bundle", str(tiny_bundle), "-o", str(folder), *options]) == 2
+    )
+    said = capsys.readouterr()
+    assert words in said.err and len(said.err.splitlines()) == 1 and not said.out
+    assert not list(folder.glob("*"))
+
+
+def test_an_interrupted_build_says_what_is_kept(tiny_bundle, tmp_path, capsys, monkeypatch):
+    def interrupt(log, module, fraction):
+        raise KeyboardInterrupt
+
+    pytest.importorskip("tensorrt_rtx", reason="needs the Python package tensorrt-rtx")
+    monkeypatch.setattr(BuildLog, "building", interrupt)
+    command = ["build-engines", "--bundle", str(tiny_bundle), "-o", str(tmp_path / "engines")]
+    assert cli.main([*command, "--backend", "tensorrt-rtx"]) == 130
+    assert "interrupted; the engines finished before are kept" in capsys.readouterr().err
+
+
+def test_build_engines_without_the_package_says_how_to_get_it(
+    tiny_bundle, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    command = ["build-engines", "--bundle", str(tiny_bundle), "-o", str(tmp_path / "engines")]
+    assert cli.main([*command, "--backend", "tensorrt-rtx"]) == 2
+    said = capsys.readouterr()
+    assert "pip install 'moediff-rt[tensorrt-rtx]'" in said.err
+    assert len(said.err.splitlines()) == 1
+
+
+def test_backend_auto_says_why_it_is_openvino(tiny_bundle, tmp_path, capsys):
+    command = ["build-engines", "--bundle", str(tiny_bundle), "-o", str(tmp_path / "engines")]
+    assert cli.main(command) == 0
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("backend ")]
+    assert line.startswith("backend openvino; not tensorrt: ") and "; not tensorrt-rtx: " in line
+
+
+@pytest.mark.parametrize(
+    ("options", "gpu", "told"), [([], False, False), ([], True, True), (["-v"], False, True)]
+)
+def test_infer_with_backend_auto_says_why_a_gpu_is_not_used(
+    scan, infer, capsys, monkeypatch, options, gpu, told
+):
+    monkeypatch.setattr("moediff_rt.tensorrt.driver.has_gpu", lambda: gpu)
+    assert infer(scan, *options) == 0
+    assert ("backend openvino; not tensorrt: " in capsys.readouterr().err) == told
+
+
+@pytest.mark.parametrize("backend", ["tensorrt", "tensorrt-rtx"])
+def test_a_backend_asked_for_never_falls_back(scan, infer, capsys, backend):
+    assert infer(scan, "--backend", backend) == 2
+    said = capsys.readouterr()
+    assert f"expected {backend} to be usable" in said.err and len(said.err.splitlines()) == 1
+    assert os.listdir(scan.parent) == [scan.name]
+
+
+def test_info_says_what_engines_can_be_built(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    assert cli.main(["info", "--json"]) == 0
+    backends = {b["name"]: b for b in json.loads(capsys.readouterr().out)["backends"]}
+    assert backends["openvino"]["builds"] is None
+    assert "pip install" in backends["tensorrt-rtx"]["builds"]["reason"]
+    assert cli.main(["info"]) == 0
+    assert "Engines to build" in capsys.readouterr().out
+
+
+def test_info_lists_the_targets_of_the_package(capsys):
+    trt = pytest.importorskip("tensorrt_rtx", reason="needs the Python package tensorrt-rtx")
+    assert cli.main(["info", "--json"]) == 0
+    backends = {b["name"]: b for b in json.loads(capsys.readouterr().out)["backends"]}
+    builds = backends["tensorrt-rtx"]["builds"]
+    assert builds["version"] == trt.__version__ and "sm86" in builds["targets"]
+    assert builds["precisions"] == ["fp32", "tf32", "fp16", "bf16"]
