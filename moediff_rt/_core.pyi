@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from .gpu import Executor
+
 __version__: str
 
 class ModuleFile:
@@ -119,6 +121,19 @@ class EngineReport:
     from the cache.
     """
 
+    def __init__(
+        self,
+        *,
+        module: str,
+        backend: str,
+        device: str,
+        precision: str,
+        path: str = "",
+        bytes: int = 0,
+        seconds: float = 0.0,
+        cached: bool = False,
+        reason: str = "",
+    ) -> None: ...
     @property
     def module(self) -> str: ...
     @property
@@ -295,6 +310,37 @@ class Model:
         Cancelled
             ``cancel`` returned True.
         """
+
+def gpu_model(
+    bundle: Bundle,
+    executor: Executor,
+    *,
+    index: int = 0,
+    memory_limit: int = 0,
+    on_engine: Callable[[EngineReport], None] | None = None,
+) -> Model:
+    """A bundle's engines on a GPU, for the CUDA scheduler.
+
+    Parameters
+    ----------
+    bundle
+        From :func:`load_bundle`.
+    executor
+        Loads and queues the modules.
+    index
+        Which GPU.
+    memory_limit
+        Bytes that one run may take on it; 0: nine tenths of what is free then.
+    on_engine
+        Called with each engine's report as soon as it is ready.
+
+    Raises
+    ------
+    BackendError
+        No CUDA in this build, no driver, no such GPU; or, in a run, too little memory.
+    BundleError
+        A module's tensors are not those that bundle.json promises, or types do not fit together.
+    """
 
 def gated_step(
     z_t: NDArray[np.float32],

@@ -36,12 +36,12 @@ struct EngineReport {
   std::string reason;  // why it was built, or not kept; empty when it came from the cache
 };
 
-// One ONNX file to be made an engine. Tensors are float32, batch first.
+// One ONNX file to be made an engine. Tensors have the batch first.
 struct EngineSource {
   std::string module;
   std::string onnx_path;
   std::string onnx_sha256;
-  std::vector<std::string> inputs, outputs;  // the order in which submit() will be given them
+  std::vector<std::string> inputs, outputs;  // the order in which the engine will be given them
 };
 
 struct TensorInfo {
@@ -50,16 +50,20 @@ struct TensorInfo {
   int64_t elements() const;
 };
 
-// A compiled module. All members may be called from any thread.
+// A compiled module: a HostEngine, or a GpuEngine (backends/gpu.h).
 class Engine {
  public:
-  // Null when the request went well.
-  using Done = std::function<void(std::exception_ptr)>;
-
   virtual ~Engine() = default;
   virtual const EngineReport& report() const = 0;
   virtual const std::vector<TensorInfo>& inputs() const = 0;
   virtual const std::vector<TensorInfo>& outputs() const = 0;
+};
+
+// Works on float32 tensors in host memory. All members may be called from any thread.
+class HostEngine : public Engine {
+ public:
+  // Null when the request went well.
+  using Done = std::function<void(std::exception_ptr)>;
 
   // Starts a request over host memory, which must stay until `done` is called (from any thread,
   // exactly once). Pointers are in the order of inputs() and outputs(); 1 <= batch <= the device's
@@ -71,19 +75,24 @@ class Engine {
   virtual void cancel(const void* owner) = 0;
 };
 
-// An opened device of a backend.
+// An opened device of a backend: a HostDevice, or a GpuDevice (backends/gpu.h).
 class Device {
  public:
   virtual ~Device() = default;
   virtual const std::string& backend() const = 0;
   virtual const std::string& name() const = 0;
   virtual const std::string& precision() const = 0;
-  virtual int threads() const = 0;
+  virtual int threads() const = 0;  // of the host
+  virtual std::shared_ptr<Engine> load(const EngineSource& source) = 0;
+};
+
+// Its load() gives HostEngines.
+class HostDevice : public Device {
+ public:
   // How many requests, over all engines, are worth having under way at once.
   virtual int requests_in_flight() const = 0;
   // The largest batch of one request.
   virtual int tiles_per_request() const = 0;
-  virtual std::shared_ptr<Engine> load(const EngineSource& source) = 0;
 };
 
 class Backend {

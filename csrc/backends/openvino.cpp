@@ -70,7 +70,7 @@ std::string choose_precision(ov::Core& core, const std::string& device, const st
 // Every request is one tile on one thread: as fast as one request over all threads, and the result
 // cannot depend on the batch size or the number of threads. One request more than threads is under
 // way, so that no thread waits for the next.
-class OpenvinoDevice : public Device {
+class OpenvinoDevice : public HostDevice {
  public:
   explicit OpenvinoDevice(const DeviceRequest& request)
       : request_(request),

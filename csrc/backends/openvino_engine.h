@@ -17,7 +17,7 @@ namespace mdr {
 std::string one_line(const std::exception& error);
 
 // One compiled model and the asynchronous requests made for it so far.
-class OpenvinoEngine : public Engine {
+class OpenvinoEngine : public HostEngine {
  public:
   OpenvinoEngine(ov::CompiledModel model, const EngineSource& source, EngineReport report);
   ~OpenvinoEngine() override;

@@ -5,9 +5,9 @@ namespace mdr {
 namespace {
 
 constexpr const char* kReason =
-    "this release builds TensorRT for RTX engines (build-engines --backend tensorrt-rtx) but does "
-    "not run "
-    "them yet; use the openvino backend";
+    "TensorRT for RTX has not been run on a GPU yet, so auto does not choose it; name it with "
+    "--backend "
+    "tensorrt-rtx, or use the openvino backend";
 
 class AbsentBackend : public Backend {
  public:

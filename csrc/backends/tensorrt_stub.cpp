@@ -5,8 +5,8 @@ namespace mdr {
 namespace {
 
 constexpr const char* kReason =
-    "this release builds TensorRT engines (build-engines --backend tensorrt) but does not run "
-    "them yet; use the openvino backend";
+    "TensorRT has not been run on a GPU yet, so auto does not choose it; name it with --backend "
+    "tensorrt, or use the openvino backend";
 
 class AbsentBackend : public Backend {
  public:

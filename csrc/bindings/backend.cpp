@@ -19,6 +19,18 @@ void bind_backend(py::module_& m) {
       .def_readonly("precisions", &BackendInfo::precisions);
 
   py::class_<EngineReport>(m, "EngineReport", "How one engine came to be.")
+      .def(py::init([](std::string module, std::string backend, std::string device,
+                       std::string precision, std::string path, int64_t bytes, double seconds,
+                       bool cached, std::string reason) {
+             return EngineReport{std::move(module), std::move(backend),
+                                 std::move(device), std::move(precision),
+                                 std::move(path),   bytes,
+                                 seconds,           cached,
+                                 std::move(reason)};
+           }),
+           py::kw_only(), py::arg("module"), py::arg("backend"), py::arg("device"),
+           py::arg("precision"), py::arg("path") = "", py::arg("bytes") = 0,
+           py::arg("seconds") = 0.0, py::arg("cached") = false, py::arg("reason") = "")
       .def_readonly("module", &EngineReport::module)
       .def_readonly("backend", &EngineReport::backend)
       .def_readonly("device", &EngineReport::device)

@@ -14,6 +14,7 @@ void bind_enhance(pybind11::module_& m);
 void bind_blend(pybind11::module_& m);
 void bind_cuda_build(pybind11::module_& m);
 void bind_gated_step(pybind11::module_& m);
+void bind_gpu(pybind11::module_& m);
 void bind_gather_rows(pybind11::module_& m);
 void bind_noise(pybind11::module_& m);
 void bind_sampler(pybind11::module_& m);

@@ -13,6 +13,7 @@ PYBIND11_MODULE(_core, m) {
   bind_blend(m);
   bind_cuda_build(m);
   bind_gated_step(m);
+  bind_gpu(m);
   bind_gather_rows(m);
   bind_noise(m);
   bind_sampler(m);

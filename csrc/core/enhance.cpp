@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "core/error.h"
+#include "core/gpu_scheduler.h"
 #include "core/scheduler.h"
 
 namespace mdr {
@@ -73,13 +74,23 @@ TilePlan make_plan(const Model& model, const float* volume, const VolumeShape& s
   return plan;
 }
 
-int window(const Device& device, int batch) {
+int window(const HostDevice& device, int batch) {
   if (batch < 0 || batch > kMaxBatch) {
     fail(ErrorKind::input, "enhance: expected a batch of 0 (automatic) to ", kMaxBatch, ", found ",
          batch, "; probably mistyped; give a number of tiles");
   }
   if (batch > 0) return batch;
   return std::max({8, 2 * device.threads(), 2 * device.tiles_per_request()});
+}
+
+EnhanceReport run(const TilePlan& plan, const std::vector<Tile>& tiles, int batch,
+                  SliceBlend& blend, const EnhanceObserver& observer) {
+  const Device& device = plan.model->device();
+  if (dynamic_cast<const GpuDevice*>(&device)) {
+    return GpuScheduler(plan, tiles, batch, blend).run(observer);
+  }
+  const int tiles_under_way = window(dynamic_cast<const HostDevice&>(device), batch);
+  return std::make_shared<Scheduler>(plan, tiles, tiles_under_way, blend)->run(observer);
 }
 
 }  // namespace
@@ -95,9 +106,7 @@ EnhanceReport enhance(const Model& model, const float* volume, const VolumeShape
                        bundle.align_x()};
   const std::vector<Tile> tiles = list_tiles(shape, boxes, tile);
   SliceBlend blend(bundle, volume, shape, tiles, out, gates);
-  const auto scheduler =
-      std::make_shared<Scheduler>(plan, tiles, window(model.device(), options.batch), blend);
-  EnhanceReport report = scheduler->run(observer);
+  EnhanceReport report = run(plan, tiles, options.batch, blend, observer);
   blend.finish();
   report.seconds["total"] =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

@@ -1,6 +1,8 @@
 #include "core/model.h"
 
+#include "backends/gpu.h"
 #include "core/error.h"
+#include "core/gpu_types.h"
 
 namespace mdr {
 namespace {
@@ -72,6 +74,7 @@ Model::Model(Bundle bundle, std::shared_ptr<Device> device, const OnEngine& on_e
   }
   decoder_ = load("decoder", {"z0", "slices"}, {"image"});
   check(b, *decoder_, {{"z0", latent}, slices}, {{"image", {1, height, width}}});
+  if (dynamic_cast<const GpuDevice*>(device_.get())) check_gpu_types(*this);
 }
 
 std::vector<std::shared_ptr<Engine>> Model::engines() const {

@@ -12,6 +12,10 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kPollEvery{100};
 
+const HostDevice& host(const TilePlan& plan) {
+  return static_cast<const HostDevice&>(plan.model->device());
+}
+
 double since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
@@ -21,8 +25,8 @@ double since(Clock::time_point begin) {
 Scheduler::Scheduler(const TilePlan& plan, std::vector<Tile> tiles, int window, SliceBlend& blend)
     : plan_(plan),
       tiles_(std::move(tiles)),
-      unit_size_(std::min(window, plan.model->device().tiles_per_request())),
-      most_in_flight_(plan.model->device().requests_in_flight()),
+      unit_size_(std::min(window, host(plan).tiles_per_request())),
+      most_in_flight_(host(plan).requests_in_flight()),
       window_(std::max(1, window / unit_size_)),
       blend_(blend) {
   for (const char* stage :
@@ -194,7 +198,9 @@ EnhanceReport Scheduler::run(const EnhanceObserver& observer) {
   Lock lock(mutex_);
   if (in_flight_ > 0) {
     lock.unlock();
-    for (const auto& engine : plan_.model->engines()) engine->cancel(this);
+    for (const auto& engine : plan_.model->engines()) {
+      static_cast<HostEngine&>(*engine).cancel(this);
+    }
     lock.lock();
     changed_.wait(lock, [&] { return in_flight_ == 0; });
   }

@@ -14,6 +14,9 @@ namespace {
 // The encoder's inputs: the image, its bias-field map and its gradient map.
 constexpr int kEncoderChannels = 3;
 
+// A HostDevice loads HostEngines.
+HostEngine* host(Engine& engine) { return static_cast<HostEngine*>(&engine); }
+
 }  // namespace
 
 TileUnit::TileUnit(const TilePlan& plan, int capacity)
@@ -72,7 +75,7 @@ std::vector<EngineCall> TileUnit::advance() {
       stage_ = Stage::check;
       return call_decoder();
     case Stage::check:
-      check_image();
+      check_images();
       stage_ = Stage::done;
       return {};
     case Stage::done:
@@ -90,11 +93,11 @@ std::vector<EngineCall> TileUnit::read() {
     std::copy_n(slices + bundle_.tile_slices / 2 * image_size_, image_size_,
                 centre_.data() + b * kEncoderChannels * image_size_);
   }
-  return {{&plan_.model->encoder(), "encoder", count(), {centre_.data()}, {z_.data()}}};
+  return {{host(plan_.model->encoder()), "encoder", count(), {centre_.data()}, {z_.data()}}};
 }
 
 std::vector<EngineCall> TileUnit::call_conditioner() {
-  return {{&plan_.model->conditioner(),
+  return {{host(plan_.model->conditioner()),
            "conditioner",
            count(),
            {slices_.data(), z_.data()},
@@ -102,7 +105,7 @@ std::vector<EngineCall> TileUnit::call_conditioner() {
 }
 
 std::vector<EngineCall> TileUnit::call_gate() {
-  return {{&plan_.model->gate(), "gate", count(), {tokens_.data()}, {gates_.data()}}};
+  return {{host(plan_.model->gate()), "gate", count(), {tokens_.data()}, {gates_.data()}}};
 }
 
 void TileUnit::plan_dispatch() {
@@ -131,11 +134,6 @@ void TileUnit::gather(const AlignedFloats& from, int64_t row,
   gather_rows_cpu(count(), bundle_.experts, slots_.data(), row, from.data(), to);
 }
 
-NoiseOrigin TileUnit::origin(int tile) const {
-  const Tile& at = tiles_[tile];
-  return {at.x / bundle_.align_x(), at.y / bundle_.align_y(), at.z};
-}
-
 void TileUnit::start_latent() {
   const LatentShape shape{bundle_.latent_channels, bundle_.latent_height, bundle_.latent_width};
   const StartScalars scalars{static_cast<float>(std::sqrt(plan_.start_alpha)),
@@ -154,7 +152,7 @@ std::vector<EngineCall> TileUnit::call_experts() {
     if (batches_[i] == 0) continue;
     const ExpertMemory& memory = experts_[i];
     const bool all = batches_[i] == count();
-    calls.push_back({&plan_.model->expert(i),
+    calls.push_back({host(plan_.model->expert(i)),
                      "experts",
                      batches_[i],
                      {all ? z_.data() : memory.z_t.data(), all ? z_c_.data() : memory.z_c.data(),
@@ -192,21 +190,15 @@ void TileUnit::step_latent() {
 }
 
 std::vector<EngineCall> TileUnit::call_decoder() {
-  return {
-      {&plan_.model->decoder(), "decoder", count(), {z0_.data(), slices_.data()}, {image_.data()}}};
+  return {{host(plan_.model->decoder()),
+           "decoder",
+           count(),
+           {z0_.data(), slices_.data()},
+           {image_.data()}}};
 }
 
-void TileUnit::check_image() const {
-  for (int b = 0; b < count(); ++b) {
-    const float* pixels = image(b);
-    if (std::all_of(pixels, pixels + image_size_, [](float v) { return std::isfinite(v); })) {
-      continue;
-    }
-    fail(ErrorKind::engine, "enhance: expected finite voxels, found NaN or infinity in slice ",
-         tiles_[b].z, " from ", bundle_.name, " in ", plan_.model->device().precision(),
-         "; the input probably has voxels that are not finite, or the precision is too low; ",
-         "clean the input or use precision fp32");
-  }
+void TileUnit::check_images() const {
+  for (int b = 0; b < count(); ++b) check_image(plan_, tiles_[b], image(b));
 }
 
 }  // namespace mdr

@@ -5,28 +5,12 @@
 
 #include "core/aligned_floats.h"
 #include "core/dispatch.h"
-#include "core/model.h"
-#include "core/sampler.h"
-#include "core/tiler.h"
-#include "ops/noise.h"
+#include "core/tile_plan.h"
 
 namespace mdr {
 
-// What one enhance() call does with every tile.
-struct TilePlan {
-  const Model* model = nullptr;
-  const float* volume = nullptr;
-  VolumeShape shape;
-  uint64_t seed = 0;
-  bool start_from_noise = false;
-  double start_alpha = 1;  // cumulative alpha at the start timestep
-  float gate_threshold = 0;
-  std::vector<int> timesteps;
-  std::vector<StepCoefficients> coefficients;
-};
-
 struct EngineCall {
-  Engine* engine = nullptr;
+  HostEngine* engine = nullptr;
   const char* stage = "";
   int batch = 0;
   std::vector<const float*> inputs;
@@ -66,8 +50,8 @@ class TileUnit {
   std::vector<EngineCall> call_experts();
   void step_latent();
   std::vector<EngineCall> call_decoder();
-  void check_image() const;
-  NoiseOrigin origin(int tile) const;
+  void check_images() const;
+  NoiseOrigin origin(int tile) const { return noise_origin(bundle_, tiles_[tile]); }
   int count() const { return static_cast<int>(tiles_.size()); }
 
   const TilePlan& plan_;

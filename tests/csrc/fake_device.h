@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <condition_variable>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -21,6 +22,7 @@ struct FakeSettings {
   int requests_in_flight = 3;
   std::string failing_module;   // its requests fail
   std::string refusing_module;  // its requests do not even start
+  bool bfloat16 = false;        // what experts read and write is rounded to it
   int experts_meet = 1;         // an expert's request ends once so many of them are under way
   std::function<void()> on_load = [] {};  // called before a module is loaded
 };
@@ -74,38 +76,88 @@ inline mdr::Bundle fake_bundle() {
   return bundle;
 }
 
-class FakeEngine : public mdr::Engine {
+inline float to_bfloat16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  bits = (bits + 0x7FFFu + (bits >> 16 & 1u)) & 0xFFFF0000u;
+  std::memcpy(&value, &bits, sizeof bits);
+  return value;
+}
+
+// What a module of the fake bundle takes and gives, and its formula.
+struct FakeModule {
+  std::string name;
+  std::vector<mdr::TensorInfo> inputs, outputs;
+
+  explicit FakeModule(std::string module) : name(std::move(module)) {
+    const mdr::TensorInfo slices{"slices", {3, 16, 16}}, z_c{"z_c", {1, 4, 4}},
+        tokens{"tokens", {4, 1}};
+    if (name == "encoder") {
+      inputs = {{"image", {3, 16, 16}}};
+      outputs = {{"z", {2, 4, 4}}};
+    } else if (name == "conditioner") {
+      inputs = {slices, {"z_low", {2, 4, 4}}};
+      outputs = {z_c, tokens};
+    } else if (name == "gate") {
+      inputs = {tokens};
+      outputs = {{"gates", {3, 2, 2}}};
+    } else if (name == "decoder") {
+      inputs = {{"z0", {2, 4, 4}}, slices};
+      outputs = {{"image", {1, 16, 16}}};
+    } else {
+      inputs = {{"z_t", {2, 4, 4}}, z_c, {"t", {}}};
+      outputs = {{"z0", {2, 4, 4}}};
+    }
+  }
+
+  bool expert() const { return name.rfind("expert_", 0) == 0; }
+  // Which of its tensors are bfloat16 in a model of that precision: those that experts read or
+  // write.
+  bool low_input(size_t i) const { return expert() && i < 2; }
+  bool low_output(size_t i) const { return expert() || (name == "conditioner" && i == 0); }
+
+  // One tile: inputs and outputs are those of the tile.
+  void run(const std::vector<const float*>& from, const std::vector<float*>& to) const {
+    for (size_t o = 0; o < outputs.size(); ++o) {
+      const int64_t size = outputs[o].elements();
+      float* out = to[o];
+      if (name == "gate") {
+        // Which expert is left out depends on the tile.
+        const int out_of_use = static_cast<int>(from[0][0] * 30) % 4;
+        for (int i = 0; i < 3; ++i) {
+          const float gate = out_of_use == 3 ? 1.0f / 3 : i == out_of_use ? 0.1f : 0.45f;
+          for (int cell = 0; cell < 4; ++cell) out[i * 4 + cell] = gate;
+        }
+        continue;
+      }
+      for (int64_t i = 0; i < size; ++i) {
+        float sum = static_cast<float>(name.back() % 7);
+        for (size_t k = 0; k < inputs.size(); ++k) {
+          sum += from[k][(i * 5) % inputs[k].elements()] * static_cast<float>(k + 1);
+        }
+        out[i] = std::sin(sum) * 0.5f + 0.5f;
+      }
+    }
+  }
+};
+
+class FakeEngine : public mdr::HostEngine {
  public:
   FakeEngine(std::string module, FakeSettings settings, std::shared_ptr<FakeCounts> counts,
              std::shared_ptr<Meeting> experts)
-      : settings_(std::move(settings)), counts_(std::move(counts)), experts_(std::move(experts)) {
-    report_.module = module;
-    const mdr::TensorInfo slices{"slices", {3, 16, 16}}, z_c{"z_c", {1, 4, 4}},
-        tokens{"tokens", {4, 1}};
-    if (module == "encoder") {
-      inputs_ = {{"image", {3, 16, 16}}};
-      outputs_ = {{"z", {2, 4, 4}}};
-    } else if (module == "conditioner") {
-      inputs_ = {slices, {"z_low", {2, 4, 4}}};
-      outputs_ = {z_c, tokens};
-    } else if (module == "gate") {
-      inputs_ = {tokens};
-      outputs_ = {{"gates", {3, 2, 2}}};
-    } else if (module == "decoder") {
-      inputs_ = {{"z0", {2, 4, 4}}, slices};
-      outputs_ = {{"image", {1, 16, 16}}};
-    } else {
-      inputs_ = {{"z_t", {2, 4, 4}}, z_c, {"t", {}}};
-      outputs_ = {{"z0", {2, 4, 4}}};
-    }
+      : module_(std::move(module)),
+        settings_(std::move(settings)),
+        counts_(std::move(counts)),
+        experts_(std::move(experts)) {
+    report_.module = module_.name;
   }
   ~FakeEngine() override {
     for (std::thread& thread : threads_) thread.join();
   }
 
   const mdr::EngineReport& report() const override { return report_; }
-  const std::vector<mdr::TensorInfo>& inputs() const override { return inputs_; }
-  const std::vector<mdr::TensorInfo>& outputs() const override { return outputs_; }
+  const std::vector<mdr::TensorInfo>& inputs() const override { return module_.inputs; }
+  const std::vector<mdr::TensorInfo>& outputs() const override { return module_.outputs; }
 
   void submit(const void*, int batch, const std::vector<const float*>& inputs,
               const std::vector<float*>& outputs, Done done) override {
@@ -117,7 +169,7 @@ class FakeEngine : public mdr::Engine {
     const std::lock_guard<std::mutex> lock(mutex_);
     threads_.emplace_back([this, batch, inputs, outputs, done = std::move(done)] {
       for (int b = 0; b < batch; ++b) run(b, inputs, outputs);
-      if (report_.module.rfind("expert_", 0) == 0) experts_->attend();
+      if (module_.expert()) experts_->attend();
       --counts_->under_way;
       const bool fails = report_.module == settings_.failing_module;
       done(fails ? std::make_exception_ptr(std::runtime_error("broken")) : nullptr);
@@ -133,39 +185,37 @@ class FakeEngine : public mdr::Engine {
   }
 
   void run(int b, const std::vector<const float*>& inputs, const std::vector<float*>& outputs) {
-    for (size_t o = 0; o < outputs_.size(); ++o) {
-      const int64_t size = outputs_[o].elements();
-      float* out = outputs[o] + b * size;
-      if (report_.module == "gate") {
-        // Which expert is left out depends on the tile.
-        const int out_of_use = static_cast<int>(inputs[0][b * 4] * 30) % 4;
-        for (int i = 0; i < 3; ++i) {
-          const float gate = out_of_use == 3 ? 1.0f / 3 : i == out_of_use ? 0.1f : 0.45f;
-          for (int cell = 0; cell < 4; ++cell) out[i * 4 + cell] = gate;
-        }
-        continue;
+    std::vector<std::vector<float>> rounded;
+    std::vector<const float*> from;
+    std::vector<float*> to;
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const int64_t size = module_.inputs[i].elements();
+      rounded.emplace_back(inputs[i] + b * size, inputs[i] + (b + 1) * size);
+      if (settings_.bfloat16 && module_.low_input(i)) {
+        for (float& value : rounded.back()) value = to_bfloat16(value);
       }
-      for (int64_t i = 0; i < size; ++i) {
-        float sum = static_cast<float>(report_.module.back() % 7);
-        for (size_t k = 0; k < inputs_.size(); ++k) {
-          const int64_t from = inputs_[k].elements();
-          sum += inputs[k][b * from + (i * 5) % from] * static_cast<float>(k + 1);
-        }
-        out[i] = std::sin(sum) * 0.5f + 0.5f;
-      }
+    }
+    for (const auto& input : rounded) from.push_back(input.data());
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      to.push_back(outputs[i] + b * module_.outputs[i].elements());
+    }
+    module_.run(from, to);
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      if (!settings_.bfloat16 || !module_.low_output(i)) continue;
+      for (int64_t k = 0; k < module_.outputs[i].elements(); ++k) to[i][k] = to_bfloat16(to[i][k]);
     }
   }
 
+  const FakeModule module_;
   FakeSettings settings_;
   std::shared_ptr<FakeCounts> counts_;
   std::shared_ptr<Meeting> experts_;
   mdr::EngineReport report_;
-  std::vector<mdr::TensorInfo> inputs_, outputs_;
   std::mutex mutex_;
   std::vector<std::thread> threads_;
 };
 
-class FakeDevice : public mdr::Device {
+class FakeDevice : public mdr::HostDevice {
  public:
   explicit FakeDevice(FakeSettings settings) : settings_(std::move(settings)) {}
   const std::string& backend() const override { return word_; }

@@ -67,7 +67,7 @@ const Claim bounded("requests under way and their batches stay within the device
 
 const Claim together("the experts of one tile are under way at once", [] {
   // One tile at a time, no expert skipped: no expert's request can end before all three started.
-  const Run found = run({1, 3, "", "", 3}, 1, {}, 0);
+  const Run found = run({1, 3, "", "", false, 3}, 1, {}, 0);
   check(!found.device->experts_missed(), "an expert's request waited in vain for the others");
 });
 

@@ -1,0 +1,98 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "backends/backend.h"
+#include "ops/gated_step.h"
+#include "ops/gather_rows.h"
+#include "ops/start_latent.h"
+
+namespace mdr {
+
+using GpuStream = void*;
+using GpuEvent = void*;
+using GpuGraph = void*;
+
+// A GPU as the scheduler uses it. What takes a stream is only queued: it runs later, after all that
+// was queued on that stream before; events order streams among each other. Everything throws
+// Error(ErrorKind::backend) when it fails, but what gives memory or handles back.
+class Gpu {
+ public:
+  virtual ~Gpu() = default;
+
+  // Makes it the calling thread's GPU: to be called before anything else on a thread.
+  virtual void use() = 0;
+  // Device memory that could be had now, bytes.
+  virtual int64_t free_memory() = 0;
+
+  virtual void* allocate(int64_t bytes) = 0;         // device memory, on a 256-byte boundary
+  virtual void* allocate_pinned(int64_t bytes) = 0;  // host memory that copies may use
+  virtual void free(void* memory) noexcept = 0;
+  virtual void free_pinned(void* memory) noexcept = 0;
+
+  virtual GpuStream make_stream(bool urgent) = 0;
+  virtual GpuEvent make_event() = 0;
+  virtual void destroy_stream(GpuStream stream) noexcept = 0;
+  virtual void destroy_event(GpuEvent event) noexcept = 0;
+
+  virtual void record(GpuEvent event, GpuStream stream) = 0;
+  // What is queued on `stream` from now on runs after what the event's last record() came after.
+  virtual void wait(GpuStream stream, GpuEvent event) = 0;
+  // The host waits for the event, or for all that is queued on the stream, be it to no avail.
+  virtual void synchronize(GpuEvent event) = 0;
+  virtual void drain(GpuStream stream) noexcept = 0;
+
+  // From begin to end, what this thread queues on `stream`, and on streams that wait for events
+  // recorded within, is not run but kept in a graph. end_capture() ends it whatever went wrong in
+  // between, and throws if something did.
+  virtual void begin_capture(GpuStream stream) = 0;
+  virtual GpuGraph end_capture(GpuStream stream) = 0;
+  virtual void launch(GpuGraph graph, GpuStream stream) = 0;
+  virtual void destroy_graph(GpuGraph graph) noexcept = 0;
+
+  virtual void fill_zero(void* device, int64_t bytes, GpuStream stream) = 0;
+  virtual void upload(void* device, const void* pinned, int64_t bytes, GpuStream stream) = 0;
+  virtual void download(void* pinned, const void* device, int64_t bytes, GpuStream stream) = 0;
+  // `rows` rows of `bytes`, both in device memory, that start as many bytes apart as the strides.
+  virtual void copy_rows(void* to, int64_t to_stride, const void* from, int64_t from_stride,
+                         int64_t bytes, int rows, GpuStream stream) = 0;
+
+  virtual void start_latent(const LatentShape& shape, const StartScalars& scalars,
+                            const StartLatentDeviceBatch& batch, GpuStream stream) = 0;
+  virtual void gather_rows(const GatherRowsDeviceBatch& batch, GpuStream stream) = 0;
+  virtual void gated_step(const GatedStepShape& shape, const GatedStepScalars& scalars,
+                          const GatedStepDeviceBatch& batch, GpuStream stream) = 0;
+};
+
+// A compiled module on a GPU.
+class GpuEngine : public Engine {
+ public:
+  // Element types of inputs() and outputs().
+  virtual const std::vector<ExpertType>& input_types() const = 0;
+  virtual const std::vector<ExpertType>& output_types() const = 0;
+  // Device memory that enqueue() needs beside the tensors, for a batch.
+  virtual int64_t scratch_bytes(int batch) const = 0;
+  // Queues the module on `stream`. `batch` is a power of two up to the device's largest; tensors
+  // lie in device memory, in the order of inputs() and outputs(). Within a capture it is only
+  // called for batches that it was called for before outside of one, with the same pointers.
+  virtual void enqueue(int batch, const std::vector<const void*>& inputs,
+                       const std::vector<void*>& outputs, void* scratch, GpuStream stream) = 0;
+};
+
+// Its load() gives GpuEngines.
+class GpuDevice : public Device {
+ public:
+  virtual Gpu& gpu() const = 0;
+  virtual int largest_batch() const = 0;     // of one call, a power of two
+  virtual int64_t memory_limit() const = 0;  // bytes that one enhance() may take on the device
+  // Whether calls of engines may be captured in a graph.
+  virtual bool captures() const = 0;
+};
+
+// GPU number `index` through the CUDA runtime. Throws Error(ErrorKind::backend) when there is none,
+// or this build has no CUDA.
+std::unique_ptr<Gpu> open_cuda_gpu(int index);
+
+}  // namespace mdr

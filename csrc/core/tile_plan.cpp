@@ -1,0 +1,20 @@
+#include "core/tile_plan.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+
+namespace mdr {
+
+void check_image(const TilePlan& plan, const Tile& tile, const float* image) {
+  const Bundle& bundle = plan.model->bundle();
+  const int64_t pixels = int64_t{bundle.tile_height} * bundle.tile_width;
+  if (std::all_of(image, image + pixels, [](float v) { return std::isfinite(v); })) return;
+  fail(ErrorKind::engine, "enhance: expected finite voxels, found NaN or infinity in slice ",
+       tile.z, " from ", bundle.name, " in ", plan.model->device().precision(),
+       "; the input probably has voxels that are not finite, or the precision is too low; ",
+       "clean the input or use precision fp32");
+}
+
+}  // namespace mdr
