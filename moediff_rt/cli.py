@@ -88,6 +88,13 @@ def _add_infer(parser: argparse.ArgumentParser) -> None:
         "--threads", type=int, default=0, metavar="N", help="CPU threads (default: all cores)"
     )
     parser.add_argument(
+        "--max-memory",
+        type=float,
+        default=0.0,
+        metavar="GB",
+        help="what may be taken on the GPU, with TensorRT (default: nine tenths of what is free)",
+    )
+    parser.add_argument(
         "--gradients",
         metavar="FILE",
         help="first correct gradient nonlinearity, with the coil's coefficients (.grad)",

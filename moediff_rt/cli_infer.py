@@ -121,7 +121,12 @@ def infer(options: argparse.Namespace) -> int:
 
     corrections = plan_corrections(options.gradients, n4=options.n4)
     session = Session(
-        options.bundle, options.backend, options.device, options.precision, options.threads
+        options.bundle,
+        options.backend,
+        options.device,
+        options.precision,
+        options.threads,
+        max_memory=1e9 * options.max_memory,
     )
     with session:
         # A scan or setting that cannot be used is refused before engines are built.

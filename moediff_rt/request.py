@@ -49,6 +49,16 @@ def checked_spacing(spacing: float | Sequence[float]) -> tuple[float, float, flo
     return x, y, z
 
 
+def checked_memory(max_memory: float) -> int:
+    """Take a memory limit in bytes, 0 for none; InputError unless a finite number from 0 on."""
+    if not (isinstance(max_memory, int | float | np.number) and 0 <= max_memory < np.inf):
+        raise InputError(
+            f"expected a memory limit of 0 (none) or more, got {max_memory!r}; "
+            "leave it out or give for example 8 GB"
+        )
+    return round(max_memory)
+
+
 def checked_whole(name: str, value: object) -> int:
     """Take a whole number of any integer type; InputError for anything else."""
     try:

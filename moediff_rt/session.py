@@ -23,6 +23,7 @@ from .postprocess import enforce_consistency
 from .preprocess import prepare
 from .request import (
     checked_array,
+    checked_memory,
     checked_samples,
     checked_sampling,
     checked_spacing,
@@ -61,6 +62,8 @@ class Session:
         CPU threads; 0: as many as the computer has cores.
     engines_dir : path, optional
         Folder of cached engines; default: `moediff_rt.cache.engines_dir()`.
+    max_memory : number
+        Bytes that a run may take on the GPU, with TensorRT; 0: nine tenths of what is free.
 
     Raises
     ------
@@ -82,6 +85,7 @@ class Session:
         precision: str = "auto",
         threads: int = 0,
         engines_dir: str | os.PathLike[str] | None = None,
+        max_memory: float = 0,
     ) -> None:
         from . import _core
 
@@ -93,6 +97,7 @@ class Session:
             )
         self.bundle: Bundle = _core.load_bundle(os.fspath(bundle or cache.default_bundle()))
         self.engines_dir = Path(engines_dir or cache.engines_dir())
+        self._max_memory = checked_memory(max_memory)
         self._choice: dict[str, Any] = {
             "backend": backend,
             "device": device,
@@ -143,17 +148,34 @@ class Session:
         EngineError
             An engine cannot be built or loaded.
         """
-        from . import _core
-
         if self._model is None or force:
-            self._model = _core.Model(
+            self._model = self._open(force, on_engine)
+        return self._model
+
+    def _open(self, force: bool, on_engine: Callable[[EngineReport], None] | None) -> Model:
+        from . import _core
+        from .tensorrt.package import BACKENDS
+
+        backend = self._choice["backend"]
+        if backend in BACKENDS:
+            from .tensorrt.model import open_model
+
+            return open_model(
                 self.bundle,
-                engines_dir=os.fspath(self.engines_dir),
+                backend,
+                self.engines_dir,
+                precision=self._choice["precision"],
+                max_memory=self._max_memory,
                 force=force,
                 on_engine=on_engine,
-                **self._choice,
             )
-        return self._model
+        return _core.Model(
+            self.bundle,
+            engines_dir=os.fspath(self.engines_dir),
+            force=force,
+            on_engine=on_engine,
+            **self._choice,
+        )
 
     def enhance(
         self,

@@ -7,7 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -54,6 +54,7 @@ class BuiltEngine:
     error: float | None
     limit: float | None
     unchecked: str
+    plan: Plan = field(repr=False)
 
 
 def build_engines(
@@ -221,6 +222,7 @@ class _Workshop:
             error=entry.check.error if entry.check else None,
             limit=entry.check.limit if entry.check else None,
             unchecked="" if entry.check else self.unchecked,
+            plan=entry.plan,
         )
 
     def close(self) -> None:
@@ -271,17 +273,8 @@ class _Workshop:
 
         return self.builder.build(module, typed.SerializeToString(), on_fraction)
 
-    def _side_file(self, kind: str) -> Path:
-        """Of what the package itself keeps for this release and device."""
-        name = f"{self.package.version} {self.device}"
-        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-        return self.folder / f"{self.package.backend}-{digest}.{kind}"
-
     def _kept(self, kind: str) -> bytes:
-        try:
-            return self._side_file(kind).read_bytes()
-        except OSError:
-            return b""
+        return _read(_side_file(self.folder, self.package, self.device, kind))
 
     def _keep(self, kind: str, content: bytes) -> None:
         def write(stream: BinaryIO) -> None:
@@ -290,7 +283,26 @@ class _Workshop:
         if content and content != self._kept(kind):
             # A folder that cannot be written costs time at the next build, nothing else.
             with contextlib.suppress(OutputError):
-                write_whole({self._side_file(kind): write}, overwrite=True)
+                place = _side_file(self.folder, self.package, self.device, kind)
+                write_whole({place: write}, overwrite=True)
+
+
+def kept_kernels(package: Package, folder: Path, device: str) -> bytes:
+    """What RTX compiled for engines of a device when they were checked; b"" where there is none."""
+    return _read(_side_file(folder, package, device, "kernels"))
+
+
+def _side_file(folder: Path, package: Package, device: str, kind: str) -> Path:
+    """Of what the package itself keeps for this release and device."""
+    digest = hashlib.sha256(f"{package.version} {device}".encode()).hexdigest()[:8]
+    return folder / f"{package.backend}-{digest}.{kind}"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ def test_infer_with_backend_auto_says_why_a_gpu_is_not_used(
 def test_a_backend_asked_for_never_falls_back(scan, infer, capsys, backend):
     assert infer(scan, "--backend", backend) == 2
     said = capsys.readouterr()
-    assert f"expected {backend} to be usable" in said.err and len(said.err.splitlines()) == 1
+    assert f"{backend}: expected" in said.err and len(said.err.splitlines()) == 1
     assert os.listdir(scan.parent) == [scan.name]
 
 

@@ -1,0 +1,217 @@
+"""TensorRT's engines for the scheduler; a `moediff_rt.gpu.Executor`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import EngineError
+from .build import Plan, Tensor
+from .package import Package
+
+if TYPE_CHECKING:
+    from .._core import EngineReport
+
+_TYPES = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16"}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A module's engine, out of the cache, and how it came to be."""
+
+    plan: Plan
+    report: EngineReport
+
+
+class TensorRTExecutor:
+    """Queues engines on the scheduler's streams.
+
+    Parameters
+    ----------
+    package : Package
+    engines : dict of str to Loaded
+        By module.
+    batches : sequence of int
+        Of the engines' optimisation profiles, rising powers of two.
+    kernels : bytes
+        What `tensorrt-rtx` compiled for this GPU in earlier runs; b"" for a new cache.
+    """
+
+    captures = True
+
+    def __init__(
+        self,
+        package: Package,
+        engines: dict[str, Loaded],
+        batches: Sequence[int],
+        kernels: bytes = b"",
+    ) -> None:
+        first = next(iter(engines.values())).report
+        self.backend = package.backend
+        self.device = first.device
+        self.precision = first.precision
+        self.largest_batch = max(batches)
+        self._package = package
+        self._engines = engines
+        self._batches = tuple(batches)
+        self._kernels = kernels
+        self._runtime = package.trt.Runtime(package.trt.Logger(package.trt.Logger.INTERNAL_ERROR))
+
+    def load(
+        self,
+        module: str,
+        onnx_path: str,
+        onnx_sha256: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+    ) -> TensorRTModule:
+        """One module's engine on the GPU.
+
+        Raises
+        ------
+        EngineError
+            The engine does not load here.
+        """
+        loaded = self._engines[module]
+        engine = self._runtime.deserialize_cuda_engine(loaded.plan.blob)
+        if engine is None:
+            raise EngineError(
+                f"engine: expected the engine of {module} to load with {self.backend} "
+                f"{self._package.version}, found that it does not; it is probably for another GPU "
+                "or release; build it again with moediff-rt build-engines --force"
+            )
+        contexts = Contexts(self._package, engine, self._batches, self._kernels)
+        by_name = {tensor.name: tensor for tensor in (*loaded.plan.inputs, *loaded.plan.outputs)}
+        return TensorRTModule(
+            loaded.report,
+            contexts,
+            [by_name[name] for name in inputs],
+            [by_name[name] for name in outputs],
+        )
+
+
+class Contexts:
+    """An engine's execution contexts: one per batch size, made when it first comes up.
+
+    A context's profile cannot change while it is captured, and two captured graphs of one engine
+    must not share a context, so none serves two batch sizes.
+    """
+
+    def __init__(
+        self, package: Package, engine: Any, batches: Sequence[int], kernels: bytes = b""
+    ) -> None:
+        self._package = package
+        self._engine = engine
+        self._batches = tuple(batches)
+        self._kernels = kernels
+        self._contexts: dict[int, Any] = {}
+
+    def scratch_bytes(self, batch: int) -> int:
+        """Device memory that a context for this batch works in, bytes."""
+        return int(self._engine.get_device_memory_size_for_profile_v2(self._profile(batch)))
+
+    def get(self, batch: int, inputs: Sequence[Tensor], stream: int) -> Any:
+        """The context for a batch, its shapes set.
+
+        Raises
+        ------
+        EngineError
+            TensorRT has no memory for it, or does not take the batch.
+        """
+        context = self._contexts.get(batch)
+        if context is None:
+            context = self._make()
+            if context is None or not context.set_optimization_profile_async(
+                self._profile(batch), stream
+            ):
+                raise self._refused(f"to take batches of {batch}")
+            for tensor in inputs:
+                if not context.set_input_shape(tensor.name, (batch, *tensor.shape)):
+                    raise self._refused(f"to take {tensor.name} in batches of {batch}")
+            self._contexts[batch] = context
+        return context
+
+    def _profile(self, batch: int) -> int:
+        if batch not in self._batches:
+            raise EngineError(
+                f"engine: expected a batch among {self._batches}, found {batch}; the engines were "
+                "probably built for others; build them again"
+            )
+        return self._batches.index(batch)
+
+    def _make(self) -> Any:
+        """A context that works in the scheduler's memory."""
+        trt = self._package.trt
+        strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        if self._package.backend != "tensorrt-rtx":
+            return self._engine.create_execution_context(strategy)
+        config = self._engine.create_runtime_config()
+        config.set_execution_context_allocation_strategy(strategy)
+        # Each batch size has kernels of its own, compiled before the first call returns. The
+        # package's own capture of whole graphs stays off: it clashes with the scheduler's.
+        strategies = trt.DynamicShapesKernelSpecializationStrategy
+        config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
+        config.cuda_graph_strategy = trt.CudaGraphStrategy.DISABLED
+        kernels = config.create_runtime_cache()
+        if self._kernels:
+            kernels.deserialize(self._kernels)
+        config.set_runtime_cache(kernels)
+        return self._engine.create_execution_context(config)
+
+    def _refused(self, what: str) -> EngineError:
+        return EngineError(
+            f"engine: expected {self._package.backend} {self._package.version} {what}, found that "
+            "it does not; the GPU is probably out of memory; give it less with a smaller batch"
+        )
+
+
+class TensorRTModule:
+    """A module whose inputs and outputs are addresses; a `moediff_rt.gpu.GpuModule`."""
+
+    def __init__(
+        self,
+        report: EngineReport,
+        contexts: Contexts,
+        inputs: Sequence[Tensor],
+        outputs: Sequence[Tensor],
+    ) -> None:
+        self.report = report
+        self.inputs = [(t.name, t.shape, _TYPES[t.dtype]) for t in inputs]
+        self.outputs = [(t.name, t.shape, _TYPES[t.dtype]) for t in outputs]
+        self._contexts = contexts
+        self._tensors = (*inputs, *outputs)
+        self._inputs = inputs
+
+    def scratch_bytes(self, batch: int) -> int:
+        """Device memory that the engine works in, bytes."""
+        return self._contexts.scratch_bytes(batch)
+
+    def enqueue(
+        self,
+        batch: int,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        scratch: int,
+        stream: int,
+    ) -> None:
+        """Queue the engine on a stream; see `moediff_rt.gpu.GpuModule.enqueue`.
+
+        Raises
+        ------
+        EngineError
+            TensorRT says that it did not: nothing was computed, and nothing may be read as if.
+        """
+        context = self._contexts.get(batch, self._inputs, stream)
+        context.set_device_memory(scratch, self.scratch_bytes(batch))
+        for tensor, address in zip(self._tensors, (*inputs, *outputs), strict=True):
+            if not context.set_tensor_address(tensor.name, address):
+                raise self._failed(f"take the address of {tensor.name}")
+        if not context.execute_async_v3(stream):
+            raise self._failed(f"queue a batch of {batch}")
+
+    def _failed(self, what: str) -> EngineError:
+        return EngineError(
+            f"engine: expected {self.report.backend} to {what} of {self.report.module}, found that "
+            "it does not; the GPU has probably failed or is out of memory; run again with less"
+        )

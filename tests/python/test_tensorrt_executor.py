@@ -1,0 +1,157 @@
+"""TensorRT's engines behind the scheduler's interface, with a package that only takes notes."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from moediff_rt import _core
+from moediff_rt.errors import EngineError
+from moediff_rt.tensorrt.build import Plan, Tensor
+from moediff_rt.tensorrt.executor import Loaded, TensorRTExecutor
+from moediff_rt.tensorrt.package import Package
+
+BATCHES = (1, 2, 4)
+INPUTS = (
+    Tensor("t", "FLOAT", ()),
+    Tensor("z_t", "HALF", (4, 8, 8)),
+    Tensor("z_c", "HALF", (6, 8, 8)),
+)
+OUTPUTS = (Tensor("z0", "HALF", (4, 8, 8)),)
+
+
+class Context:
+    def __init__(self, settings, failing):
+        self.settings = settings
+        self.failing = failing
+        self.calls = []
+
+    def __getattr__(self, name):
+        def call(*arguments):
+            self.calls.append((name, *arguments))
+            return name not in self.failing
+
+        return call
+
+
+class Engine:
+    def __init__(self, failing):
+        self.failing = failing
+        self.contexts = []
+
+    def get_device_memory_size_for_profile_v2(self, profile):
+        return 1000 * (profile + 1)
+
+    def create_runtime_config(self):
+        config = SimpleNamespace(strategy=None, cache=None)
+        config.set_execution_context_allocation_strategy = lambda s: setattr(config, "strategy", s)
+        config.create_runtime_cache = lambda: SimpleNamespace(deserialize=lambda blob: None)
+        config.set_runtime_cache = lambda cache: setattr(config, "cache", cache)
+        return config
+
+    def create_execution_context(self, settings):
+        if "create" in self.failing:
+            return None
+        self.contexts.append(Context(settings, self.failing))
+        return self.contexts[-1]
+
+
+def fake_package(backend, engine):
+    trt = SimpleNamespace(
+        Runtime=lambda log: SimpleNamespace(deserialize_cuda_engine=lambda blob: engine),
+        Logger=lambda severity: None,
+        ExecutionContextAllocationStrategy=SimpleNamespace(USER_MANAGED="user managed"),
+        DynamicShapesKernelSpecializationStrategy=SimpleNamespace(EAGER="eager"),
+        CudaGraphStrategy=SimpleNamespace(DISABLED="disabled"),
+    )
+    trt.Logger.INTERNAL_ERROR = 0
+    return Package(backend, "1.2.3", trt)
+
+
+def load(backend="tensorrt", failing=(), engine=None):
+    engine = engine or Engine(failing)
+    report = _core.EngineReport(
+        module="expert_0", backend=backend, device="a GPU", precision="fp16"
+    )
+    loaded = Loaded(Plan(b"engine", INPUTS, OUTPUTS, 3), report)
+    executor = TensorRTExecutor(fake_package(backend, engine), {"expert_0": loaded}, BATCHES)
+    assert (executor.device, executor.precision, executor.largest_batch) == ("a GPU", "fp16", 4)
+    return executor.load("expert_0", "", "", ("z_t", "z_c", "t"), ("z0",)), engine
+
+
+def test_tensors_are_in_the_order_that_the_scheduler_gives_them():
+    module, _ = load()
+    assert module.inputs == [
+        ("z_t", (4, 8, 8), "float16"),
+        ("z_c", (6, 8, 8), "float16"),
+        ("t", (), "float32"),
+    ]
+    assert module.outputs == [("z0", (4, 8, 8), "float16")]
+    assert [module.scratch_bytes(batch) for batch in BATCHES] == [1000, 2000, 3000]
+
+
+def test_a_call_sets_memory_and_addresses_and_queues():
+    module, engine = load()
+    module.enqueue(2, [10, 20, 30], [40], 50, 60)
+    (context,) = engine.contexts
+    assert context.settings == "user managed"
+    assert context.calls == [
+        ("set_optimization_profile_async", 1, 60),
+        ("set_input_shape", "z_t", (2, 4, 8, 8)),
+        ("set_input_shape", "z_c", (2, 6, 8, 8)),
+        ("set_input_shape", "t", (2,)),
+        ("set_device_memory", 50, 2000),
+        ("set_tensor_address", "z_t", 10),
+        ("set_tensor_address", "z_c", 20),
+        ("set_tensor_address", "t", 30),
+        ("set_tensor_address", "z0", 40),
+        ("execute_async_v3", 60),
+    ]
+
+
+def test_each_batch_size_has_a_context_whose_profile_never_changes():
+    module, engine = load()
+    for batch in (1, 4, 1, 2, 4):
+        module.enqueue(batch, [1, 2, 3], [4], 5, 6)
+    assert len(engine.contexts) == 3
+    for context in engine.contexts:
+        names = [name for name, *_ in context.calls]
+        assert names.count("set_optimization_profile_async") == 1
+        # Within a capture, nothing but these.
+        assert names[-6:] == ["set_device_memory", *["set_tensor_address"] * 4, "execute_async_v3"]
+
+
+def test_rtx_compiles_each_shape_at_once_and_captures_nothing_of_its_own():
+    module, engine = load("tensorrt-rtx")
+    module.enqueue(1, [1, 2, 3], [4], 5, 6)
+    settings = engine.contexts[0].settings
+    assert settings.strategy == "user managed"
+    assert settings.dynamic_shapes_kernel_specialization_strategy == "eager"
+    assert settings.cuda_graph_strategy == "disabled"
+    assert settings.cache is not None
+
+
+@pytest.mark.parametrize(
+    ("failing", "words"),
+    [
+        ("execute_async_v3", "queue a batch of 1 of expert_0"),
+        ("set_tensor_address", "take the address of z_t of expert_0"),
+        ("set_input_shape", "take z_t in batches of 1"),
+        ("set_optimization_profile_async", "take batches of 1"),
+        ("create", "take batches of 1"),
+    ],
+)
+def test_what_tensorrt_does_not_do_is_an_error_and_not_zeros(failing, words):
+    module, _ = load(failing=(failing,))
+    with pytest.raises(EngineError, match=words):
+        module.enqueue(1, [1, 2, 3], [4], 5, 6)
+
+
+def test_a_batch_without_a_profile_and_an_engine_that_does_not_load_are_refused():
+    module, _ = load()
+    with pytest.raises(EngineError, match="a batch among"):
+        module.enqueue(8, [1, 2, 3], [4], 5, 6)
+    package = fake_package("tensorrt", None)
+    report = _core.EngineReport(module="gate", backend="tensorrt", device="x", precision="fp16")
+    executor = TensorRTExecutor(package, {"gate": Loaded(Plan(b"", (), (), 0), report)}, BATCHES)
+    with pytest.raises(EngineError, match="engine of gate to load"):
+        executor.load("gate", "", "", (), ())
