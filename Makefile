@@ -6,14 +6,15 @@ BIN := $(VENV)/bin
 SAMPLE := tests/data/sample_T1w.nii.gz
 DEMO := demo
 
-.PHONY: help demo test lint format bench train study clean
+.PHONY: help demo test lint format bench gpu-check train study clean
 
 help:
 	@echo "make demo   install into $(VENV), build engines, enhance the sample scan"
 	@echo "make test   everything that CI runs"
 	@echo "make lint   formatting, linting and type checks"
 	@echo "make bench  the benchmarks, against the PyTorch path"
-	@echo "make train  shards, training and bundle, in runs/ (MINUTES=21)"
+	@echo "make gpu-check  on a GPU machine: build, GPU tests, figures"
+	@echo "make train  shards, training and bundle, in runs/ (STEPS=5000)"
 	@echo "make study  what the model is compared with, trained and evaluated, in runs/study"
 	@echo "make clean  remove what the above made"
 
@@ -68,9 +69,13 @@ format: $(VENV)/.lint
 bench: $(VENV)/.authoring
 	$(BIN)/pytest benchmarks --benchmark-json=build/benchmark.json
 
+# PYTHON must have PyTorch; nothing is installed.
+gpu-check:
+	$(PYTHON) benchmarks/gpu_check.py
+
 # Training goes on where it stopped, and its bundle is that of the last save.
 RUNS ?= runs
-MINUTES ?= 21
+STEPS ?= 5000
 THREADS ?= 0
 $(RUNS)/shards: | $(VENV)/.authoring
 	rm -rf $@.part
@@ -79,7 +84,7 @@ $(RUNS)/shards: | $(VENV)/.authoring
 
 train: $(VENV)/.authoring | $(RUNS)/shards
 	$(BIN)/moediff-export train $(RUNS)/shards --config edge -o $(RUNS)/edge \
-		--max-minutes $(MINUTES) --threads $(THREADS) $(if $(wildcard $(RUNS)/edge/checkpoint),--resume)
+		--max-minutes 600 --max-steps $(STEPS) --threads $(THREADS) $(if $(wildcard $(RUNS)/edge/checkpoint),--resume)
 	$(BIN)/moediff-export onnx $(RUNS)/edge/checkpoint -o $(RUNS)/bundle --overwrite \
 		--card export/cards/edge.json
 

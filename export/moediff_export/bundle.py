@@ -15,7 +15,8 @@ from .config import config_from_dict
 from .data.pairs import INTENSITY_PERCENTILE, OUTPUT_MM, RATIOS
 from .diffusion import cosine_alphas_cumprod
 from .model import MoEDiffSR
-from .onnx import export_module, list_modules, read_weights, round_weights
+from .modules import list_modules
+from .onnx import export_module, read_weights, round_weights
 
 FORMAT = "moediff-bundle"
 FORMAT_VERSION = 1

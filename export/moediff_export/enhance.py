@@ -97,8 +97,8 @@ def enhance_volume(
     Parameters
     ----------
     model : MoEDiffSR or RegressionUNet
-        In evaluation mode; its parameters' dtype is the precision of every network. A plain
-        regression has no use for ``sampling`` and ``seed``.
+        In evaluation mode; its parameters' dtype is the precision of every network, their device
+        where it runs. A plain regression has no use for ``sampling`` and ``seed``.
     volume : ndarray, float32, (nz, ny, nx)
         Interpolated on the target grid, intensity-normalised.
     boxes : ndarray, int32, (nz, 4)
@@ -117,7 +117,7 @@ def enhance_volume(
     """
     config = model.config
     sampling = sampling or default_sampling(config)
-    dtype = next(model.parameters()).dtype
+    weights = next(model.parameters())
     plan = tiles.plan_tiles(volume.shape, boxes, config.tile, config.tile_overlap, config.factor)
     blend = tiles.Blend(volume, config.tile, config.tile_overlap)
     shape = (config.latent_channels, config.latent_size, config.latent_size)
@@ -128,14 +128,14 @@ def enhance_volume(
         def noise_of(index: int, group: list[tiles.Tile] = group) -> Tensor:
             origins = [(at.x // config.factor, at.y // config.factor, at.z) for at in group]
             drawn = np.stack([noise.normal(seed, index, origin, shape) for origin in origins])
-            return torch.from_numpy(drawn).to(dtype)
+            return torch.from_numpy(drawn).to(weights)
 
-        tensor = torch.from_numpy(slices).to(dtype)
+        tensor = torch.from_numpy(slices).to(weights)
         if isinstance(model, RegressionUNet):
             images = model(tensor)
         else:
             images = sample(model, tensor, sampling, noise_of)
-        for at, image in zip(group, images.float().numpy(), strict=True):
+        for at, image in zip(group, images.float().cpu().numpy(), strict=True):
             blend.add(at, image[0])
         if progress:
             progress(first + len(group), len(plan))

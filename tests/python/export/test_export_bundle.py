@@ -10,7 +10,8 @@ from export_fixtures import card, random_model
 from moediff_export.bundle import load_reference, write_bundle
 from moediff_export.cli import main
 from moediff_export.config import TINY, get_config
-from moediff_export.onnx import ExportError, check_module, export_module, list_modules
+from moediff_export.modules import list_modules
+from moediff_export.onnx import ExportError, check_module, export_module
 
 
 def test_bundle_lists_every_file_with_its_hash(tiny_bundle):
