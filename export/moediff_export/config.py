@@ -33,8 +33,7 @@ class ModelConfig:
     token_dim, swin_blocks, swin_heads, swin_window : int
         Width, depth, attention heads and window edge (in tokens) of the Swin encoder.
     condition_channels : int
-        Learned channels of the conditional latent ``z_c``; the low-field latent, improved, comes
-        before them.
+        Learned channels of the conditional latent ``z_c``; the low-field latent comes before them.
     trunk_widths, trunk_blocks
         The conditioner's convolutional trunk: channels at 1/2, 1/4, ... of the tile, down to the
         latent grid, and residual blocks at each.
@@ -128,7 +127,7 @@ EDGE = ModelConfig(
     swin_blocks=2,
     swin_heads=2,
     swin_window=8,
-    condition_channels=48,
+    condition_channels=64,
     trunk_widths=(64,),
     trunk_blocks=3,
     expert_base=32,

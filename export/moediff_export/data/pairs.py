@@ -75,19 +75,23 @@ class Anatomy:
     jacobian: Volume
 
 
-def low_field_shape(rng: Generator, shape: tuple[int, int, int]) -> tuple[int, ...]:
-    """Matrix of the low-field scan: half on every axis, as `infer` does unless told otherwise.
+def low_field_matrix(rng: Generator, shape: tuple[int, int, int]) -> tuple[tuple[int, ...], bool]:
+    """Matrix of the low-field scan, and whether it is a stack of slices, each with its profile.
 
-    Three in ten have anything from 1/3 to 4/5, half of those with thicker slices.
+    Half of the scans have half the matrix on every axis, as `infer` assumes unless told otherwise;
+    a fifth any isotropic ratio; three in ten thicker slices, half of those as sharp in their plane
+    as the target. Of thick slices two in three are a 2-D stack, the others 3-D encoded.
     """
     kind = rng.random()
-    if kind < 0.7:
+    if kind < 0.5:
         ratios = np.full(3, 2.0)
-    elif kind < 0.85:
+    elif kind < 0.7:
         ratios = np.full(3, rng.uniform(RATIOS[0], 2.5))
     else:
-        ratios = np.array([rng.uniform(1.5, RATIOS[1]), *np.full(2, rng.uniform(RATIOS[0], 2.0))])
-    return tuple(round(n / r) for n, r in zip(shape, ratios, strict=True))
+        in_plane = 1.0 if kind < 0.85 else rng.uniform(RATIOS[0], 2.0)
+        ratios = np.array([rng.uniform(1.5, RATIOS[1]), in_plane, in_plane])
+    matrix = tuple(round(n / r) for n, r in zip(shape, ratios, strict=True))
+    return matrix, kind >= 0.7 and rng.random() < 2 / 3
 
 
 def draw_anatomy(rng: Generator, source: Source, painted: bool) -> Anatomy:
@@ -137,10 +141,9 @@ def make_pair(rng: Generator, sources: list[Source], mixture: Mixture | None = N
     bias = scanner.log_bias_field(rng, SLAB, rng.uniform(0.0, 0.2))
     target = anatomy.image * np.exp(bias - anatomy.jacobian)
 
-    shape = low_field_shape(rng, SLAB)
-    blurred = target
-    if rng.random() < 0.1:  # a 2-D multi-slice scan has a slice profile through plane
-        blurred = scanner.slice_profile(target, SLAB[0] / shape[0], axis=0)
+    shape, stack = low_field_matrix(rng, SLAB)
+    thickness = SLAB[0] / shape[0]
+    blurred = scanner.slice_profile(target, thickness, axis=0) if stack else target
     apodisation = 0.0 if rng.random() < 0.75 else rng.uniform(0.0, 0.7)
     low = np.maximum(scanner.truncate_kspace(blurred, shape, apodisation), 0)
     foreground = low[low > 0.1 * low.max()]

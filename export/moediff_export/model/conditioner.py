@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import ModelConfig
-from .blocks import LATENT_GAIN, ResBlock, conv3
+from .blocks import ResBlock, conv3
 
 
 def to_windows(x: Tensor, window: int) -> Tensor:
@@ -120,21 +120,19 @@ class Trunk(nn.Module):
                 levels += [nn.ReLU(), conv3(widths[i - 1], width, stride=2)]
             levels += [ResBlock(width, width) for _ in range(blocks)]
         self.levels = nn.Sequential(*levels, nn.ReLU())
-        self.nearer = conv3(widths[-1], config.latent_channels, gain=0.02)
-        self.detail = conv3(widths[-1], channels)
+        self.out = conv3(widths[-1], channels)
 
-    def forward(self, slices: Tensor) -> tuple[Tensor, Tensor]:
-        """Map (N, S, H, W) to a change of the latent (N, C, h, w), and (N, channels, h, w)."""
-        x = self.levels(F.pixel_unshuffle(slices, 2))
-        return LATENT_GAIN * self.nearer(x), self.detail(x)
+    def forward(self, slices: Tensor) -> Tensor:
+        """Map (N, S, H, W) to (N, channels, h, w)."""
+        return self.out(self.levels(F.pixel_unshuffle(slices, 2)))
 
 
 class Conditioner(nn.Module):
     """Low-field slices and latent -> tokens (one a finest patch) and conditional latent ``z_c``.
 
-    ``z_c`` starts with the low-field latent, brought nearer to the clean one by what the slices
-    show: the experts improve on it. Of the rest, half comes from the tokens and half from the
-    convolutional trunk, as single patches are too coarse to say where in them an edge lies.
+    ``z_c`` starts with the low-field latent, which the experts improve on. Of the rest, half comes
+    from the tokens and half from the convolutional trunk, as single patches are too coarse to say
+    where in them an edge lies.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -178,5 +176,4 @@ class Conditioner(nn.Module):
             semantic = F.pixel_shuffle(semantic, self.cells)
         if self.pool > 1:
             semantic = F.avg_pool2d(semantic, self.pool)
-        nearer, detail = self.trunk(slices)
-        return torch.cat([z_low + nearer, semantic, detail], dim=1), grid.flatten(1, 2)
+        return torch.cat([z_low, semantic, self.trunk(slices)], dim=1), grid.flatten(1, 2)

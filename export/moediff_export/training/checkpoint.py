@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -115,6 +116,35 @@ def load_trained(folder: Path) -> tuple[MoEDiffSR | RegressionUNet, dict[str, An
             f"({error}); was it written by another release?"
         ) from error
     return model.eval(), progress
+
+
+def pack(tree: Any, prefix: str, tensors: dict[str, Tensor]) -> Any:
+    """Put the tensors of nested dicts and lists into ``tensors``; returns the rest, JSON-ready.
+
+    Keys, which JSON would turn into text, are kept beside their values, and strides beside each
+    tensor's name: sums of the same numbers round otherwise in another layout. See :func:`unpack`.
+    """
+    if isinstance(tree, Tensor):
+        tensors[prefix] = tree
+        return {"tensor": prefix, "strides": tree.stride()}
+    if isinstance(tree, dict):
+        return {"items": [[k, pack(v, f"{prefix}/{k}", tensors)] for k, v in tree.items()]}
+    if isinstance(tree, list | tuple):
+        return [pack(v, f"{prefix}/{i}", tensors) for i, v in enumerate(tree)]
+    return tree
+
+
+def unpack(packed: Any, tensors: dict[str, Tensor]) -> Any:
+    """What :func:`pack` was given, tuples as lists."""
+    if isinstance(packed, list):
+        return [unpack(v, tensors) for v in packed]
+    if isinstance(packed, dict):
+        if "tensor" in packed:
+            tensor = tensors[packed["tensor"]]
+            strided = torch.empty_strided(tensor.shape, packed["strides"], dtype=tensor.dtype)
+            return strided.copy_(tensor)
+        return {k: unpack(v, tensors) for k, v in packed["items"]}
+    return packed
 
 
 def under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-REGION_FLOOR = 0.05  # what an expert's loss still counts outside its region
+REGION_FLOOR = 0.02  # what an expert's loss still counts outside its region
 SPECTRUM_WINDOW = 16  # pixels
 SMALLEST = 1e-6
 
@@ -57,14 +57,28 @@ def region_weights(regions: Tensor, size: Sequence[int]) -> Tensor:
     return weights / weights.mean(dim=(0, 2, 3), keepdim=True)
 
 
-def denoising(experts: Tensor, clean: Tensor, weights: Tensor) -> Tensor:
-    """Each expert's weighted squared error of the latent, (experts,): ``mean w_i |z0_i - z0|^2``.
+def region_gates(regions: Tensor, size: Sequence[int]) -> Tensor:
+    """Gates (N, experts, *size) that know anatomy alone: an expert's share of what is there.
+
+    ``regions`` (N, experts, H, W) are soft masks; where none is, the experts share evenly.
+    """
+    share = REGION_FLOOR + F.interpolate(regions, size=tuple(size), mode="area")
+    return share / share.sum(1, keepdim=True)
+
+
+def denoising(experts: Tensor, clean: Tensor, low: Tensor, weights: Tensor) -> Tensor:
+    """Each expert's weighted squared error of the latent over that of the low-field latent.
 
     Denoising loss with prediction of the clean sample (Salimans and Ho 2022), by region as in
-    MoEDiff-SR. ``weights`` (N, experts, h, w) have mean 1.
+    MoEDiff-SR: ``mean_n W_n (w_i |z0_i - z0|^2) / (w_i |z_low - z0|^2)``, (experts,). As in
+    `relative_squared_error` scans with small errors count like those with large ones; W_n is how
+    much of the region sample n shows. ``weights`` (N, experts, h, w) have mean 1, ``clean`` and
+    ``low`` are (N, C, h, w).
     """
-    error = (experts - clean[None]).square().mean(2)
-    return (error * weights.transpose(0, 1)).mean(dim=(1, 2, 3))
+    w = weights.transpose(0, 1)
+    error = ((experts - clean[None]).square().mean(2) * w).mean(dim=(2, 3))
+    plain = ((low - clean).square().mean(1)[None] * w).mean(dim=(2, 3))
+    return (w.mean(dim=(2, 3)) * error / (plain + 1e-3)).mean(1)
 
 
 def perceptual(features: Sequence[Tensor], truth: Sequence[Tensor], weights: Tensor) -> Tensor:
@@ -118,23 +132,26 @@ def local_spectrum(image: Tensor, target: Tensor, weights: Tensor) -> Tensor:
 
 
 def gate_targets(
-    experts: Tensor, clean: Tensor, size: Sequence[int], temperature: float | None = None
+    experts: Tensor, clean: Tensor, prior: Tensor, temperature: float | None = None
 ) -> Tensor:
     """Which expert is nearest to the clean latent, per token: (N, experts, gh, gw), detached.
 
-    Softmax over the experts of their similarity, minus the mean squared error around the token. Its
-    temperature is 1.4826 x the median absolute deviation (MAD) of the similarities, as in
-    MoEDiff-SR, or the one given.
+    Softmax over the experts of their similarity ``1 - e_i / mean_j e_j``, e the squared error
+    around the token: what an expert gains counts alike where errors are small (deep white matter)
+    and where they are large (cortex). The temperature is 1.4826 x the median absolute deviation
+    (MAD) of the similarities, as in MoEDiff-SR, or the one given.
+
+    One token's similarities are mostly chance: they are what is seen, not what is known before.
+    ``prior`` (N, experts, gh, gw), positive, is multiplied in.
     """
     error = (experts - clean[None]).square().mean(2).transpose(0, 1).detach()
-    # One token's error is mostly chance: three by three of them say which expert is better.
     error = F.avg_pool2d(error, 3, stride=1, padding=1, count_include_pad=False)
-    similarity = -F.interpolate(error, size=tuple(size), mode="area")
-    similarity = similarity - similarity.mean(1, keepdim=True)
+    error = F.interpolate(error, size=prior.shape[-2:], mode="area")
+    similarity = 1 - error / error.mean(1, keepdim=True).clamp_min(SMALLEST)
     if temperature is None:
         deviation = (similarity - similarity.median()).abs().median()
-        return (similarity / (1.4826 * deviation).clamp_min(SMALLEST)).softmax(1)
-    return (similarity / temperature).softmax(1)
+        temperature = float((1.4826 * deviation).clamp_min(SMALLEST))
+    return (similarity / temperature + prior.log()).softmax(1)
 
 
 def gate_cross_entropy(gates: Tensor, targets: Tensor) -> Tensor:

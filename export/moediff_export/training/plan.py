@@ -38,7 +38,7 @@ class TrainingPlan:
 
     minutes: float
     steps: int | None = None
-    learning_rate: float = 8e-4
+    learning_rate: float = 3e-3
     batch: int = 4
     crop: int = 128
     warmup_steps: int = 100

@@ -15,7 +15,7 @@ from ..model import Encoder, MoEDiffSR, RegressionUNet
 from . import losses
 
 # How much each group of losses counts beside the image's.
-RECONSTRUCTION, JOINT, MOMENTS = 0.3, 0.05, 0.02
+RECONSTRUCTION, JOINT, MOMENTS = 0.3, 0.2, 0.02
 # Within the experts' and the gate's losses.
 SPECIALITY, DIVERSITY, BALANCE = 0.1, 0.1, 0.5
 REPORTED = "part/"  # prefix of what is logged beside the losses that are summed
@@ -29,7 +29,7 @@ class LossPlan:
     Attributes
     ----------
     regions : bool
-        Weigh each expert's losses by its region.
+        Each expert learns its region: its losses are weighed by it, and the gate knows it before.
     mad : bool
         Gate targets at the temperature of the MAD; otherwise at 1.
     diversity, uncertainty : bool
@@ -98,7 +98,12 @@ class TrainingStep(nn.Module):
         self.register_buffer("alphas_cumprod", schedule, persistent=False)
 
     def forward(
-        self, batch: Batch, generator: torch.Generator, encoder: Encoder | None, alone: bool
+        self,
+        batch: Batch,
+        generator: torch.Generator,
+        encoder: Encoder | None,
+        alone: bool,
+        guidance: float = 0.0,
     ) -> dict[str, Tensor]:
         """Losses by name; their sum is what to minimise, those in `REPORTED` are for the log.
 
@@ -111,13 +116,16 @@ class TrainingStep(nn.Module):
             Fixed weights for the perceptual loss; None for a plain regression.
         alone : bool
             Train the autoencoder without the rest.
+        guidance : float
+            How much of the mixture's weights comes from anatomy instead of the gate, 0 to 1: while
+            the gate knows little, each expert learns its own region.
         """
         if isinstance(self.model, RegressionUNet):
             return {"image": image_loss(self.model(batch.slices), batch)}
         assert encoder is not None
         if alone:
             return self._autoencoder(self.model, batch, generator)
-        return self._joint(self.model, batch, generator, encoder)
+        return self._joint(self.model, batch, generator, encoder, guidance)
 
     def _autoencoder(
         self, model: MoEDiffSR, batch: Batch, generator: torch.Generator
@@ -133,7 +141,12 @@ class TrainingStep(nn.Module):
         }
 
     def _joint(
-        self, model: MoEDiffSR, batch: Batch, generator: torch.Generator, encoder: Encoder
+        self,
+        model: MoEDiffSR,
+        batch: Batch,
+        generator: torch.Generator,
+        encoder: Encoder,
+        guidance: float,
     ) -> dict[str, Tensor]:
         """Everything at once: autoencoder, experts, gate, and the image their latent decodes to."""
         count, device = len(batch.target), batch.target.device
@@ -145,7 +158,9 @@ class TrainingStep(nn.Module):
         source = torch.where(from_low[:, None, None, None], low, clean.detach())
         z_t = diffuse(source, noise, self.alphas_cumprod[t])
         z_c, gates = model.condition(batch.slices, low)
-        prediction = model.predict(z_t, z_c, gates, t.float())
+        prior = self._prior(batch, gates)
+        mixing = torch.lerp(gates, prior.to(gates), guidance) if model.config.gated else gates
+        prediction = model.predict(z_t, z_c, mixing, t.float())
 
         # One call decodes it all: partly sharp latents (fewer suffice), the gated sum, the experts.
         half, few = max(count // 2, 1), max(count // SPECIALITY_SHARE, 1)
@@ -162,11 +177,13 @@ class TrainingStep(nn.Module):
         with torch.autocast(device.type, enabled=False):
             predicted, truth = prediction.experts.float(), clean.detach().float()
             grid = F.interpolate(weights, size=truth.shape[-2:], mode="area")
-            denoised = losses.denoising(predicted, truth, grid)
-            mixed = F.mse_loss(prediction.z0.float(), truth)
+            denoised = losses.denoising(predicted, truth, low.float(), grid)
+            everywhere = torch.ones_like(grid[:, :1])
+            mixture = prediction.z0.float()[None]
+            mixed = losses.denoising(mixture, truth, low.float(), everywhere)[0]
             gates = gates.float()
             temperature = None if self.plan.mad else 1.0
-            targets = losses.gate_targets(predicted, truth, gates.shape[-2:], temperature)
+            targets = losses.gate_targets(predicted, truth, prior, temperature)
             cross_entropy = losses.gate_cross_entropy(gates, targets)
             diversity = losses.gate_diversity(gates)
             balance = losses.load_balance(gates)
@@ -194,6 +211,12 @@ class TrainingStep(nn.Module):
             for name, latent, own_loss in zip(model.config.experts, denoised, special, strict=True):
                 parts |= {f"latent_{name}": latent, f"speciality_{name}": own_loss}
             return terms | {f"{REPORTED}{k}": v.detach() for k, v in parts.items()}
+
+    def _prior(self, batch: Batch, gates: Tensor) -> Tensor:
+        """What anatomy says of the gates, in their shape: (N, experts, gh, gw), sum 1."""
+        if gates.shape[1] == len(EXPERT_NAMES) and self.plan.regions:
+            return losses.region_gates(batch.regions, gates.shape[-2:])
+        return torch.full_like(gates, 1 / gates.shape[1], dtype=torch.float32)
 
     def _region_weights(self, batch: Batch, experts: int) -> Tensor:
         """Weights (N, experts, H, W) of each expert's losses at every pixel."""

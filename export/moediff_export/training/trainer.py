@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.fabric import Fabric
+from pytorch_optimizer import SOAP
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
@@ -31,13 +32,14 @@ from ..data.shards import Pair
 from ..enhance import default_sampling, sample
 from ..errors import CheckpointError
 from ..model import MoEDiffSR, RegressionUNet, build_model
-from .checkpoint import read_checkpoint, under, write_checkpoint
+from .checkpoint import pack, read_checkpoint, under, unpack, write_checkpoint
 from .curves import append_row, plot_run, rewind
 from .plan import Rhythm, TrainingPlan, check_plan
 from .step import REPORTED, TrainingStep, encoder_input, middle_slice
 
 HELD_OUT = 16  # one pair in this many validates
 VALIDATION_BATCHES, VALIDATION_CROPS = 6, 4
+GUIDED_UNTIL = 0.3, 0.6  # shares of the budget between which the gate takes over from anatomy
 
 
 class Trainer:
@@ -86,14 +88,15 @@ class Trainer:
         step = TrainingStep(build_model(config), plan.losses)
         # Channels last is what convolutions work in, on the CPU and on tensor cores.
         step = step.to(memory_format=torch.channels_last)
-        optimizer = torch.optim.AdamW(
-            step.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4
-        )
+        # Adam in the eigenbasis of Shampoo's preconditioner: each step costs a tenth more than
+        # AdamW's and gains two to three times as much.
+        optimizer = SOAP(step.parameters(), lr=plan.learning_rate, weight_decay=1e-4)
         self.step_module: Any
         self.step_module, self.optimizer = self.fabric.setup(step, optimizer)
         self.averaged = AveragedModel(self.model, multi_avg_fn=_warmed_average(plan.ema_decay))
         self.averaged.requires_grad_(False)
         self.step, self.elapsed = 0, 0.0
+        self.joint_from: int | None = None  # the step with which the second phase began
         self.stopping = False
 
     @property
@@ -119,6 +122,12 @@ class Trainer:
         """Whether the autoencoder still trains alone."""
         return bool(self.config.experts) and self.spent < self.plan.autoencoder_share
 
+    @property
+    def guidance(self) -> float:
+        """How much anatomy weighs the experts instead of the gate: all at first, later none."""
+        begin, end = GUIDED_UNTIL
+        return min(max((end - self.spent) / (end - begin), 0.0), 1.0)
+
     def resume(self) -> None:
         """Continue from the folder's checkpoint.
 
@@ -138,13 +147,9 @@ class Trainer:
         self.step_module.module.load_state_dict(under(tensors, "model/"))
         self.averaged.module.load_state_dict(under(tensors, "averaged/"))
         self.averaged.n_averaged.fill_(record["steps"])
-        state = self.optimizer.state_dict()
-        state["state"] = {}
-        for name, tensor in under(tensors, "optimizer/").items():
-            index, key = name.split("/")
-            state["state"].setdefault(int(index), {})[key] = tensor
-        self.optimizer.load_state_dict(state)
+        self.optimizer.load_state_dict(unpack(record["optimizer"], tensors))
         self.step, self.elapsed = record["steps"], 60 * record["minutes"]
+        self.joint_from = record["joint_from"]
         if self.fabric.is_global_zero:
             rewind(self.folder, self.step)
 
@@ -154,20 +159,23 @@ class Trainer:
             return
         tensors = {f"model/{k}": v for k, v in self.step_module.module.state_dict().items()}
         tensors |= {f"averaged/{k}": v for k, v in self.averaged.module.state_dict().items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer/{index}/{k}": v for k, v in state.items()}
         record = {
+            "optimizer": pack(self.optimizer.state_dict(), "optimizer", tensors),
             "config": self.config.to_dict(),
             "plan": asdict(self.plan),
             "steps": self.step,
+            "joint_from": self.joint_from,
             "minutes": self.elapsed / 60,
             "machine": machine(self.fabric),
         }
         write_checkpoint(self.checkpoint, tensors, record)
 
     def learning_rate(self) -> float:
-        """Linear warm-up, then a cosine over the budget down to 2 %."""
-        warm = min((self.step + 1) / self.plan.warmup_steps, 1.0)
+        """Linear warm-up of each phase, then a cosine over the budget down to 2 %.
+
+        Experts whose first steps are large can end where their activations are 0 for good.
+        """
+        warm = min((self.step - (self.joint_from or 0) + 1) / self.plan.warmup_steps, 1.0)
         cosine = 0.5 * (1 + math.cos(math.pi * self.spent))
         return self.plan.learning_rate * warm * (0.02 + 0.98 * cosine)
 
@@ -177,6 +185,8 @@ class Trainer:
         A gradient that is not finite moves nothing: the step is counted as skipped.
         """
         plan, rank = self.plan, self.fabric.global_rank
+        if self.joint_from is None and not self.alone:
+            self.joint_from = self.step
         rng = np.random.default_rng([plan.seed, 1, self.step, rank])
         generator = torch.Generator().manual_seed(
             int(np.random.SeedSequence([plan.seed, 2, self.step, rank]).generate_state(1)[0])
@@ -184,7 +194,7 @@ class Trainer:
         batch = crop_batch(rng, self.train_pairs, plan.crop, plan.batch, self.config.slices)
         batch = batch.to(self.fabric.device)
         encoder = getattr(self.averaged.module, "encoder", None)
-        terms = self.step_module(batch, generator, encoder, self.alone)
+        terms = self.step_module(batch, generator, encoder, self.alone, self.guidance)
         loss = torch.stack([v for k, v in terms.items() if not k.startswith(REPORTED)]).sum()
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)

@@ -7,7 +7,14 @@ from moediff_export.data import scanner
 from moediff_export.data.anatomy import draw_points, from_nodes, node_positions
 from moediff_export.data.batches import crop_batch
 from moediff_export.data.painting import T1_LEVELS, paint, t1_levels
-from moediff_export.data.pairs import SLAB, Mixture, draw_anatomy, make_pair, simulate_pairs
+from moediff_export.data.pairs import (
+    SLAB,
+    Mixture,
+    draw_anatomy,
+    low_field_matrix,
+    make_pair,
+    simulate_pairs,
+)
 from moediff_export.data.regions import region_masks
 from moediff_export.data.shards import Pair, read_shards, write_shards
 from moediff_export.data.sources import colin27, make_source, scan_source
@@ -134,6 +141,25 @@ def test_a_shift_moves_the_anatomy_by_as_many_millimetres(phantom):
     half = (np.array(phantom.data.shape)[::-1] - 1) / 2  # grid_sample's units, in voxels
     distance = np.linalg.norm((two - one) * half, axis=-1) * phantom.spacing
     assert np.ptp(distance) < 1e-3 and 0.85 * 2 <= distance.mean() <= 1.15 * 2
+
+
+def test_scans_are_of_every_kind_that_the_simulator_promises():
+    rng = np.random.default_rng(7)
+    halves = thick = in_plane = stacks = 0
+    for _ in range(1000):
+        matrix, stack = low_field_matrix(rng, SLAB)
+        ratios = np.array(SLAB) / matrix
+        assert (ratios >= 1).all() and (ratios <= 3.1).all()
+        halves += (ratios == 2).all()
+        if ratios[0] > 1.2 * ratios[1]:
+            thick += 1
+            in_plane += ratios[1] == 1
+        if stack:
+            stacks += 1
+            assert ratios[0] >= 1.45  # a profile belongs to thick slices
+    assert 430 < halves < 570
+    assert 200 < thick < 340 and 100 < in_plane < 200
+    assert 150 < stacks < 250
 
 
 def test_scan_and_target_of_a_pair_are_registered(phantom):

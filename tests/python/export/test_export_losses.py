@@ -51,14 +51,16 @@ def test_an_experts_error_counts_in_its_region():
     clean = torch.zeros(1, 2, 8, 8)
     left = clean.clone()
     left[..., :4] = 1
-    errors = losses.denoising(left.expand(3, -1, -1, -1, -1), clean, weights)
-    assert errors[0] > 0.9 and errors[1] < 0.1 and errors[2] == pytest.approx(0.5, abs=1e-4)
+    errors = losses.denoising(left.expand(3, -1, -1, -1, -1), clean, clean + 1, weights)
+    assert errors[0] > 0.9 and errors[1] < 0.1 and errors[2] == pytest.approx(0.5, abs=1e-3)
 
 
-def test_the_denoising_loss_is_the_mean_squared_error_where_regions_are_even():
+def test_the_denoising_loss_is_the_share_of_the_low_field_error_that_is_left():
     experts, clean = torch.randn(3, 2, 4, 8, 8), torch.randn(2, 4, 8, 8)
-    errors = losses.denoising(experts, clean, ones(2, 3, 8, 8))
-    torch.testing.assert_close(errors, (experts - clean).square().mean(dim=(1, 2, 3, 4)))
+    low = clean + torch.randn_like(clean) * torch.tensor([1.0, 10.0])[:, None, None, None]
+    errors = losses.denoising(experts, clean, low, ones(2, 3, 8, 8))
+    left = (experts - clean).square().mean(dim=(2, 3, 4)) / (low - clean).square().mean((1, 2, 3))
+    torch.testing.assert_close(errors, left.mean(1), rtol=5e-3, atol=0)
 
 
 def test_perceptual_distance_sees_structure_in_the_region_alone():
@@ -109,24 +111,51 @@ def test_the_spectrum_has_a_gradient_where_nothing_differs():
 def test_gate_targets_prefer_the_nearest_expert():
     clean = torch.randn(2, 4, 8, 8)
     experts = torch.stack([clean + 0.1, clean + 1.0, clean + 2.0])
-    targets = losses.gate_targets(experts, clean, (4, 4))
+    targets = losses.gate_targets(experts, clean, EVEN[..., :4, :4])
     assert torch.equal(targets.argmax(1), torch.zeros(2, 4, 4, dtype=torch.long))
     torch.testing.assert_close(targets.sum(1), torch.ones(2, 4, 4))
 
 
-def test_the_mad_makes_gate_targets_free_of_scale():
-    clean = torch.randn(2, 4, 8, 8)
-    experts = clean + 0.1 * torch.randn(3, 2, 4, 8, 8)
+EVEN = torch.full((2, 3, 8, 8), 1 / 3)
+
+
+def spread_about_one(spread):
+    """Three experts whose squared errors of a clean latent lie about 1, ``spread`` apart."""
+    clean = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    offset = torch.randn(3, 2, 1, 8, 8, generator=torch.Generator().manual_seed(2))
+    return clean + torch.sqrt(1 + spread * offset.clamp(-3, 3)), clean
+
+
+def test_gate_targets_do_not_know_how_large_the_errors_are():
+    experts, clean = spread_about_one(0.1)
     ten_times = clean + 10 * (experts - clean)
-    one, two = (losses.gate_targets(e, clean, (8, 8)) for e in (experts, ten_times))
+    one, two = (losses.gate_targets(e, clean, EVEN) for e in (experts, ten_times))
     torch.testing.assert_close(one, two, atol=1e-4, rtol=0)
-    fixed, scaled = (losses.gate_targets(e, clean, (8, 8), 1.0) for e in (experts, ten_times))
-    assert not torch.allclose(fixed, scaled, atol=0.05)
+
+
+def test_the_mad_makes_gate_targets_free_of_how_far_experts_are_apart():
+    near, far = spread_about_one(0.01), spread_about_one(0.1)
+    one, two = (losses.gate_targets(*pair, EVEN) for pair in (near, far))
+    torch.testing.assert_close(one, two, atol=0.03, rtol=0)
+    one, two = (losses.gate_targets(*pair, EVEN, 0.1) for pair in (near, far))
+    assert (one - two).abs().max() > 0.1
 
 
 def test_gate_targets_let_no_gradient_through():
     experts = torch.randn(3, 1, 4, 8, 8, requires_grad=True)
-    assert not losses.gate_targets(experts, torch.randn(1, 4, 8, 8), (8, 8)).requires_grad
+    assert not losses.gate_targets(experts, torch.randn(1, 4, 8, 8), EVEN[:1]).requires_grad
+
+
+def test_gate_targets_of_equal_experts_are_what_anatomy_says():
+    regions = torch.zeros(1, 3, 32, 32)
+    regions[:, 0, :, :16], regions[:, 1, :, 16:24] = 1, 1
+    prior = losses.region_gates(regions, (8, 8))
+    torch.testing.assert_close(prior.sum(1), ones(1, 8, 8))
+    assert prior[0, 0, :, :4].min() > 0.9 and prior[0, 1, :, 4:6].min() > 0.9
+    torch.testing.assert_close(prior[..., 6:], torch.full((1, 3, 8, 2), 1 / 3))
+    clean = torch.randn(1, 4, 16, 16)
+    targets = losses.gate_targets((clean + 1).expand(3, -1, -1, -1, -1), clean, prior)
+    torch.testing.assert_close(targets, prior)
 
 
 def test_cross_entropy_is_least_at_the_targets():

@@ -68,6 +68,24 @@ def test_every_variant_trains_and_is_read_back(pairs, tmp_path, variant):
     assert (tmp_path / "curves.png").stat().st_size > 0
 
 
+def test_the_gate_takes_over_from_anatomy(pairs, tmp_path):
+    trainer = Trainer(TINY, plan(100), pairs, tmp_path)
+    shares = []
+    for trainer.step in (0, 30, 45, 60, 99):
+        shares.append(trainer.guidance)
+    assert shares == pytest.approx([1, 1, 0.5, 0, 0])
+
+
+def test_each_phase_warms_up(pairs, tmp_path):
+    trainer = Trainer(TINY, plan(20, autoencoder_share=0.5, warmup_steps=5), pairs, tmp_path)
+    rates = []
+    for _ in range(14):
+        trainer.train_step()
+        rates.append(trainer.optimizer.param_groups[0]["lr"])
+    assert rates[0] < 0.3 * rates[4]
+    assert rates[10] < 0.3 * rates[9] and rates[13] > 3 * rates[10]
+
+
 def test_every_parameter_of_the_mixture_gets_a_gradient(pairs, tmp_path):
     trainer = Trainer(TINY, plan(1000, autoencoder_share=0), pairs, tmp_path)
     for _ in range(3):  # what starts at zero hides what is behind it for a step or two
@@ -261,7 +279,7 @@ def test_gate_convergence_is_drawn_for_the_runs_that_have_a_gate(tmp_path):
 
 
 def test_training_needs_no_more_than_a_bare_gpu_machine_has(pairs, tmp_path):
-    """PyTorch, NumPy, Lightning, safetensors and tqdm: nothing that reads scans, no runtime."""
+    """PyTorch, NumPy and what trains with them: nothing that reads scans, no runtime."""
     write_shards(pairs, tmp_path / "data")
     missing = ("nibabel", "nilearn", "skimage", "SimpleITK", "openvino", "moediff_rt._core")
     script = (
