@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "backends/backend.h"
@@ -89,6 +90,11 @@ class GpuDevice : public Device {
   virtual int64_t memory_limit() const = 0;  // bytes that one enhance() may take on the device
   // Whether calls of engines may be captured in a graph.
   virtual bool captures() const = 0;
+  // Held by a run: engines keep what they were last called with, so runs follow each other.
+  std::mutex& in_use() const { return in_use_; }
+
+ private:
+  mutable std::mutex in_use_;
 };
 
 // GPU number `index` through the CUDA runtime. Throws Error(ErrorKind::backend) when there is none,

@@ -86,7 +86,8 @@ int window(const HostDevice& device, int batch) {
 EnhanceReport run(const TilePlan& plan, const std::vector<Tile>& tiles, int batch,
                   SliceBlend& blend, const EnhanceObserver& observer) {
   const Device& device = plan.model->device();
-  if (dynamic_cast<const GpuDevice*>(&device)) {
+  if (const auto* gpu = dynamic_cast<const GpuDevice*>(&device)) {
+    const std::lock_guard<std::mutex> lock(gpu->in_use());
     return GpuScheduler(plan, tiles, batch, blend).run(observer);
   }
   const int tiles_under_way = window(dynamic_cast<const HostDevice&>(device), batch);

@@ -34,6 +34,13 @@ int64_t output_bytes(const GpuEngine& engine, int i) {
   return engine.outputs()[i].elements() * bytes_of(engine.output_types()[i]);
 }
 
+// For any batch up to this one: each has kernels of its own, and a smaller one may need more.
+int64_t scratch_bytes(const GpuEngine& engine, int batch) {
+  int64_t most = 0;
+  for (int b = 1; b <= batch; b *= 2) most = std::max(most, engine.scratch_bytes(b));
+  return most;
+}
+
 }  // namespace
 
 int batch_bucket(int tiles) {
@@ -69,7 +76,9 @@ GpuLayout lay_out(const Model& model, int batch, int steps, bool gathered) {
   layout.tokens = block.take(batch * output_bytes(conditioner, 1));
   layout.z = block.take(batch * latent);
   layout.z0 = block.take(batch * latent);
-  layout.timesteps = block.take(batch * steps * kFloat);
+  const int64_t cells = kBoundary / kFloat;
+  layout.timestep_stride = (batch + cells - 1) / cells * cells;
+  layout.timesteps = block.take(layout.timestep_stride * steps * kFloat);
   const GpuEngine& first = on_gpu(model.expert(0));
   if (first.input_types()[0] != ExpertType::float32) {
     layout.expert_z = block.take(batch * input_bytes(first, 0));
@@ -87,12 +96,12 @@ GpuLayout lay_out(const Model& model, int batch, int steps, bool gathered) {
   layout.scratch = block.bytes();
   int64_t end = layout.scratch;
   for (int i = 0; i < bundle.experts; ++i) {
-    layout.experts[i].scratch = block.take(on_gpu(model.expert(i)).scratch_bytes(batch));
+    layout.experts[i].scratch = block.take(scratch_bytes(on_gpu(model.expert(i)), batch));
   }
   end = std::max(end, block.bytes());
   for (const GpuEngine* alone : {&encoder, &conditioner, &gate, &decoder}) {
     block.back_to(layout.scratch);
-    block.take(alone->scratch_bytes(batch));
+    block.take(scratch_bytes(*alone, batch));
     end = std::max(end, block.bytes());
   }
   layout.bytes = end;

@@ -12,6 +12,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// Graphs take device memory that no layout knows of; loops of rarer shapes stay eager.
+constexpr size_t kMostGraphs = 32;
+
 // Adds the time of its scope to a stage.
 class Stage {
  public:
@@ -83,7 +86,8 @@ GpuScheduler::GpuScheduler(const TilePlan& plan, std::vector<Tile> tiles, int ba
                       event(),
                       event()});
   }
-  timesteps_ = pinned(static_cast<int64_t>(plan_.timesteps.size()) * kFloat);
+  const auto steps = static_cast<int64_t>(plan_.timesteps.size());
+  timesteps_ = PinnedMemory(gpu_, gpu_.allocate_pinned(steps * layout_.timestep_stride * kFloat));
   for (const char* stage : {"read", "plan", "wait", "blend"}) report_.seconds[stage] = 0;
 }
 
@@ -123,9 +127,10 @@ EnhanceReport GpuScheduler::run(const EnhanceObserver& observer) {
 void GpuScheduler::upload_timesteps() {
   auto* t = static_cast<float*>(timesteps_.get());
   for (size_t step = 0; step < plan_.timesteps.size(); ++step) {
-    std::fill_n(t + step * layout_.batch, layout_.batch, static_cast<float>(plan_.timesteps[step]));
+    std::fill_n(t + step * layout_.timestep_stride, layout_.timestep_stride,
+                static_cast<float>(plan_.timesteps[step]));
   }
-  const int64_t bytes = plan_.timesteps.size() * layout_.batch * sizeof(float);
+  const int64_t bytes = plan_.timesteps.size() * layout_.timestep_stride * sizeof(float);
   gpu_.upload(at<>(layout_.timesteps), t, bytes, main_.get());
   // The encoder's maps stay 0: none known.
   gpu_.fill_zero(at<>(layout_.centre), layout_.batch * 3 * image_size_ * sizeof(float),
@@ -219,7 +224,8 @@ void GpuScheduler::queue_loop(int batch) {
   if (seen == graphs_.end()) {
     // Engines prepare themselves when first called: that may not happen within a capture.
     enqueue_loop(batch, bucket);
-    if (device_.captures()) graphs_.emplace(std::move(shape), GpuGraphHandle());
+    const bool room = graphs_.size() < kMostGraphs;
+    if (device_.captures() && room) graphs_.emplace(std::move(shape), GpuGraphHandle());
   } else {
     if (!seen->second) {
       GpuCapture capture(gpu_, main);
@@ -294,7 +300,7 @@ void GpuScheduler::enqueue_start(int batch, int bucket) {
 
 void GpuScheduler::enqueue_experts(int batch, int bucket, int step) {
   const Lane& lane = lanes_[batch % kGpuLanes];
-  const float* t = at<>(layout_.timesteps) + int64_t{step} * layout_.batch;
+  const float* t = at<>(layout_.timesteps) + step * layout_.timestep_stride;
   void* shared = at<void>(expert_type_ == ExpertType::float32 ? layout_.z : layout_.expert_z);
   gpu_.record(forked_.get(), main_.get());
   for (int i = 0; i < bundle_.experts; ++i) {

@@ -55,7 +55,7 @@ class TorchExecutor:
         self._device = torch.device(device)
         self.device = torch.cuda.get_device_name() if self._device.type == "cuda" else device
         model.requires_grad_(False)
-        self._modules = {item.name: item for item in list_modules(model)}
+        self._modules = {item.name: item for item in list_modules(model.cpu())}
         model.to(self._device)
 
     def load(

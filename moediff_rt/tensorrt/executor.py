@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ from .package import Package
 
 if TYPE_CHECKING:
     from .._core import EngineReport
+
+# More than one run's lanes, batch sizes and experts' own rows come to.
+MOST_CONTEXTS = 48
 
 _TYPES = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16"}
 
@@ -92,10 +96,10 @@ class TensorRTExecutor:
 
 
 class Contexts:
-    """An engine's execution contexts: one per batch size, made when it first comes up.
+    """An engine's execution contexts: one per batch size and set of addresses.
 
-    A context's profile cannot change while it is captured, and two captured graphs of one engine
-    must not share a context, so none serves two batch sizes.
+    What a captured graph replays is the context's: nothing of a context is changed after its first
+    call. Those of earlier runs, whose memory is gone, are dropped in time.
     """
 
     def __init__(
@@ -105,31 +109,47 @@ class Contexts:
         self._engine = engine
         self._batches = tuple(batches)
         self._kernels = kernels
-        self._contexts: dict[int, Any] = {}
+        self._contexts: OrderedDict[tuple[int, ...], Any] = OrderedDict()
 
     def scratch_bytes(self, batch: int) -> int:
         """Device memory that a context for this batch works in, bytes."""
         return int(self._engine.get_device_memory_size_for_profile_v2(self._profile(batch)))
 
-    def get(self, batch: int, inputs: Sequence[Tensor], stream: int) -> Any:
-        """The context for a batch, its shapes set.
+    def get(
+        self,
+        batch: int,
+        inputs: Sequence[Tensor],
+        addresses: Mapping[str, int],
+        scratch: int,
+        stream: int,
+    ) -> Any:
+        """The context for a batch at these addresses, ready to be queued.
 
         Raises
         ------
         EngineError
-            TensorRT has no memory for it, or does not take the batch.
+            TensorRT has no memory for it, or does not take the batch or an address.
         """
-        context = self._contexts.get(batch)
-        if context is None:
-            context = self._make()
-            if context is None or not context.set_optimization_profile_async(
-                self._profile(batch), stream
-            ):
-                raise self._refused(f"to take batches of {batch}")
-            for tensor in inputs:
-                if not context.set_input_shape(tensor.name, (batch, *tensor.shape)):
-                    raise self._refused(f"to take {tensor.name} in batches of {batch}")
-            self._contexts[batch] = context
+        key = (batch, scratch, *addresses.values())
+        context = self._contexts.get(key)
+        if context is not None:
+            self._contexts.move_to_end(key)
+            return context
+        context = self._make()
+        if context is None or not context.set_optimization_profile_async(
+            self._profile(batch), stream
+        ):
+            raise self._refused(f"to take batches of {batch}")
+        for tensor in inputs:
+            if not context.set_input_shape(tensor.name, (batch, *tensor.shape)):
+                raise self._refused(f"to take {tensor.name} in batches of {batch}")
+        context.set_device_memory(scratch, self.scratch_bytes(batch))
+        for name, address in addresses.items():
+            if not context.set_tensor_address(name, address):
+                raise self._refused(f"to take the address of {name}")
+        self._contexts[key] = context
+        if len(self._contexts) > MOST_CONTEXTS:
+            self._contexts.popitem(last=False)
         return context
 
     def _profile(self, batch: int) -> int:
@@ -202,16 +222,12 @@ class TensorRTModule:
         EngineError
             TensorRT says that it did not: nothing was computed, and nothing may be read as if.
         """
-        context = self._contexts.get(batch, self._inputs, stream)
-        context.set_device_memory(scratch, self.scratch_bytes(batch))
-        for tensor, address in zip(self._tensors, (*inputs, *outputs), strict=True):
-            if not context.set_tensor_address(tensor.name, address):
-                raise self._failed(f"take the address of {tensor.name}")
+        names = (tensor.name for tensor in self._tensors)
+        addresses = dict(zip(names, (*inputs, *outputs), strict=True))
+        context = self._contexts.get(batch, self._inputs, addresses, scratch, stream)
         if not context.execute_async_v3(stream):
-            raise self._failed(f"queue a batch of {batch}")
-
-    def _failed(self, what: str) -> EngineError:
-        return EngineError(
-            f"engine: expected {self.report.backend} to {what} of {self.report.module}, found that "
-            "it does not; the GPU has probably failed or is out of memory; run again with less"
-        )
+            raise EngineError(
+                f"engine: expected {self.report.backend} to queue a batch of {batch} of "
+                f"{self.report.module}, found that it does not; the GPU has probably failed or is "
+                "out of memory; run again with less"
+            )

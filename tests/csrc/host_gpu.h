@@ -219,6 +219,15 @@ class HostGpu : public mdr::Gpu {
     });
   }
 
+  // Engines want their tensors on this boundary of device memory.
+  void check_aligned(const void* memory) const {
+    const char* at = static_cast<const char*>(memory);
+    const auto after = device_.upper_bound(const_cast<char*>(at));
+    if (after == device_.begin() || (at - std::prev(after)->first) % 256 != 0) {
+      fail("a tensor that is not on a 256-byte boundary");
+    }
+  }
+
   // For engines: `body` runs when the stream comes to it.
   void work(mdr::GpuStream stream, std::function<void()> body) {
     Op op{Op::Kind::work, nullptr, 0, std::move(body)};
@@ -389,7 +398,10 @@ class HostGpuEngine : public mdr::GpuEngine {
   const std::vector<mdr::TensorInfo>& outputs() const override { return module_.outputs; }
   const std::vector<mdr::ExpertType>& input_types() const override { return input_types_; }
   const std::vector<mdr::ExpertType>& output_types() const override { return output_types_; }
-  int64_t scratch_bytes(int batch) const override { return batch * kScratch; }
+  // The smallest batch needs the most.
+  int64_t scratch_bytes(int batch) const override {
+    return (batch == 1 ? settings_.largest_batch + 1 : batch) * kScratch;
+  }
 
   void enqueue(int batch, const std::vector<const void*>& inputs, const std::vector<void*>& outputs,
                void* scratch, mdr::GpuStream stream) override {
@@ -399,6 +411,8 @@ class HostGpuEngine : public mdr::GpuEngine {
     if ((batch & (batch - 1)) || batch > settings_.largest_batch) {
       throw std::runtime_error("not a bucket");
     }
+    for (const void* input : inputs) gpu_.check_aligned(input);
+    for (const void* output : outputs) gpu_.check_aligned(output);
     if (gpu_.in_capture(stream)) {
       if (!prepared_.count(batch)) throw std::runtime_error("first called within a capture");
     } else {
