@@ -96,7 +96,10 @@ def main() -> int:
     import torch
 
     if not torch.cuda.is_available():
-        print("gpu-check: expected a GPU that PyTorch can use, found none; run it on one")
+        print(
+            "gpu-check: expected a GPU that PyTorch can use, found none; this computer has none "
+            "or, probably, a driver that is older than this PyTorch; run it on another"
+        )
         return 2
     report = Report()
     figures: dict[str, Any] = {}

@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include "bindings/bindings.h"
+#include "bindings/device_memory.h"
 #include "core/error.h"
 #include "core/model.h"
 
@@ -12,14 +13,6 @@ namespace mdr::bindings {
 namespace {
 
 using PyTensor = std::tuple<std::string, std::vector<int64_t>, std::string>;
-
-ExpertType type_of(const std::string& module, const std::string& name) {
-  if (name == "float32") return ExpertType::float32;
-  if (name == "float16") return ExpertType::float16;
-  if (name == "bfloat16") return ExpertType::bfloat16;
-  fail(ErrorKind::engine, "engine: expected tensors of float32, float16 or bfloat16 in ", module,
-       ", found ", name, "; the executor is probably of another release; use its own");
-}
 
 // A module that Python queues on the GPU. Python is called when a loop is first seen and when it is
 // captured; replays do without it.
@@ -53,10 +46,12 @@ class PyGpuEngine : public GpuEngine {
   }
 
  private:
-  static uintptr_t address(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer); }
+  static DeviceAddress address(const void* pointer) {
+    return reinterpret_cast<DeviceAddress>(pointer);
+  }
   template <typename T>
-  static std::vector<uintptr_t> addresses(const std::vector<T*>& pointers) {
-    std::vector<uintptr_t> out;
+  static std::vector<DeviceAddress> addresses(const std::vector<T*>& pointers) {
+    std::vector<DeviceAddress> out;
     for (const T* pointer : pointers) out.push_back(address(pointer));
     return out;
   }
@@ -64,7 +59,7 @@ class PyGpuEngine : public GpuEngine {
                    std::vector<TensorInfo>& tensors, std::vector<ExpertType>& types) {
     for (auto& [name, dims, type] : list.cast<std::vector<PyTensor>>()) {
       tensors.push_back({name, dims});
-      types.push_back(type_of(module, type));
+      types.push_back(expert_type(module.c_str(), type));
     }
   }
 

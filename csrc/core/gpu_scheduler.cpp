@@ -133,8 +133,8 @@ void GpuScheduler::upload_timesteps() {
   const int64_t bytes = plan_.timesteps.size() * layout_.timestep_stride * sizeof(float);
   gpu_.upload(at<>(layout_.timesteps), t, bytes, main_.get());
   // The encoder's maps stay 0: none known.
-  gpu_.fill_zero(at<>(layout_.centre), layout_.batch * 3 * image_size_ * sizeof(float),
-                 main_.get());
+  gpu_.fill_zero(at<>(layout_.centre),
+                 layout_.batch * kEncoderChannels * image_size_ * sizeof(float), main_.get());
 }
 
 void GpuScheduler::queue_front(int batch) {
@@ -164,7 +164,7 @@ void GpuScheduler::queue_front(int batch) {
   const Model& model = *plan_.model;
   const GpuStream main = main_.get();
   void* scratch = at<void>(layout_.scratch);
-  gpu_.copy_rows(at<>(layout_.centre), 3 * image_size_ * kFloat,
+  gpu_.copy_rows(at<>(layout_.centre), kEncoderChannels * image_size_ * kFloat,
                  at<>(to.slices) + bundle_.tile_slices / 2 * image_size_, slices_size_ * kFloat,
                  image_size_ * kFloat, count, main);
   on_gpu(model.encoder()).enqueue(bucket, {at<>(layout_.centre)}, {at<>(to.z_low)}, scratch, main);
@@ -291,10 +291,7 @@ void GpuScheduler::enqueue_start(int batch, int bucket) {
     gather.to[i] = at<void>(layout_.experts[i].z_c);
     gathers = true;
   }
-  const LatentShape shape{bundle_.latent_channels, bundle_.latent_height, bundle_.latent_width};
-  const StartScalars scalars{static_cast<float>(std::sqrt(plan_.start_alpha)),
-                             static_cast<float>(std::sqrt(1 - plan_.start_alpha)), plan_.seed};
-  gpu_.start_latent(shape, scalars, start, main_.get());
+  gpu_.start_latent(latent_shape(bundle_), start_scalars(plan_), start, main_.get());
   if (gathers) gpu_.gather_rows(gather, main_.get());
 }
 
@@ -323,13 +320,7 @@ void GpuScheduler::enqueue_experts(int batch, int bucket, int step) {
 
 void GpuScheduler::enqueue_step(int batch, int bucket, int step) {
   const GpuLayout::Lane& in = places(batch);
-  const StepCoefficients& c = plan_.coefficients[step];
-  const GatedStepScalars scalars{static_cast<float>(c.c_z),
-                                 static_cast<float>(c.c_0),
-                                 static_cast<float>(c.c_1),
-                                 static_cast<float>(c.c_n),
-                                 plan_.seed,
-                                 step + 1};
+  const GatedStepScalars scalars = step_scalars(plan_, step);
   GatedStepDeviceBatch fused;
   fused.tiles = bucket;
   fused.type = expert_type_;

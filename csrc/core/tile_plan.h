@@ -6,7 +6,8 @@
 #include "core/model.h"
 #include "core/sampler.h"
 #include "core/tiler.h"
-#include "ops/noise.h"
+#include "ops/gated_step.h"
+#include "ops/start_latent.h"
 
 namespace mdr {
 
@@ -22,6 +23,13 @@ struct TilePlan {
   std::vector<int> timesteps;
   std::vector<StepCoefficients> coefficients;
 };
+
+// Channels of the encoder's input: the image, its bias-field map and its gradient map.
+constexpr int kEncoderChannels = 3;
+
+LatentShape latent_shape(const Bundle& bundle);
+StartScalars start_scalars(const TilePlan& plan);
+GatedStepScalars step_scalars(const TilePlan& plan, int step);
 
 // Where a tile's latent lies in the volume's.
 inline NoiseOrigin noise_origin(const Bundle& bundle, const Tile& tile) {

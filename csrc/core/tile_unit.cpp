@@ -11,9 +11,6 @@
 namespace mdr {
 namespace {
 
-// The encoder's inputs: the image, its bias-field map and its gradient map.
-constexpr int kEncoderChannels = 3;
-
 // A HostDevice loads HostEngines.
 HostEngine* host(Engine& engine) { return static_cast<HostEngine*>(&engine); }
 
@@ -135,9 +132,8 @@ void TileUnit::gather(const AlignedFloats& from, int64_t row,
 }
 
 void TileUnit::start_latent() {
-  const LatentShape shape{bundle_.latent_channels, bundle_.latent_height, bundle_.latent_width};
-  const StartScalars scalars{static_cast<float>(std::sqrt(plan_.start_alpha)),
-                             static_cast<float>(std::sqrt(1 - plan_.start_alpha)), plan_.seed};
+  const LatentShape shape = latent_shape(bundle_);
+  const StartScalars scalars = start_scalars(plan_);
   for (int b = 0; b < count(); ++b) {
     float* z = z_.data() + b * latent_size_;
     start_latent_cpu(shape, scalars, origin(b), plan_.start_from_noise ? nullptr : z, z);
@@ -163,13 +159,7 @@ std::vector<EngineCall> TileUnit::call_experts() {
 }
 
 void TileUnit::step_latent() {
-  const StepCoefficients& c = plan_.coefficients[step_];
-  const GatedStepScalars scalars{static_cast<float>(c.c_z),
-                                 static_cast<float>(c.c_0),
-                                 static_cast<float>(c.c_1),
-                                 static_cast<float>(c.c_n),
-                                 plan_.seed,
-                                 step_ + 1};
+  const GatedStepScalars scalars = step_scalars(plan_, step_);
   for (int b = 0; b < count(); ++b) {
     const float* outputs[kMaxExperts];
     const float* gates[kMaxExperts];

@@ -15,6 +15,7 @@
 
 #include "backends/backend.h"
 #include "core/bundle.h"
+#include "core/tiler.h"
 
 // A device whose modules are small formulas per tile, each request on a thread of its own.
 struct FakeSettings {
@@ -140,6 +141,18 @@ struct FakeModule {
     }
   }
 };
+
+constexpr mdr::VolumeShape kFakeShape{7, 40, 37};
+
+inline std::vector<float> fake_volume() {
+  std::vector<float> out(kFakeShape.voxels());
+  for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(std::sin(0.37 * i) + 1);
+  return out;
+}
+
+inline std::vector<mdr::Box> fake_boxes() {
+  return std::vector<mdr::Box>(kFakeShape.nz, mdr::Box{2, 39, 1, 37});
+}
 
 class FakeEngine : public mdr::HostEngine {
  public:

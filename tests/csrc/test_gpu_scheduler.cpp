@@ -1,4 +1,3 @@
-#include <cmath>
 #include <memory>
 #include <string>
 #include <vector>
@@ -7,7 +6,7 @@
 #include "core/enhance.h"
 #include "core/gpu_layout.h"
 #include "fake_device.h"
-#include "host_gpu.h"
+#include "host_gpu_device.h"
 
 using claims::check;
 using claims::Claim;
@@ -16,14 +15,6 @@ using claims::throws;
 using namespace mdr;
 
 namespace {
-
-constexpr VolumeShape kShape{7, 40, 37};
-
-std::vector<float> volume() {
-  std::vector<float> out(kShape.voxels());
-  for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(std::sin(0.37 * i) + 1);
-  return out;
-}
 
 struct Run {
   std::vector<float> out;
@@ -34,13 +25,12 @@ struct Run {
 Run run(const std::shared_ptr<Device>& device, const EnhanceOptions& options = {},
         const EnhanceObserver& observer = {}) {
   const Model model(fake_bundle(), device, {});
-  const std::vector<Box> boxes(kShape.nz, Box{2, 39, 1, 37});
-  const std::vector<float> from = volume();
+  const std::vector<float> from = fake_volume();
   Run run;
   run.out.resize(from.size());
   run.gates.resize(3 * from.size());
-  run.report = enhance(model, from.data(), kShape, boxes, options, run.out.data(), run.gates.data(),
-                       observer);
+  run.report = enhance(model, from.data(), kFakeShape, fake_boxes(), options, run.out.data(),
+                       run.gates.data(), observer);
   return run;
 }
 

@@ -1,4 +1,3 @@
-#include <cmath>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -15,14 +14,6 @@ using namespace mdr;
 
 namespace {
 
-constexpr VolumeShape kShape{7, 40, 37};
-
-std::vector<float> volume() {
-  std::vector<float> out(kShape.voxels());
-  for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(std::sin(0.37 * i) + 1);
-  return out;
-}
-
 struct Run {
   std::vector<float> out;
   EnhanceReport report;
@@ -34,14 +25,13 @@ Run run(const FakeSettings& settings, int batch, const EnhanceObserver& observer
   Run run;
   run.device = std::make_shared<FakeDevice>(settings);
   const Model model(fake_bundle(), run.device, {});
-  const std::vector<Box> boxes(kShape.nz, Box{2, 39, 1, 37});
-  const std::vector<float> from = volume();
+  const std::vector<float> from = fake_volume();
   run.out.resize(from.size());
   EnhanceOptions options;
   options.batch = batch;
   options.gate_threshold = gate_threshold;
-  run.report =
-      enhance(model, from.data(), kShape, boxes, options, run.out.data(), nullptr, observer);
+  run.report = enhance(model, from.data(), kFakeShape, fake_boxes(), options, run.out.data(),
+                       nullptr, observer);
   return run;
 }
 

@@ -259,7 +259,6 @@ def test_a_mask_of_another_grid_is_refused(tmp_path):
 
 
 def test_with_n4_both_carry_the_bias_that_the_map_tells(tmp_path):
-    pytest.importorskip("SimpleITK")
     x, y, _ = np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij")
     low = 300 * halved(head() * np.exp(0.3 * x))
     larger = np.diag([2.0, 2.0, 2.0, 1.0])  # a head of about a real one's size

@@ -162,6 +162,16 @@ def test_another_configurations_run_is_not_resumed(pairs, tmp_path):
         wider.resume()
 
 
+def test_an_earlier_releases_run_is_not_resumed(pairs, tmp_path):
+    trainer = Trainer(TINY, plan(1), pairs, tmp_path)
+    trainer.save()
+    tensors, record = read_checkpoint(trainer.checkpoint)
+    del record["joint_from"]
+    write_checkpoint(trainer.checkpoint, tensors, record)
+    with pytest.raises(CheckpointError, match="without joint_from; it is probably of an earlier"):
+        Trainer(TINY, plan(1), pairs, tmp_path).resume()
+
+
 def test_a_run_ends_with_its_time(pairs, tmp_path):
     trainer = Trainer(TINY, TrainingPlan(0.02, crop=64, batch=2), pairs, tmp_path)
     trainer.run(Rhythm(log_steps=1))
