@@ -1,10 +1,12 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,8 @@ from typing import BinaryIO
 from .errors import OutputError
 
 Writer = Callable[[BinaryIO], None]
+# A folder: what is in it, by name.
+FolderWriter = Mapping[str, Writer]
 
 
 def check_writable(path: Path, *, overwrite: bool) -> None:
@@ -49,28 +53,65 @@ def check_writable(path: Path, *, overwrite: bool) -> None:
         raise _exists(path)
 
 
-def write_whole(writers: Mapping[Path, Writer], *, overwrite: bool = False) -> None:
-    """Write several files so that all of them appear, complete, or none does.
-
-    Each goes to a temporary file in its own folder, is flushed to disk, and is then renamed.
-    When anything fails or interrupts, what was there before is there again. Without `overwrite`
-    a file that appears meanwhile is never replaced. Only a crash of the computer or a SIGKILL
-    between two renames can leave some of the files, each of them complete.
+def check_folder_writable(path: Path, *, overwrite: bool, ours: Callable[[str], bool]) -> None:
+    """Refuse early a folder that `write_whole` would refuse late, or that holds anything else.
 
     Parameters
     ----------
-    writers : mapping of Path to callable
-        Called with a binary file object opened for writing.
+    path : Path
+        It may be there when it is empty; what is in it is replaced only with `overwrite`.
     overwrite : bool
-        Replace files that exist.
+    ours : callable
+        Says of a file's name whether `overwrite` may replace that file.
+
+    Raises
+    ------
+    OutputError
+    """
+    if os.path.lexists(path):
+        if path.is_symlink() or not path.is_dir():
+            raise OutputError(
+                f"expected a folder's name for the output, found a file or a link at {path}; "
+                "give another name with -o"
+            )
+        names = sorted(os.listdir(path))
+        if names and not overwrite:
+            raise _exists(path)
+        if other := next((name for name in names if not ours(name)), None):
+            raise OutputError(
+                f"expected nothing but an earlier result in the folder {path}, found {other}; "
+                "the whole folder would be replaced: give another one with -o"
+            )
+    # The folder is renamed into its place: the parent must be writable.
+    check_writable(path.with_name(f".{secrets.token_hex(6)}"), overwrite=False)
+
+
+def write_whole(writers: Mapping[Path, Writer | FolderWriter], *, overwrite: bool = False) -> None:
+    """Write several files and folders so that all of them appear, complete, or none does.
+
+    Each goes under a temporary name in its own folder, is flushed to disk, and is then renamed.
+    An empty folder is replaced as if it were not there. When anything fails or interrupts, what
+    was there before is there again. Without `overwrite` a file that appears meanwhile is never
+    replaced. Only a crash of the computer or a SIGKILL between two renames can leave some of the
+    files, each of them complete.
+
+    Parameters
+    ----------
+    writers : mapping of Path to callable, or to a mapping of name to callable
+        Called with a binary file object opened for writing; a mapping is a folder's files.
+    overwrite : bool
+        Replace files and folders that exist.
 
     Raises
     ------
     OutputError
         A file exists and `overwrite` is false, or it cannot be written.
     """
-    for path in writers:
-        check_writable(path, overwrite=overwrite)
+    for path, write in writers.items():
+        if callable(write):
+            check_writable(path, overwrite=overwrite)
+        else:
+            check_folder_writable(path, overwrite=overwrite, ours=lambda _name: True)
     files = [_Pending.beside(path) for path in writers]
     try:
         for file, write in zip(files, writers.values(), strict=True):
@@ -78,7 +119,7 @@ def write_whole(writers: Mapping[Path, Writer], *, overwrite: bool = False) -> N
         for file in files:
             file.publish(overwrite=overwrite)
         for folder in {path.parent for path in writers}:
-            _sync_folder(folder)
+            sync_folder(folder)
     except BaseException as error:
         for file in files:
             file.take_back()
@@ -89,12 +130,12 @@ def write_whole(writers: Mapping[Path, Writer], *, overwrite: bool = False) -> N
             ) from error
         raise
     for file in files:
-        file.previous.unlink(missing_ok=True)
+        _remove(file.previous)
 
 
 @dataclass
 class _Pending:
-    """One file on its way: its name, its new content, and what had the name before."""
+    """One file or folder on its way: its name, its new content, and what had the name before."""
 
     path: Path
     content: Path
@@ -107,16 +148,22 @@ class _Pending:
         name = f".{secrets.token_hex(6)}"
         return cls(path, path.with_name(f"{name}.tmp"), path.with_name(f"{name}.old"))
 
-    def fill(self, write: Writer) -> None:
+    def fill(self, write: Writer | FolderWriter) -> None:
         """Write the content under its temporary name, onto the disk."""
-        with open(self.content, "xb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-            self.identity = _identity(os.fstat(stream.fileno()))
+        if callable(write):
+            self.identity = _write_file(self.content, write)
+            return
+        self.content.mkdir()
+        self.identity = _identity(os.lstat(self.content))
+        for name, write_file in write.items():
+            _write_file(self.content / name, write_file)
+        sync_folder(self.content)
 
     def publish(self, *, overwrite: bool) -> None:
         """Give the content its name, atomically."""
+        if self.content.is_dir():
+            self._publish_folder(overwrite=overwrite)
+            return
         if not overwrite:
             _link_new(self.content, self.path)
             self.content.unlink(missing_ok=True)
@@ -125,18 +172,47 @@ class _Pending:
             _keep(self.path, self.previous)
         os.replace(self.content, self.path)
 
+    def _publish_folder(self, *, overwrite: bool) -> None:
+        """Give the folder its name: a rename replaces no folder but an empty one."""
+        if overwrite:
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(self.path, self.previous)
+        try:
+            os.rename(self.content, self.path)
+        except OSError as error:
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                raise _exists(self.path) from None
+            raise
+
     def take_back(self) -> None:
         """Undo what was done, however far it went."""
         with contextlib.suppress(OSError):
-            self.content.unlink(missing_ok=True)
+            _remove(self.content)
         with contextlib.suppress(OSError):
             # Told by identity: at an interrupt nobody knows which call was the last to finish.
             if self.identity == _identity(os.lstat(self.path)):
-                self.path.unlink()
+                _remove(self.path)
         with contextlib.suppress(OSError):
             os.replace(self.previous, self.path)
             # Renaming one of two names of the same file leaves both.
             self.previous.unlink(missing_ok=True)
+
+
+def _write_file(path: Path, write: Writer) -> tuple[int, int]:
+    """Write a new file onto the disk; its identity."""
+    with open(path, "xb") as stream:
+        write(stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+        return _identity(os.fstat(stream.fileno()))
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
@@ -180,7 +256,8 @@ def _exists(path: Path) -> OutputError:
     )
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Put a folder's names onto the disk, where its file system can."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from moediff_rt import atomic
-from moediff_rt.atomic import check_writable, write_whole
+from moediff_rt.atomic import check_folder_writable, check_writable, write_whole
 from moediff_rt.errors import OutputError
 
 
@@ -155,3 +155,78 @@ def test_a_folder_without_permission_is_refused(tmp_path):
 def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(OutputError, match="no folder"):
         write_whole({Path(tmp_path, "nowhere", "out.nii"): put(b"new")})
+
+
+def tree(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_text() for path in files}
+
+
+@pytest.mark.parametrize("before", ["nothing", "an empty folder", "an old folder"])
+def test_a_folder_appears_with_its_files(tmp_path, before):
+    if before != "nothing":
+        (tmp_path / "out").mkdir()
+    if before == "an old folder":
+        (tmp_path / "out" / "9").write_text("old")
+    writers = {tmp_path / "out": {"1": put(b"one"), "2": put(b"two")}, tmp_path / "a": put(b"a")}
+    write_whole(writers, overwrite=before == "an old folder")
+    assert tree(tmp_path) == {"out/1": "one", "out/2": "two", "a": "a"}
+    assert sorted(os.listdir(tmp_path)) == ["a", "out"]
+
+
+def test_a_folder_that_exists_is_kept_unless_asked(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "9").write_text("old")
+    with pytest.raises(OutputError, match="--overwrite"):
+        write_whole({tmp_path / "out": {"1": put(b"one")}})
+    assert tree(tmp_path) == {"out/9": "old"}
+
+
+def test_a_folder_that_appears_meanwhile_is_kept(tmp_path):
+    def late(stream):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "9").write_text("theirs")
+        stream.write(b"one")
+
+    with pytest.raises(OutputError, match="--overwrite"):
+        write_whole({tmp_path / "out": {"1": late}})
+    assert tree(tmp_path) == {"out/9": "theirs"}
+
+
+@pytest.mark.parametrize("taken", ["file", "link"])
+def test_a_folder_replaces_no_file_and_no_link(tmp_path, taken):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to("elsewhere")
+    with pytest.raises(OutputError, match="file or a link"):
+        write_whole({tmp_path / taken: {"1": put(b"one")}}, overwrite=True)
+    assert tree(tmp_path) == {"file": "mine"}
+
+
+def test_a_folder_with_other_files_is_not_replaced(tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    (tmp_path / "1").write_text("old")
+    with pytest.raises(OutputError, match=r"found thesis\.tex"):
+        check_folder_writable(tmp_path, overwrite=True, ours=str.isdigit)
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("done", [False, True])
+@pytest.mark.parametrize("calls", [1, 2, 3])
+@pytest.mark.parametrize("name", ["rename", "replace", "fsync"])
+def test_whatever_fails_the_old_folder_is_there_again(
+    tmp_path, monkeypatch, name, calls, done, error
+):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "9").write_text("old")
+    (tmp_path / "a").write_text("old a")
+    fail_after(monkeypatch, name, calls, error, done=done)
+    writers = {tmp_path / "out": {"1": put(b"one")}, tmp_path / "a": put(b"a")}
+    try:
+        write_whole(writers, overwrite=True)
+    except (OutputError, KeyboardInterrupt, RuntimeError):
+        monkeypatch.undo()
+        assert tree(tmp_path) == {"out/9": "old", "a": "old a"}
+    else:
+        assert tree(tmp_path) == {"out/1": "one", "a": "a"}
+    assert sorted(os.listdir(tmp_path)) == ["a", "out"]
