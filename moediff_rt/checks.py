@@ -27,7 +27,7 @@ def check_file(path: Path) -> None:
     if path.is_dir():
         raise InputError(
             f"expected a NIfTI file, {path} is a folder; "
-            "give one .nii or .nii.gz file (convert DICOM with dcm2niix)"
+            "give one .nii or .nii.gz file (for DICOM: moediff_rt.dicom.load_series)"
         )
     if not path.exists():
         raise InputError(f"expected a NIfTI file, found nothing at {path}; check the path")

@@ -57,12 +57,22 @@ def _get_parser() -> argparse.ArgumentParser:
 
 def _add_infer(parser: argparse.ArgumentParser) -> None:
     parser.description = "Sharpen one scan. The input is never changed."
-    parser.add_argument("input", metavar="INPUT", help="3-D NIfTI scan, .nii or .nii.gz")
+    parser.add_argument(
+        "input",
+        metavar="INPUT",
+        help="3-D NIfTI scan, .nii or .nii.gz; or a DICOM folder or file of an MR series",
+    )
     parser.add_argument(
         "-o",
         "--output",
         metavar="OUTPUT",
-        help=".nii or .nii.gz (default: beside the input, *_desc-moediffsr_T1w.nii.gz)",
+        help=".nii or .nii.gz (default: beside the input, *_desc-moediffsr_T1w.nii.gz); for DICOM "
+        "a folder (default: beside the input, *_desc-moediffsr)",
+    )
+    parser.add_argument(
+        "--series",
+        metavar="S",
+        help="DICOM: series number or SeriesInstanceUID, where the folder holds several",
     )
     parser.add_argument(
         "--spacing",

@@ -6,15 +6,18 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from .atomic import Writer, check_writable, write_whole
+from .atomic import FolderWriter, Writer, check_writable, write_whole
 from .errors import InputError
-from .io import image_writer, load_scan, nifti_stem, record_writer, sidecar_path
+from .io import Scan, image_writer, load_scan, nifti_stem, record_writer, sidecar_path
 from .progress import progress_on
+from .results import Inferred
 
 # BIDS suffixes of anatomical scans: kept as they are, after the new `desc` entity.
 _SUFFIX = re.compile(r"_(?P<suffix>T1w|T2w|FLAIR|PDw|PDT2|T2starw|UNIT1|inplaneT1|inplaneT2)$")
@@ -23,7 +26,7 @@ _DESC = re.compile(r"_desc-[a-zA-Z0-9]+")
 
 @dataclass(frozen=True)
 class OutputPaths:
-    """Where each file of one run goes; None for what was not asked for."""
+    """Where each file of one run goes (`image`: a file or a folder); None for what nobody asked."""
 
     image: Path
     sidecar: Path
@@ -74,16 +77,26 @@ def output_paths(
         raise InputError(
             f"expected an output named .nii or .nii.gz, got {image}; give such a name with -o"
         )
-    if figure is not None and not figure.lower().endswith(".png"):
-        raise InputError(f"expected a figure named .png, got {figure}; give such a name")
+    drawing = check_figure(figure)
     entities, suffix = _entities_and_suffix(image)
     gates = image.with_name(f"{entities}_desc-gates_probseg.nii.gz") if save_gates else None
     deviation = (
         image.with_name(f"{entities}_desc-uncertainty_{suffix}.nii.gz") if save_deviation else None
     )
-    paths = OutputPaths(
-        image, sidecar_path(image), gates, deviation, Path(figure) if figure else None
-    )
+    paths = OutputPaths(image, sidecar_path(image), gates, deviation, drawing)
+    check_names(paths, source)
+    return paths
+
+
+def check_figure(figure: str | None) -> Path | None:
+    """Take a figure's name; InputError unless it is one of a .png."""
+    if figure is not None and not figure.lower().endswith(".png"):
+        raise InputError(f"expected a figure named .png, got {figure}; give such a name")
+    return Path(figure) if figure else None
+
+
+def check_names(paths: OutputPaths, source: Path) -> None:
+    """Refuse outputs that would replace the input or one another."""
     resolved = [path.resolve() for path in paths.all()]
     if source.resolve() in resolved:
         raise InputError(
@@ -92,11 +105,20 @@ def output_paths(
         )
     if len(set(resolved)) != len(resolved):
         raise InputError(f"expected different names for the outputs of {source}, got one twice")
-    return paths
 
 
 def infer(options: argparse.Namespace) -> int:
-    """Run the command; errors are the caller's to report."""
+    """Run the command on a NIfTI file or DICOM; errors are the caller's to report."""
+    from .dicom.files import is_dicom
+
+    if is_dicom(options.input):
+        from .cli_infer_dicom import infer_dicom
+
+        return infer_dicom(options)
+    if options.series is not None:
+        raise InputError(
+            f"expected a DICOM folder or file for --series, got {options.input}; leave --series out"
+        )
     scan = load_scan(options.input)
     paths = output_paths(
         Path(options.input),
@@ -107,7 +129,28 @@ def infer(options: argparse.Namespace) -> int:
     )
     for path in paths.all():
         check_writable(path, overwrite=options.overwrite)
+    ran = run_scan(options, scan)
+    writers: dict[Path, Writer | FolderWriter] = {
+        paths.image: image_writer(ran.result.image, compress=paths.image.suffix == ".gz"),
+        paths.sidecar: record_writer(ran.record),
+        **map_writers(paths, ran),
+    }
+    write_whole(writers, overwrite=options.overwrite)
+    say_written(options, paths, ran.record)
+    return 0
 
+
+@dataclass(frozen=True)
+class Ran:
+    """A run of the command: the scan as corrected, its result, and the sidecar's record."""
+
+    scan: Scan
+    result: Inferred
+    record: dict[str, Any]
+
+
+def run_scan(options: argparse.Namespace, scan: Scan) -> Ran:
+    """Take a scan through the corrections and the model, as the options ask."""
     from .corrections import plan_corrections
     from .provenance import describe
     from .request import checked_samples, checked_sampling
@@ -166,11 +209,13 @@ def infer(options: argparse.Namespace) -> int:
     if options.verbose:
         for stage, spent in result.run.seconds.items():
             note(f"{stage}: {spent:.2f} s")
+    return Ran(scan, result, record)
 
-    writers: dict[Path, Writer] = {
-        paths.image: image_writer(result.image, compress=paths.image.suffix == ".gz"),
-        paths.sidecar: record_writer(record),
-    }
+
+def map_writers(paths: OutputPaths, ran: Ran) -> dict[Path, Writer | FolderWriter]:
+    """Writers of what was asked for beside the scan: gates, deviation, figure."""
+    scan, result = ran.scan, ran.result
+    writers: dict[Path, Writer | FolderWriter] = {}
     if paths.gates is not None and result.gates is not None:
         writers[paths.gates] = image_writer(result.gates, compress=True)
     if paths.deviation is not None and result.deviation is not None:
@@ -184,8 +229,11 @@ def infer(options: argparse.Namespace) -> int:
             Picture.of(values, scan.grid.resized(values.shape).affine),
         )
         writers[paths.figure] = lambda stream: drawing.save(stream, "PNG")
-    write_whole(writers, overwrite=options.overwrite)
+    return writers
 
+
+def say_written(options: argparse.Namespace, paths: OutputPaths, record: Mapping[str, Any]) -> None:
+    """Say on stdout what was written, as the options ask."""
     written = {
         "output": str(paths.image),
         "sidecar": str(paths.sidecar),
@@ -198,4 +246,3 @@ def infer(options: argparse.Namespace) -> int:
     elif not options.quiet:
         for path in paths.all():
             print(path)
-    return 0

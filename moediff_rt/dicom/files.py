@@ -1,0 +1,165 @@
+"""DICOM files, found by what is in them, and their headers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from .package import pydicom, quiet
+
+_PREAMBLE = 128
+# Files without a preamble start with a group length or the first element of these groups.
+_FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One DICOM file.
+
+    Attributes
+    ----------
+    path : Path
+    header : pydicom Dataset
+        All of it but the voxels.
+    """
+
+    path: Path
+    header: Any
+
+    @property
+    def name(self) -> str:
+        """What messages call it: its file name."""
+        return self.path.name
+
+
+def is_dicom(path: str | os.PathLike[str]) -> bool:
+    """Say whether a path is a folder, or a file that starts as DICOM files do.
+
+    A `.nii` or `.nii.gz` file is never asked for its content.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return True
+    if path.name.endswith((".nii", ".nii.gz")) or not path.is_file():
+        return False
+    try:
+        return looks_like_dicom(path)
+    except OSError:
+        return False
+
+
+def looks_like_dicom(path: Path) -> bool:
+    """Say whether a file starts as DICOM files do; OSError where it cannot be read."""
+    with open(path, "rb") as stream:
+        start = stream.read(_PREAMBLE + 4)
+    return start[_PREAMBLE:] == b"DICM" or start[:2] in _FIRST_GROUPS
+
+
+def find_files(source: str | os.PathLike[str]) -> list[Path]:
+    """Every DICOM file at `source`: itself, or those in the folder and its folders, by name.
+
+    Raises
+    ------
+    InputError
+        There is none, or a file cannot be read.
+    """
+    source = Path(source)
+    if not source.exists():
+        raise InputError(f"expected a DICOM folder or file, found nothing at {source}; check it")
+    if source.is_file():
+        candidates: Sequence[Path] = [source]
+    else:
+        candidates = [path for path in _walk(source) if path.is_file()]
+    try:
+        found = [path for path in candidates if looks_like_dicom(path)]
+    except OSError as error:
+        raise InputError(
+            f"expected readable files, {error.filename} cannot be read: {error.strerror}; "
+            "check its permissions and the disk it is on"
+        ) from error
+    if not found:
+        what = "no file" if not candidates else f"none among {len(candidates)} files"
+        raise InputError(
+            f"expected DICOM files in {source}, found {what}; "
+            "give the folder of one MR series, or a NIfTI file (.nii, .nii.gz)"
+        )
+    return found
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise InputError(
+            f"expected a readable folder, {error.filename} cannot be read: {error.strerror}; "
+            "check its permissions"
+        ) from error
+
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        folders.sort()
+        for name in sorted(names):
+            yield Path(parent) / name
+
+
+def read_header(path: Path, keywords: Sequence[str] | None = None) -> Any:
+    """Read a file up to its voxels.
+
+    Parameters
+    ----------
+    path : Path
+    keywords : sequence of str, optional
+        Read these attributes only.
+
+    Returns
+    -------
+    pydicom Dataset
+        Without SOPClassUID where the file is a directory or only starts like DICOM; without
+        attributes that are no values of their kind.
+
+    Raises
+    ------
+    InputError
+        It is damaged.
+    """
+    dicom = pydicom()
+    try:
+        with quiet():
+            header = dicom.dcmread(
+                path,
+                stop_before_pixels=True,
+                force=True,
+                specific_tags=None if keywords is None else list(keywords),
+            )
+            _decode(header)
+            return header
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise unreadable(path, error) from error
+
+
+def _decode(dataset: Any) -> None:
+    """Read every attribute now, and forget those that cannot be: what needs one says so."""
+    for tag in list(dataset.keys()):
+        try:
+            element = dataset[tag]
+            items = element.value if element.VR == "SQ" else ()
+        except Exception:
+            del dataset[tag]
+            continue
+        for item in items:
+            _decode(item)
+
+
+def unreadable(path: Path, error: Exception) -> InputError:
+    """Say that a file is damaged; not with pydicom's words, which quote values."""
+    if isinstance(error, OSError) and error.errno is not None:
+        why = error.strerror or type(error).__name__
+    else:
+        why = type(error).__name__
+    return InputError(
+        f"expected a whole DICOM file, {path.name} cannot be read ({why}); "
+        "it is truncated or damaged: copy or export it again"
+    )

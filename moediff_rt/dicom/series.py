@@ -1,0 +1,294 @@
+"""DICOM series: which are there, the one that is asked for, and its scan."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..checks import check_values
+from ..errors import InputError
+from ..io import MIN_UNSCALED_LEVELS, Scan
+from .files import Instance, find_files, read_header
+from .frames import Frame, frames_of
+from .kinds import READ, check_kind_of, sop_class_name
+from .package import quiet
+from .stack import stack_of
+from .voxels import read_voxels
+
+_LISTED = (
+    "SOPClassUID",
+    "SeriesInstanceUID",
+    "SeriesNumber",
+    "SeriesDescription",
+    "Modality",
+    "NumberOfFrames",
+)
+_NEEDED = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+# PatientPosition of who lies as gradient coefficients take it, and words of ImageType that say
+# that the scanner has corrected already.
+_HEAD_FIRST_SUPINE = "HFS"
+_CORRECTED = ("DIS2D", "DIS3D")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A series as a list of them shows it.
+
+    Attributes
+    ----------
+    uid : str
+    number : int or None
+    description, modality, kind : str
+        `kind` is the SOP class's name.
+    images : int
+        Frames in all.
+    paths : tuple of Path
+    readable : bool
+        It is of MR images.
+    """
+
+    uid: str
+    number: int | None
+    description: str
+    modality: str
+    kind: str
+    images: int
+    paths: tuple[Path, ...]
+    readable: bool
+
+    def __str__(self) -> str:
+        number = "" if self.number is None else f"#{self.number} "
+        kind = "" if self.readable else f", {self.kind}"
+        description = " ".join(self.description.split())
+        return f"{number}'{description}' ({self.images} images{kind}, {self.uid})"
+
+
+@dataclass(frozen=True)
+class Series:
+    """A series that is one volume.
+
+    Attributes
+    ----------
+    scan : Scan
+        Its voxels, (column, row, slice), and affine; the header is a plain NIfTI one.
+    frames : tuple of Frame
+        The slices, in the order of the volume.
+    instances : tuple of Instance
+        The files, in the order of their first slice.
+    whole : bool
+        Its values are the whole numbers that are stored, over a wide range.
+    """
+
+    scan: Scan
+    frames: tuple[Frame, ...]
+    instances: tuple[Instance, ...]
+    whole: bool
+
+    @property
+    def header(self) -> Any:
+        """The first file's attributes (pydicom Dataset)."""
+        return self.instances[0].header
+
+    @property
+    def uid(self) -> str:
+        """SeriesInstanceUID."""
+        return str(self.header.SeriesInstanceUID)
+
+
+def list_series(source: str | os.PathLike[str]) -> list[Listed]:
+    """Every series among the DICOM files of a folder, by number.
+
+    Raises
+    ------
+    InputError
+        There is no DICOM file, or one is damaged.
+    """
+    groups: dict[str, list[tuple[Path, Any]]] = {}
+    for path in find_files(source):
+        header = read_header(path, _LISTED)
+        if header.get("SOPClassUID"):
+            groups.setdefault(str(header.get("SeriesInstanceUID") or ""), []).append((path, header))
+    if not groups:
+        raise InputError(
+            f"expected DICOM images in {source}, found a directory file or none that says what "
+            "it is; give the folder of one MR series"
+        )
+    found = [_listed(uid, files) for uid, files in groups.items()]
+    return sorted(found, key=lambda one: (one.number is None, one.number or 0, one.uid))
+
+
+def _listed(uid: str, files: Sequence[tuple[Path, Any]]) -> Listed:
+    header = files[0][1]
+    try:
+        number = None if header.get("SeriesNumber") is None else int(header.SeriesNumber)
+    except (TypeError, ValueError):
+        number = None
+    classes = {str(other.SOPClassUID) for _path, other in files}
+    return Listed(
+        uid=uid,
+        number=number,
+        description=str(header.get("SeriesDescription") or ""),
+        modality=str(header.get("Modality") or ""),
+        kind=sop_class_name(str(header.SOPClassUID)),
+        images=sum(int(other.get("NumberOfFrames") or 1) for _path, other in files),
+        paths=tuple(path for path, _header in files),
+        readable=bool(classes & set(READ)),
+    )
+
+
+def choose_series(
+    found: Sequence[Listed], wanted: str | None, source: str | os.PathLike[str]
+) -> Listed:
+    """Pick a series: the wanted one, or the only one of MR images.
+
+    Parameters
+    ----------
+    found : sequence of Listed
+    wanted : str or None
+        A SeriesInstanceUID or a series number.
+    source : path
+        Where they are, for messages.
+
+    Raises
+    ------
+    InputError
+        Not exactly one fits.
+    """
+    if wanted is not None:
+        fit = [one for one in found if wanted == one.uid or wanted.lstrip("#") == str(one.number)]
+        if len(fit) == 1:
+            return fit[0]
+        what = "no series" if not fit else f"{len(fit)} series"
+        raise InputError(
+            f"expected one series {wanted} in {source}, found {what} so named among "
+            f"{_list(found)}; give one of these UIDs with --series"
+        )
+    readable = [one for one in found if one.readable]
+    if len(readable) == 1:
+        return readable[0]
+    if not readable:
+        raise InputError(
+            f"expected a series of MR images in {source}, found {_list(found)}; "
+            "give the folder of an MR series"
+        )
+    raise InputError(
+        f"expected one MR series in {source}, found {len(readable)}: {_list(readable)}; "
+        "pick one with --series NUMBER or --series UID"
+    )
+
+
+def _list(found: Sequence[Listed]) -> str:
+    shown = ", ".join(map(str, found[:20]))
+    return shown + (f" and {len(found) - 20} more" if len(found) > 20 else "")
+
+
+def load_series(source: str | os.PathLike[str], series: str | None = None) -> Series:
+    """Read one MR series.
+
+    Parameters
+    ----------
+    source : path
+        A folder, searched with all its folders, or one DICOM file.
+    series : str, optional
+        SeriesInstanceUID or series number; needed where there are several of MR images.
+
+    Returns
+    -------
+    Series
+
+    Raises
+    ------
+    InputError
+        There is no such series, or it is not one volume of grey magnitude MR images, whole and
+        with its geometry.
+
+    Examples
+    --------
+    >>> from moediff_rt import dicom
+    >>> series = dicom.load_series("study", series="5")  # doctest: +SKIP
+    >>> series.scan.data.shape, series.scan.grid.spacing  # doctest: +SKIP
+    ((256, 256, 176), (1.0, 1.0, 1.0))
+    """
+    with quiet():
+        return _load(source, series)
+
+
+def _load(source: str | os.PathLike[str], series: str | None) -> Series:
+    chosen = choose_series(list_series(source), series, source)
+    instances = [Instance(path, read_header(path)) for path in chosen.paths]
+    check_kind_of(instances)
+    _check_identity(instances)
+    name = Path(source).resolve().name
+    stack = stack_of(frames_of(instances), name)
+    data, digest = read_voxels(stack.frames)
+    check_values(name, data, data)
+    scaling = {(frame.slope, frame.intercept) for frame in stack.frames}
+    whole = scaling == {(1.0, 0.0)} and float(np.ptp(data)) >= MIN_UNSCALED_LEVELS
+    ordered = tuple({frame.instance.path: frame.instance for frame in stack.frames}.values())
+    scan = _scan(data, stack.affine, source=str(source), sha256=digest)
+    return Series(scan, stack.frames, ordered, whole)
+
+
+def _check_identity(instances: Sequence[Instance]) -> None:
+    """Refuse files that do not say what they are, or of several studies or frames of reference."""
+    for instance in instances:
+        for keyword in _NEEDED:
+            if not instance.header.get(keyword):
+                raise InputError(
+                    f"expected {keyword} in {instance.name}, found none; "
+                    "its header was stripped: export the series again"
+                )
+    for keyword in ("StudyInstanceUID", "FrameOfReferenceUID", "PatientID"):
+        if len({str(instance.header.get(keyword, "")) for instance in instances}) > 1:
+            raise InputError(
+                f"expected one {keyword} in a series, found several among "
+                f"{len(instances)} files; files of several scans mixed? Export them again"
+            )
+
+
+def _scan(data: Any, affine: Any, *, source: str, sha256: str) -> Scan:
+    from nibabel.nifti1 import Nifti1Header, Nifti1Image
+
+    header = Nifti1Header()
+    header.set_data_shape(data.shape)
+    header.set_data_dtype(np.float32)
+    header.set_xyzt_units("mm", "sec")
+    # DICOM's patient coordinates are those that NIfTI calls the scanner's.
+    header.set_qform(affine, code="scanner")
+    header.set_sform(affine, code="scanner")
+    return Scan(
+        data=data,
+        affine=affine,
+        header=header,
+        image_class=Nifti1Image,
+        scaled=False,
+        source=source,
+        sha256=sha256,
+    )
+
+
+def check_uncorrected(series: Series) -> None:
+    """Refuse a series whose gradient nonlinearity cannot be corrected any more, or not by ours.
+
+    Raises
+    ------
+    InputError
+    """
+    header = series.header
+    for word in _CORRECTED:
+        if word in (header.get("ImageType") or ()):
+            raise InputError(
+                f"expected a series not yet corrected for gradient nonlinearity, found {word} in "
+                "its ImageType: the scanner has done it; leave --gradients out"
+            )
+    position = str(header.get("PatientPosition") or "")
+    if position != _HEAD_FIRST_SUPINE:
+        raise InputError(
+            f"expected PatientPosition {_HEAD_FIRST_SUPINE} for gradient coefficients, found "
+            f"{position or 'none'}; leave --gradients out"
+        )
