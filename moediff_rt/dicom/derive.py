@@ -243,7 +243,7 @@ def _numbered_backwards(source: Series) -> bool:
     numbers = []
     for frame in (source.frames[0], source.frames[-1]):
         try:
-            numbers.append((int(frame.instance.header.InstanceNumber), frame.index))
+            numbers.append(int(frame.instance.header.InstanceNumber))
         except (AttributeError, TypeError, ValueError):
             return False
     return numbers[0] > numbers[1]

@@ -1,0 +1,313 @@
+"""The derived series: what it says of itself, of its source and of the patient."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import signal
+
+import dicom_series as made
+import nibabel as nib
+import numpy as np
+import pytest
+
+import moediff_rt
+from moediff_rt import cli, dicom
+from moediff_rt.cli_infer_dicom import default_folder
+from moediff_rt.dicom.intensity import decimal, store
+
+pytest.importorskip("pydicom", reason="pydicom is not installed: pip install '.[dicom]'")
+
+
+@pytest.fixture(scope="module")
+def session(tiny_bundle, tmp_path_factory):
+    cache = tmp_path_factory.mktemp("engines")
+    with moediff_rt.Session(tiny_bundle, threads=1, engines_dir=cache) as one:
+        yield one
+
+
+@pytest.fixture
+def infer(tiny_bundle, tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("MOEDIFF_RT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+    def run(*args: object) -> int:
+        options = ["--bundle", str(tiny_bundle), "--threads", "1"]
+        return cli.main(["infer", *map(str, args), *options])
+
+    return run
+
+
+def enhanced(session, folder, images, **options):
+    """The derived images of a series, and the series."""
+    series = dicom.load_series(made.save(folder / "in", images))
+    result = dicom.enhance(session, series, **options)
+    dicom.write(result.derived, folder / "out")
+    return made.read(folder / "out"), series, result
+
+
+@pytest.mark.parametrize("kind", ["classic", "enhanced"])
+def test_the_derived_series_is_one_of_the_study_and_names_its_source(session, tmp_path, kind):
+    images = made.classic() if kind == "classic" else [made.enhanced()]
+    out, _series, result = enhanced(session, tmp_path, images)
+    source = images[0]
+    assert len(out) == len(result.derived) == 52
+    assert len({image.SOPInstanceUID for image in out}) == 52
+    assert {str(image.SeriesInstanceUID) for image in out} == {result.derived.uid}
+    assert result.derived.uid != source.SeriesInstanceUID
+    assert [image.InstanceNumber for image in out] == list(range(1, 53))
+    for image in out:
+        assert image.SOPClassUID == image.file_meta.MediaStorageSOPClassUID == made.MR
+        assert image.file_meta.MediaStorageSOPInstanceUID == image.SOPInstanceUID
+        for keyword in ("StudyInstanceUID", "FrameOfReferenceUID", "PatientID", "PatientName"):
+            assert image[keyword].value == source[keyword].value
+        assert image.ImageType == ["DERIVED", "PRIMARY", "M"] + (
+            ["ND", "MOEDIFFSR"] if kind == "classic" else ["MOEDIFFSR"]
+        )
+        assert image.SeriesNumber == 701
+        assert image.SeriesDescription == f"{source.SeriesDescription} MoEDiff-SR (research)"
+        assert "not a medical device" in image.ImageComments
+        assert "from the whole source series, 2 x 2 x 2 mm to 1 x 1 x 1 mm" in (
+            image.DerivationDescription
+        )
+        assert image.DerivationCodeSequence[0].CodeValue == "113085"
+        (equipment,) = image.ContributingEquipmentSequence
+        assert equipment.PurposeOfReferenceCodeSequence[0].CodeValue == "109102"
+        assert equipment.ManufacturerModelName == "moediff-rt"
+        assert equipment.SoftwareVersions == moediff_rt.__version__
+        (referenced,) = image.ReferencedSeriesSequence
+        assert referenced.SeriesInstanceUID == source.SeriesInstanceUID
+        items = referenced.ReferencedInstanceSequence
+        named = [item.ReferencedSOPInstanceUID for item in items]
+        assert named == [one.SOPInstanceUID for one in images]
+        assert image.BurnedInAnnotation == "NO" and image.LossyImageCompression == "00"
+        assert image.Manufacturer == "Scanners Inc", "what made the scan stays named"
+        assert image.EchoTime == 2.98 and image.RepetitionTime == 2300
+        assert image.InversionTime == 900 and "IR" in image.ScanningSequence
+        assert not [element for element in image if element.tag.is_private]
+        assert not [element for element in image if 0x9000 <= element.tag.element < 0x9200]
+    record = result.record["Dicom"]
+    assert record["SourceSeriesInstanceUID"] == source.SeriesInstanceUID
+    assert record["SeriesInstanceUID"] == result.derived.uid
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [{"plane": "axial"}, {"plane": "sagittal", "tilt": 0.2, "thicker": 2}],
+    ids=["axial", "oblique"],
+)
+def test_each_image_lies_where_its_voxels_are(session, tmp_path, shape):
+    out, series, _result = enhanced(session, tmp_path, made.classic(**shape))
+    grid = series.scan.grid.resized((out[0].Columns, out[0].Rows, len(out)))
+    again = dicom.series.stack_of(
+        dicom.frames.frames_of([dicom.files.Instance(tmp_path, image) for image in out]), "out"
+    )
+    np.testing.assert_allclose(again.affine, grid.affine, atol=1e-6)
+    for image in out:
+        assert image.SliceThickness == image.SpacingBetweenSlices == pytest.approx(1, abs=1e-6)
+        normal = np.cross(*np.array(image.ImageOrientationPatient).reshape(2, 3))
+        assert image.SliceLocation == pytest.approx(normal @ image.ImagePositionPatient, abs=1e-5)
+
+
+def test_the_voxels_are_those_of_the_result(session, tmp_path):
+    out, _series, result = enhanced(session, tmp_path, made.classic("sagittal"))
+    values = np.asanyarray(result.inferred.image.dataobj)
+    for k, image in enumerate(out):
+        stored = image.pixel_array * float(image.RescaleSlope) + float(image.RescaleIntercept)
+        np.testing.assert_allclose(stored.T, np.clip(values[..., k], 0, None), atol=0.51)
+        assert (image.BitsAllocated, image.BitsStored, image.HighBit) == (16, 16, 15)
+        assert (image.WindowCenter, image.WindowWidth) == (400, 900), "as the scan was shown"
+
+
+def test_instance_numbers_run_as_the_source_s(session, tmp_path):
+    images = made.classic()
+    for number, image in enumerate(reversed(images)):
+        image.InstanceNumber = str(number + 1)
+    out, _series, _result = enhanced(session, tmp_path, images)
+    heights = [image.SliceLocation for image in out]
+    assert heights == sorted(heights, reverse=True)
+    assert [image.InstanceNumber for image in out] == list(range(1, 53))
+
+
+def test_each_image_names_the_slices_it_lies_in(session, tmp_path):
+    images = made.classic()
+    out, _series, _result = enhanced(session, tmp_path, images)
+    for k, image in enumerate(out):
+        named = [item.ReferencedSOPInstanceUID for item in image.SourceImageSequence]
+        assert named == [images[k // 2].SOPInstanceUID]
+        purpose = image.SourceImageSequence[0].PurposeOfReferenceCodeSequence[0]
+        assert purpose.CodeValue == "121322"
+
+
+def test_an_image_of_an_enhanced_source_names_the_frame(session, tmp_path):
+    source = made.enhanced()
+    out, _series, _result = enhanced(session, tmp_path, source)
+    places = [
+        item.FrameContentSequence[0].InStackPositionNumber
+        for item in source.PerFrameFunctionalGroupsSequence
+    ]
+    for k, image in enumerate(out):
+        (item,) = image.SourceImageSequence
+        assert item.ReferencedSOPInstanceUID == source.SOPInstanceUID
+        assert places[item.ReferencedFrameNumber - 1] == k // 2 + 1
+
+
+def test_equal_results_have_equal_uids_and_others_have_others(session, tmp_path):
+    series = dicom.load_series(made.save(tmp_path / "in", made.classic()))
+    when = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc)
+    first, again, other = (
+        dicom.enhance(session, series, seed=seed, created=when).derived for seed in (1, 1, 2)
+    )
+    assert first.uid == again.uid != other.uid
+    dicom.write(first, tmp_path / "a")
+    dicom.write(again, tmp_path / "b")
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    uids = {str(image.SOPInstanceUID) for image in (*first.datasets(), *other.datasets())}
+    assert len(uids) == 2 * len(first)
+    for uid in (first.uid, *uids):
+        assert len(uid) <= 64 and 0 < int(uid.removeprefix("2.25.")) < 2**128
+
+
+def test_what_differs_from_slice_to_slice_is_not_said_of_the_result(session, tmp_path):
+    images = made.classic()
+    for k, image in enumerate(images):
+        image.AcquisitionTime = f"1021{59 - k:02d}"
+        image.TriggerTime = str(k)
+        image.add_new(0x60000010, "US", 5)  # rows of an overlay
+        image.PatientComments = "kept"
+    out, _series, _result = enhanced(session, tmp_path, images)
+    assert "TriggerTime" not in out[0] and 0x60000010 not in out[0]
+    assert out[0].PatientComments == "kept"
+    assert out[0].AcquisitionTime == "102134", "when the acquisition began"
+    assert "LargestImagePixelValue" not in out[0]
+
+
+def test_a_bare_source_gives_what_the_standard_requires(session, tmp_path):
+    keep = "SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID ImagePositionPatient"
+    keep += " ImageOrientationPatient PixelSpacing Rows Columns SamplesPerPixel BitsAllocated"
+    keep += " BitsStored HighBit PixelRepresentation PhotometricInterpretation PixelData"
+    images = made.classic()
+    for image in images:
+        for element in list(image):
+            if element.keyword not in keep.split():
+                del image[element.tag]
+    out, _series, _result = enhanced(session, tmp_path, images)
+    assert out[0].ScanningSequence == "RM" and out[0].SequenceVariant == "NONE"
+    assert out[0].PatientName == "" and out[0].StudyDate == ""
+    assert out[0].FrameOfReferenceUID == out[-1].FrameOfReferenceUID != ""
+    assert out[0].SeriesNumber is None and out[0].SeriesDescription.startswith("2 mm MoEDiff")
+    assert float(out[0].WindowWidth) > 100
+
+
+def test_lossy_compression_of_the_source_stays_said(session, tmp_path):
+    images = made.classic()
+    images[3].LossyImageCompression = "01"
+    images[3].LossyImageCompressionRatio = "9.5"
+    out, _series, _result = enhanced(session, tmp_path, images)
+    assert {image.LossyImageCompression for image in out} == {"01"}
+    assert out[0].LossyImageCompressionRatio == 9.5
+
+
+def test_a_long_description_keeps_what_the_result_is(session, tmp_path):
+    images = made.classic(name="x" * 64)
+    out, _series, _result = enhanced(session, tmp_path, images)
+    assert out[0].SeriesDescription == "x" * 42 + " MoEDiff-SR (research)"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "kind", "slope"),
+    [(0, 5, "u2", None), (-3, 900, "u2", None), (-2000, 9000, "i2", 1), (0, 2e6, "u2", None)],
+)
+def test_values_are_stored_to_a_thousandth_whatever_their_range(rng, low, high, kind, slope):
+    data = np.asfortranarray(rng.uniform(low, high, (9, 9, 9)).astype(np.float32))
+    stored = store(data, data, whole=False)
+    assert stored.numbers.dtype == kind and stored.numbers.max() <= 32767
+    assert slope is None or float(stored.slope) == slope
+    values = stored.numbers * float(stored.slope) + float(stored.intercept)
+    np.testing.assert_allclose(values, data, atol=(high - low) / 2000)
+
+
+def test_numbers_fit_a_decimal_string(rng):
+    for value in (rng.standard_normal(2000) * 10.0 ** rng.integers(-12, 12, 2000)).tolist():
+        text = decimal(value)
+        assert len(text) <= 16
+        assert float(text) == pytest.approx(value, rel=1e-8)
+
+
+def test_infer_writes_a_folder_its_record_and_maps(tmp_path, infer, capsys):
+    source = made.save(tmp_path / "t1", made.classic(), shuffled=True)
+    picture = tmp_path / "look.png"
+    assert infer(source, "--save-gates", "--samples", 2, "--figure", picture, "--seed", 5) == 0
+    out = default_folder(source)
+    assert capsys.readouterr().out.split() == [
+        str(out),
+        str(tmp_path / "t1_desc-moediffsr.json"),
+        str(tmp_path / "t1_desc-moediffsr_gates.nii.gz"),
+        str(tmp_path / "t1_desc-moediffsr_uncertainty.nii.gz"),
+        str(picture),
+    ]
+    assert len(os.listdir(out)) == 52 and len(os.listdir(tmp_path)) == 6
+    record = json.loads((tmp_path / "t1_desc-moediffsr.json").read_text())
+    assert record["Settings"]["Seed"] == 5 and record["InputShape"] == [28, 30, 26]
+    assert record["Dicom"]["Instances"] == 52
+    assert str(tmp_path) not in json.dumps(record)
+    grid = dicom.load_series(source).scan.grid.resized((56, 60, 52))
+    for name, shape in (("gates", (56, 60, 52, 3)), ("uncertainty", (56, 60, 52))):
+        image = nib.load(tmp_path / f"t1_desc-moediffsr_{name}.nii.gz")
+        assert image.shape == shape
+        np.testing.assert_allclose(image.affine, grid.affine, atol=1e-4)
+
+
+def test_an_output_that_exists_is_replaced_only_when_asked(tmp_path, infer, capsys):
+    source = made.save(tmp_path / "in", made.classic())
+    out = tmp_path / "out"
+    out.mkdir()
+    assert infer(source, "-q", "-o", out) == 0, "an empty folder is as good as none"
+    first = made.read(out)[0].SeriesInstanceUID
+    assert infer(source, "-q", "-o", out, "--seed", 3) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert made.read(out)[0].SeriesInstanceUID == first
+    assert infer(source, "-q", "-o", out, "--seed", 3, "--overwrite") == 0
+    assert made.read(out)[0].SeriesInstanceUID != first
+    (out / "thesis.tex").write_text("mine")
+    assert infer(source, "-q", "-o", out, "--overwrite") == 2
+    assert "found thesis.tex" in capsys.readouterr().err
+    assert len(os.listdir(out)) == 53
+
+
+@pytest.mark.parametrize("call", [1, 20, 53])
+def test_a_signal_while_writing_leaves_nothing(tmp_path, infer, monkeypatch, call):
+    from moediff_rt import atomic
+
+    source = made.save(tmp_path / "in", made.classic())
+    real, calls = os.fsync, 0
+
+    def fsync(handle: int) -> None:
+        nonlocal calls
+        calls += 1
+        real(handle)
+        if calls == call:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(atomic.os, "fsync", fsync)
+    assert infer(source, "-q", "-o", tmp_path / "out") == 128 + signal.SIGTERM
+    assert os.listdir(tmp_path) == ["in"]
+
+
+def test_the_result_is_no_scan_to_enhance_again(tmp_path, infer, capsys):
+    source = made.save(tmp_path / "in", made.classic())
+    assert infer(source, "-q", "-o", tmp_path / "out") == 0
+    assert infer(tmp_path / "out", "-q") == 2
+    assert "a result of moediff-rt" in capsys.readouterr().err
+
+
+def test_nothing_of_the_patient_is_said(tmp_path, infer, capfd):
+    images = made.classic()
+    for image in images:
+        image.StudyTime = "not a time"  # pydicom warns of it, with the value
+    source = made.save(tmp_path / "in", images)
+    capfd.readouterr()
+    assert infer(source, "-v") == 0
+    said = capfd.readouterr()
+    assert "ller" not in said.err + said.out and "not a time" not in said.err
