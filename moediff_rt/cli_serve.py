@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from .cli_options import OneLineParser, add_bundle, add_placement, add_sampling
+
+if TYPE_CHECKING:
+    from .serve.room import Room
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -14,9 +18,64 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Sharpen what scanner-side software sends. Ends on SIGTERM, after what was begun."
     )
-    parser.add_subparsers(
+    servers = parser.add_subparsers(
         dest="server", metavar="SERVER", required=True, parser_class=OneLineParser
     )
+    _add_mrd(servers.add_parser("mrd", help="MRD (ISMRMRD) stream, as FIRE and OpenRecon send it"))
+
+
+def _add_mrd(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Take MRD images over TCP, send enhanced ones back. What cannot be enhanced comes back "
+        "as it was."
+    )
+    add_common(parser, port=9002)
+    parser.add_argument(
+        "--send-originals",
+        action="store_true",
+        help="send the originals, too, before what was made of them",
+    )
+    parser.add_argument(
+        "--any-contrast",
+        action="store_true",
+        help="enhance every magnitude image, also where its names or echo time say it is not T1",
+    )
+    parser.add_argument(
+        "--max-connections",
+        type=int,
+        default=32,
+        metavar="N",
+        help="peers served at once; more wait (default: 32)",
+    )
+    parser.add_argument(
+        "--hold",
+        type=float,
+        default=4.0,
+        metavar="GB",
+        help="memory for the images of all peers, half of it for one (default: 4)",
+    )
+    parser.add_argument(
+        "--idle-timeout",
+        type=float,
+        default=3600.0,
+        metavar="S",
+        help="how long a peer may say nothing between two messages (default: 3600)",
+    )
+    parser.add_argument(
+        "--stop-after",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="after SIGTERM, how long what was begun may take before the originals are returned "
+        "(default: 60)",
+    )
+    parser.set_defaults(run=_run_mrd)
+
+
+def _run_mrd(options: argparse.Namespace, room: Room) -> None:
+    from .serve.mrd.server import serve_mrd
+
+    serve_mrd(options, room)
 
 
 def add_common(parser: argparse.ArgumentParser, *, port: int) -> None:
