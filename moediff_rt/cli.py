@@ -14,19 +14,25 @@ from types import FrameType
 from typing import NoReturn
 
 from . import __version__
+from .cli_options import (
+    WRONG_INPUT,
+    OneLineParser,
+    add_bundle,
+    add_placement,
+    add_sampling,
+)
+from .cli_serve import add_serve
 from .errors import Cancelled, EngineError, MoediffError
 
 FAILED = 1
-WRONG_INPUT = 2
 # As shells say that a signal ended a command; 130 for Ctrl-C, 143 for SIGTERM.
 SIGNALLED = 128
 
-
-class _OneLineParser(argparse.ArgumentParser):
-    """Wrong usage gets one line, like every other wrong input."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(WRONG_INPUT, f"{self.prog}: {message}; see {self.prog} --help\n")
+# What a command leaves when a signal ends it.
+_KEPT = {
+    "build-engines": "the engines finished before are kept",
+    "serve": "what was begun was given up at the second signal",
+}
 
 
 class _Stopped(KeyboardInterrupt):
@@ -38,20 +44,21 @@ class _Stopped(KeyboardInterrupt):
 
 
 def _get_parser() -> argparse.ArgumentParser:
-    parser = _OneLineParser(
+    parser = OneLineParser(
         prog="moediff-rt",
         description="Brain MRI scan in, sharper, 7T-like scan out. Research software, "
         "not a medical device.",
     )
     parser.add_argument("--version", action="version", version=f"moediff-rt {__version__}")
     commands = parser.add_subparsers(
-        dest="command", metavar="COMMAND", required=True, parser_class=_OneLineParser
+        dest="command", metavar="COMMAND", required=True, parser_class=OneLineParser
     )
     _add_infer(commands.add_parser("infer", help="sharpen one scan"))
     _add_build_engines(
         commands.add_parser("build-engines", help="compile a bundle's models ahead of time")
     )
     _add_info(commands.add_parser("info", help="what is installed, and what can run here"))
+    add_serve(commands.add_parser("serve", help="sharpen what scanner-side software sends"))
     return parser
 
 
@@ -74,15 +81,7 @@ def _add_infer(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="DICOM: series number or SeriesInstanceUID, where the folder holds several",
     )
-    parser.add_argument(
-        "--spacing",
-        type=float,
-        metavar="MM",
-        help="edge of the output voxels in mm (default: half the smallest input edge, "
-        "not finer than the bundle was trained for)",
-    )
-    parser.add_argument("--steps", type=int, metavar="N", help="sampler steps (default: bundle's)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="noise seed (default: 0)")
+    add_sampling(parser)
     parser.add_argument(
         "--samples",
         type=int,
@@ -90,20 +89,8 @@ def _add_infer(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="average N seeds, and write how far they differ as *_desc-uncertainty_T1w.nii.gz",
     )
-    _add_bundle(parser)
-    parser.add_argument("--backend", default="auto", metavar="B", help="see info (default: auto)")
-    parser.add_argument("--device", default="auto", metavar="D", help="see info (default: auto)")
-    parser.add_argument("--precision", default="auto", metavar="P", help="see info (default: auto)")
-    parser.add_argument(
-        "--threads", type=int, default=0, metavar="N", help="CPU threads (default: all cores)"
-    )
-    parser.add_argument(
-        "--max-memory",
-        type=float,
-        default=0.0,
-        metavar="GB",
-        help="what may be taken on the GPU, with TensorRT (default: nine tenths of what is free)",
-    )
+    add_bundle(parser)
+    add_placement(parser)
     parser.add_argument(
         "--gradients",
         metavar="FILE",
@@ -131,7 +118,7 @@ def _add_infer(parser: argparse.ArgumentParser) -> None:
 
 def _add_build_engines(parser: argparse.ArgumentParser) -> None:
     parser.description = "Compile a bundle's models into the engine cache."
-    _add_bundle(parser)
+    add_bundle(parser)
     parser.add_argument(
         "--backend",
         default="auto",
@@ -154,10 +141,6 @@ def _add_build_engines(parser: argparse.ArgumentParser) -> None:
 def _add_info(parser: argparse.ArgumentParser) -> None:
     parser.description = "Version, backends, default bundle, engine cache."
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
-
-
-def _add_bundle(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--bundle", metavar="DIR", help="bundle folder (default: the package's)")
 
 
 def _add_verbosity(parser: argparse.ArgumentParser) -> None:
@@ -183,9 +166,7 @@ def main(args: Sequence[str] | None = None) -> int:
     _keep_streams_usable()
     options = _get_parser().parse_args(args)
     verbose = getattr(options, "verbose", False)
-    kept = "nothing was written"
-    if options.command == "build-engines":
-        kept = "the engines finished before are kept"
+    kept = _KEPT.get(options.command, "nothing was written")
     try:
         with _signals_raised():
             code = _run(options)
@@ -259,6 +240,10 @@ def _run(options: argparse.Namespace) -> int:
         from .cli_build import build_engines
 
         return build_engines(options)
+    if options.command == "serve":
+        from .cli_serve import serve
+
+        return serve(options)
     from .cli_info import info
 
     return info(options)

@@ -67,9 +67,17 @@ def choose_output_spacing(
             f"expected input voxels from {low:g} to {high:g} mm, got {sizes} mm; "
             "the bundle was not trained for this scan: use another scan or bundle"
         )
-    low, high = trained.output_min_mm, trained.output_max_mm
+    wanted = checked_output_spacing(wanted, trained)
     if wanted is None:
-        return min(max(min(spacing) / 2, low), high)
+        return min(max(min(spacing) / 2, trained.output_min_mm), trained.output_max_mm)
+    return wanted
+
+
+def checked_output_spacing(wanted: float | None, trained: TrainedRange) -> float | None:
+    """Take an output spacing, mm; InputError outside what the bundle was trained for."""
+    if wanted is None:
+        return None
+    low, high = trained.output_min_mm, trained.output_max_mm
     try:
         wanted = float(wanted)
     except (TypeError, ValueError):

@@ -1,0 +1,51 @@
+"""The options that several commands share, and how wrong usage is told."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+WRONG_INPUT = 2
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Wrong usage gets one line, like every other wrong input."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say the line and leave."""
+        self.exit(WRONG_INPUT, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def add_bundle(parser: argparse.ArgumentParser) -> None:
+    """Which model."""
+    parser.add_argument("--bundle", metavar="DIR", help="bundle folder (default: the package's)")
+
+
+def add_sampling(parser: argparse.ArgumentParser) -> None:
+    """What is asked of the model."""
+    parser.add_argument(
+        "--spacing",
+        type=float,
+        metavar="MM",
+        help="edge of the output voxels in mm (default: half the smallest input edge, "
+        "not finer than the bundle was trained for)",
+    )
+    parser.add_argument("--steps", type=int, metavar="N", help="sampler steps (default: bundle's)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="noise seed (default: 0)")
+
+
+def add_placement(parser: argparse.ArgumentParser) -> None:
+    """Where and how the model runs."""
+    parser.add_argument("--backend", default="auto", metavar="B", help="see info (default: auto)")
+    parser.add_argument("--device", default="auto", metavar="D", help="see info (default: auto)")
+    parser.add_argument("--precision", default="auto", metavar="P", help="see info (default: auto)")
+    parser.add_argument(
+        "--threads", type=int, default=0, metavar="N", help="CPU threads (default: all cores)"
+    )
+    parser.add_argument(
+        "--max-memory",
+        type=float,
+        default=0.0,
+        metavar="GB",
+        help="what may be taken on the GPU, with TensorRT (default: nine tenths of what is free)",
+    )

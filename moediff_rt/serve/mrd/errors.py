@@ -1,0 +1,15 @@
+"""Why a connection ends other than by its peer's close message."""
+
+from __future__ import annotations
+
+
+class PeerGone(Exception):
+    """The peer left, or was too slow."""
+
+
+class Refused(Exception):
+    """The peer sent what is not taken; the text, one line, is for it to read."""
+
+
+class Stopping(Exception):
+    """The server was told to stop."""

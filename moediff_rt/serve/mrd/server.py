@@ -1,0 +1,200 @@
+"""The MRD server: peers in, one thread for each, and an end that leaves none without an answer."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import socket
+import threading
+import time
+
+from ...errors import InputError
+from ..logs import Log
+from ..room import Room
+from .answers import Answers, Settings
+from .connection import Connection
+from .enhance import Asked
+from .limits import Hold, Limits
+from .wire import TICK_SECONDS, Wire
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+# After the model was told to give up: for the last originals to go out.
+_LAST_SECONDS = 15.0
+
+
+class MrdServer:
+    """Listens, and serves each peer in a thread of its own.
+
+    Parameters
+    ----------
+    host, port : str, int
+        Where to listen; port 0 is any free one.
+    room : Room
+    settings : Settings
+    most_peers : int
+        Peers served at once; more wait to be accepted.
+    hold : Hold
+        Memory for all peers' images.
+
+    Raises
+    ------
+    InputError
+        The address cannot be listened on.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        room: Room,
+        settings: Settings,
+        *,
+        most_peers: int,
+        hold: Hold,
+    ) -> None:
+        self._room = room
+        self._settings = settings
+        self._hold = hold
+        self._free = threading.Semaphore(most_peers)
+        self._giving_up = threading.Event()
+        self._peers: dict[threading.Thread, Wire] = {}
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._log = Log("mrd")
+        try:
+            self._listener = socket.create_server((host, port), backlog=64)
+        except (OSError, OverflowError) as error:
+            raise InputError(
+                f"expected an address to listen on, got {host}:{port} ({error}); "
+                "is another server running there? Choose another --host or --port"
+            ) from error
+        self._listener.settimeout(TICK_SECONDS)
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return int(self._listener.getsockname()[1])
+
+    def serve(self, grace_seconds: float) -> None:
+        """Serve until the room's `stopping` is set, and end within about `grace_seconds`.
+
+        From then on nothing is accepted or read. A series that has the model, or waits for it,
+        has the grace to be enhanced; what is not is returned as it came.
+        """
+        with self._listener:
+            while not self._room.stopping.is_set():
+                if self._free.acquire(timeout=TICK_SECONDS):
+                    if not self._accept():
+                        self._free.release()
+        self._log.info("stopping", peers=len(self._peers))
+        self._join(grace_seconds)
+        self._giving_up.set()
+        self._join(_LAST_SECONDS)
+        with self._lock:
+            for wire in self._peers.values():
+                wire.break_off()
+        self._join(_LAST_SECONDS)
+
+    def _accept(self) -> bool:
+        try:
+            connection, address = self._listener.accept()
+        except TimeoutError:
+            return False
+        except OSError as error:
+            # It left before it was accepted, or there are no more files to open: not for ever.
+            self._log.warning("not accepted", reason=type(error).__name__)
+            time.sleep(TICK_SECONDS)
+            return False
+        log = self._log.bind(connection=next(self._numbers))
+        log.info("connected", host=address[0])
+        received = self._room.metrics.bytes_received.inc
+        wire = Wire(connection, self._room.stopping.is_set, received)
+        thread = threading.Thread(target=self._serve, args=(wire, log), daemon=True)
+        with self._lock:
+            self._peers[thread] = wire
+        try:
+            thread.start()
+        except RuntimeError:
+            log.error("not served: no more threads")
+            with self._lock:
+                del self._peers[thread]
+            connection.close()
+            return False
+        return True
+
+    def _serve(self, wire: Wire, log: Log) -> None:
+        metrics = self._room.metrics
+        metrics.connections.inc()
+        try:
+            with (
+                self._hold.share() as share,
+                Answers(
+                    wire, self._room, self._settings, share, self._giving_up.is_set, log
+                ) as answers,
+            ):
+                Connection(wire, answers, self._settings, share, metrics, log).run()
+        except Exception as error:
+            log.error("connection failed", reason=type(error).__name__)
+            log.debug("connection failed", exc_info=True)
+        finally:
+            wire.close()
+            metrics.connections.dec()
+            log.info("disconnected")
+            with self._lock:
+                del self._peers[threading.current_thread()]
+            self._free.release()
+
+    def _join(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        with self._lock:
+            threads = list(self._peers)
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def serve_mrd(options: argparse.Namespace, room: Room) -> None:
+    """Run the server with the command's options until the room's `stopping` is set.
+
+    Raises
+    ------
+    InputError
+        An option cannot be used, or the address cannot be listened on.
+    """
+    for name, least in (("hold", 0.01), ("stop_after", 0.0), ("idle_timeout", 1.0)):
+        if not getattr(options, name) >= least:
+            raise InputError(
+                f"expected at least {least:g} for --{name.replace('_', '-')}, got "
+                f"{getattr(options, name):g}; leave it out for the default"
+            )
+    if options.max_connections < 1:
+        raise InputError(
+            f"expected at least 1 for --max-connections, got {options.max_connections}; "
+            "leave it out for the default"
+        )
+    with room.model.turn() as session:
+        bundle = session.bundle
+    limits = Limits(idle_seconds=options.idle_timeout)
+    settings = Settings(
+        Asked(bundle, options.spacing, options.steps, options.seed, limits.output_voxels),
+        options.send_originals,
+        options.any_contrast,
+        limits,
+    )
+    server = MrdServer(
+        options.host,
+        options.port,
+        room,
+        settings,
+        most_peers=options.max_connections,
+        hold=Hold(round(1e9 * options.hold)),
+    )
+    log = Log("mrd")
+    if options.host not in LOOPBACK:
+        log.warning(
+            "others can reach this server: MRD has no encryption and asks for no password",
+            host=options.host,
+        )
+    log.info("listening", host=options.host, port=server.port)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.serve(options.stop_after)

@@ -1,0 +1,115 @@
+"""The room that every server works in: model, metrics, logs, and the end by a signal."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from ..session import Session
+from .logs import Log, logging_as_json
+from .metrics import Metrics, metrics_page
+from .turns import Turns
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a server is given.
+
+    Attributes
+    ----------
+    model : Turns of Session
+        `with room.model.turn() as session:` is how a server comes by the model.
+    metrics : Metrics
+    stopping : threading.Event
+        Set by SIGTERM, SIGINT or SIGHUP: take nothing new, end what was begun, return.
+    """
+
+    model: Turns[Session]
+    metrics: Metrics
+    stopping: threading.Event
+
+
+@contextlib.contextmanager
+def open_room(options: argparse.Namespace) -> Iterator[Room]:
+    """Load the model and open logs, metrics and the signals' event, from the common options.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        What `cli_serve` adds for every server.
+
+    Yields
+    ------
+    Room
+        With its engines loaded: the first series waits for nothing.
+
+    Raises
+    ------
+    InputError, BackendError, BundleError, EngineError
+        A setting cannot be used, or the model cannot be loaded.
+    """
+    from ..request import checked_sampling
+    from ..spacing import checked_output_spacing
+
+    log = Log("room")
+    metrics = Metrics()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(logging_as_json(options.log_level, sys.stderr))
+        stopping = stack.enter_context(_stopped_by_signals())
+        session = stack.enter_context(
+            Session(
+                options.bundle,
+                options.backend,
+                options.device,
+                options.precision,
+                options.threads,
+                max_memory=1e9 * options.max_memory,
+            )
+        )
+        checked_sampling(options.steps, options.seed, session.bundle)
+        checked_output_spacing(options.spacing, session.bundle)
+        model = session.model
+        log.info(
+            "model loaded",
+            bundle=session.bundle.name,
+            backend=model.backend,
+            device=model.device,
+            precision=model.precision,
+            threads=model.threads,
+        )
+        turns = Turns(session)
+        metrics.watch_waiting(lambda: turns.waiting)
+        if options.metrics_port is not None:
+            page = metrics_page(options.metrics_port, metrics, stopping)
+            log.info("metrics served", port=stack.enter_context(page))
+        yield Room(turns, metrics, stopping)
+        log.info("stopped")
+
+
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    """Turn the first signal into an event; a second one ends the process as it always would."""
+    stopping = threading.Event()
+    kept: dict[int, Any] = {}
+
+    def stop(_signum: int, _frame: FrameType | None) -> None:
+        restore()
+        stopping.set()
+
+    def restore() -> None:
+        for signum, handler in kept.items():
+            signal.signal(signum, handler)
+
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        kept[signum] = signal.signal(signum, stop)
+    try:
+        yield stopping
+    finally:
+        restore()

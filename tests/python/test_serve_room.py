@@ -1,0 +1,177 @@
+"""What every server shares: turns at the model, structured logs, metrics, health, signals."""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import io
+import json
+import os
+import signal
+import threading
+
+import pytest
+
+from moediff_rt import cli
+from moediff_rt.errors import Cancelled, InputError
+from moediff_rt.serve.logs import Log, logging_as_json
+from moediff_rt.serve.turns import Turns
+
+pytest.importorskip("prometheus_client", reason="needs the extra mrd or dicom")
+
+from moediff_rt.serve.metrics import Metrics, metrics_page
+
+
+def common_options(bundle, *more: str) -> argparse.Namespace:
+    from moediff_rt.cli_options import OneLineParser
+    from moediff_rt.cli_serve import add_common
+
+    parser = OneLineParser(prog="serve")
+    add_common(parser, port=0)
+    return parser.parse_args(["--bundle", str(bundle), "--threads", "1", *more])
+
+
+def get(port: int, path: str) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", path)
+    reply = connection.getresponse()
+    text = reply.read().decode()
+    connection.close()
+    return reply.status, text
+
+
+def test_turns_are_taken_one_at_a_time_in_the_order_of_asking():
+    turns, taken, inside = Turns("model"), [], threading.Semaphore(1)
+    queued = threading.Event()
+
+    def work(number: int) -> None:
+        with turns.turn():
+            assert inside.acquire(blocking=False)
+            taken.append(number)
+            inside.release()
+
+    threads = []
+    with turns.turn():
+        for number in range(8):
+            threads.append(threading.Thread(target=work, args=(number,)))
+            threads[-1].start()
+            while turns.waiting != number + 1:
+                queued.wait(0.001)
+    for thread in threads:
+        thread.join()
+    assert taken == list(range(8))
+    assert turns.waiting == 0
+
+
+def test_who_gives_up_leaves_the_queue_and_the_next_gets_the_turn():
+    turns = Turns("model")
+    with turns.turn():
+        with pytest.raises(Cancelled), turns.turn(give_up=lambda: True):
+            pass
+        assert turns.waiting == 0
+    with turns.turn() as model:
+        assert model == "model"
+
+
+def test_a_turn_that_fails_frees_the_model():
+    turns = Turns("model")
+    with pytest.raises(ZeroDivisionError), turns.turn():
+        raise ZeroDivisionError
+    with turns.turn() as model:
+        assert model == "model"
+
+
+def test_an_event_is_one_json_object_a_line():
+    stream = io.StringIO()
+    log = Log("mrd", connection=7)
+    with logging_as_json("info", stream):
+        log.info("series enhanced\nat last", images=20)
+        log.debug("what a peer sent")
+        log.bind(series=2).error("failed", reason="InputError", connection=8)
+    first, second = map(json.loads, stream.getvalue().splitlines())
+    assert (first["level"], first["from"], first["event"]) == (
+        "info",
+        "mrd",
+        "series enhanced\nat last",
+    )
+    assert (first["connection"], first["images"]) == (7, 20)
+    assert (second["connection"], second["series"], second["reason"]) == (8, 2, "InputError")
+
+
+def test_a_field_may_be_named_as_logging_names_its_own():
+    stream = io.StringIO()
+    with logging_as_json("info", stream):
+        Log("mrd").info("odd", name="n", args=3, module="m")
+    line = json.loads(stream.getvalue())
+    assert (line["name"], line["args"], line["module"]) == ("n", 3, "m")
+
+
+def test_the_page_has_counts_and_health():
+    metrics, stopping = Metrics(), threading.Event()
+    metrics.series.labels("enhanced").inc()
+    metrics.watch_waiting(lambda: 3)
+    with metrics_page(0, metrics, stopping) as port:
+        status, text = get(port, "/metrics")
+        assert status == 200
+        assert 'moediff_rt_series_total{outcome="enhanced"} 1.0' in text
+        assert "moediff_rt_waiting 3.0" in text
+        assert get(port, "/health") == (200, "ok\n")
+        assert get(port, "/else")[0] == 404
+        stopping.set()
+        assert get(port, "/health") == (503, "stopping\n")
+
+
+def test_the_page_does_not_wait_for_a_reader_that_says_nothing():
+    import socket
+
+    with metrics_page(0, Metrics(), threading.Event()) as port:
+        with socket.create_connection(("127.0.0.1", port)):
+            assert get(port, "/health")[0] == 200
+
+
+def test_a_port_in_use_is_refused_in_one_line():
+    with metrics_page(0, Metrics(), threading.Event()) as port:
+        with pytest.raises(InputError, match="choose another"):
+            with metrics_page(port, Metrics(), threading.Event()):
+                pass
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_is_an_event_and_the_second_one_is_as_always(tiny_bundle, signum):
+    from moediff_rt.serve.room import open_room
+
+    before = signal.getsignal(signum)
+    with open_room(common_options(tiny_bundle)) as room:
+        assert not room.stopping.is_set()
+        os.kill(os.getpid(), signum)
+        assert room.stopping.wait(30)
+        assert signal.getsignal(signum) == before
+    assert signal.getsignal(signum) == before
+
+
+def test_the_room_has_the_model_loaded_and_its_logs_name_it(tiny_bundle, capsys):
+    from moediff_rt.serve.room import open_room
+
+    with open_room(common_options(tiny_bundle, "--metrics-port", "0")) as room:
+        with room.model.turn() as session:
+            assert session.bundle.name == "tiny"
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["event"] for line in lines] == ["model loaded", "metrics served", "stopped"]
+    assert lines[0]["bundle"] == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("more", "words"), [(["--spacing", "9"], "output spacing"), (["--seed", "-1"], "seed")]
+)
+def test_a_setting_that_no_series_could_use_is_refused_at_the_start(tiny_bundle, more, words):
+    from moediff_rt.serve.room import open_room
+
+    with pytest.raises(InputError, match=words), open_room(common_options(tiny_bundle, *more)):
+        pass
+
+
+def test_serve_without_a_server_is_refused_in_one_line(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["serve"])
+    assert stop.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
