@@ -1,0 +1,389 @@
+"""The MRD server, spoken to over a socket with the public `ismrmrd` package's structures."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+
+pytest.importorskip("ismrmrd", reason="needs the extra mrd")
+pytest.importorskip("prometheus_client", reason="needs the extra mrd")
+
+import ismrmrd
+from mrd_peer import (
+    AXIAL,
+    CLOSE,
+    HEADER,
+    Peer,
+    exchange,
+    head,
+    image_of,
+    opening,
+    served,
+    slices_of,
+    text_message,
+)
+
+from moediff_rt import Session
+from moediff_rt.serve.mrd.connection import asks_for_originals
+from moediff_rt.serve.mrd.limits import Limits
+
+SHAPE = (12, 14, 10)
+
+
+@pytest.fixture(scope="module")
+def server(tiny_bundle, tmp_path_factory):
+    patch = pytest.MonkeyPatch()
+    patch.setenv("MOEDIFF_RT_CACHE", str(tmp_path_factory.mktemp("cache")))
+    with served(tiny_bundle) as running:
+        yield running
+    patch.undo()
+
+
+def expected(server, volume, spacing=(2.0, 2.0, 2.0), flips=(True, True, False)):
+    """What the library makes of an axial LPS volume: its axes are flipped to RAS and back."""
+    axes = [axis for axis, flip in enumerate(flips) if flip]
+    with Session(server.session.bundle.path, threads=1) as session:
+        result = session.enhance(np.flip(volume, axes), spacing)
+    return np.flip(result, axes)
+
+
+def stacked(images) -> np.ndarray:
+    """Slices or a 3-D image as (x, y, z)."""
+    return np.concatenate([image.data[0] for image in images]).T
+
+
+def identical(one, other) -> bool:
+    return bytes(one.getHead()) == bytes(other.getHead()) and np.array_equal(one.data, other.data)
+
+
+def test_slices_come_back_as_what_the_library_makes_of_them(server):
+    volume = head(SHAPE)
+    images, texts = exchange(server.port, slices_of(volume))
+    assert len(images) == 20
+    np.testing.assert_array_equal(
+        stacked(images), np.clip(np.rint(expected(server, volume)), 0, 65535)
+    )
+    assert len(texts) == 1 and texts[0].startswith("DBG moediff-rt: series 1 is enhanced")
+
+
+def test_every_new_slice_has_its_own_place_number_and_source(server):
+    sent = slices_of(head(SHAPE), centre=(3, -4, 50), measurement_uid=77, repetition=3)
+    images, _texts = exchange(server.port, sent)
+    for k, image in enumerate(images):
+        np.testing.assert_allclose(image.position, (3, -4, 50 - 10 + 0.5 + k))
+        np.testing.assert_allclose(image.field_of_view, (24, 28, 1))
+        assert image.matrix_size == (24, 28, 1)
+        assert (image.slice, image.image_index, image.image_series_index) == (k, k + 1, 1001)
+        assert (image.measurement_uid, image.repetition) == (77, 3)
+        assert tuple(image.read_dir) == AXIAL[0] and tuple(image.slice_dir) == AXIAL[2]
+        assert image.data.dtype == np.uint16
+        assert image.meta["MoediffSourceSeriesIndex"] == "1"
+        assert image.meta["MoediffSourceImageIndex"] == str(k // 2 + 1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.uint32, np.float32, np.float64])
+def test_a_volume_comes_back_as_a_volume_of_its_type(server, dtype):
+    volume = head(SHAPE).astype(dtype)
+    sent = image_of(volume, (1, 2, 3), (24, 28, 20))
+    (image,), _texts = exchange(server.port, [sent])
+    assert image.matrix_size == (24, 28, 20)
+    assert image.data.dtype == dtype
+    np.testing.assert_allclose(image.position, (1, 2, 3))
+    np.testing.assert_allclose(image.field_of_view, (24, 28, 20))
+    result = expected(server, volume)
+    if np.dtype(dtype).kind in "iu":
+        result = np.clip(np.rint(result), 0, np.iinfo(dtype).max)
+    np.testing.assert_array_equal(stacked([image]), result.astype(dtype))
+
+
+def test_the_order_of_slices_does_not_matter(server, rng):
+    volume = head(SHAPE)
+    sent = slices_of(volume)
+    straight, _ = exchange(server.port, sent)
+    rng.shuffle(sent)
+    shuffled, _ = exchange(server.port, sent)
+    assert all(map(identical, straight, shuffled))
+
+
+def test_a_stack_numbered_downwards_is_answered_downwards(server):
+    volume = head(SHAPE)
+    sent = slices_of(volume)
+    for image in sent:
+        image.image_index = 11 - image.image_index
+    images, _ = exchange(server.port, sent)
+    heights = [image.position[2] for image in images]
+    assert heights == sorted(heights, reverse=True)
+    np.testing.assert_array_equal(
+        stacked(images[::-1]), np.clip(np.rint(expected(server, volume)), 0, 65535)
+    )
+
+
+def test_interleaved_series_and_contrasts_are_told_apart(server, rng):
+    volumes = {
+        (series, contrast): head(SHAPE, seed=10 * series + contrast)
+        for series in (1, 2, 5)
+        for contrast in (0, 1)
+    }
+    sent = [
+        image
+        for (series, contrast), volume in volumes.items()
+        for image in slices_of(volume, series=series, contrast=contrast)
+    ]
+    rng.shuffle(sent)
+    images, texts = exchange(server.port, sent)
+    assert len(texts) == 6
+    for (series, contrast), volume in volumes.items():
+        found = [
+            image
+            for image in images
+            if (image.image_series_index, image.contrast) == (1000 + series, contrast)
+        ]
+        np.testing.assert_array_equal(
+            stacked(found), np.clip(np.rint(expected(server, volume)), 0, 65535)
+        )
+    for series in (1, 2, 5):
+        numbers = [i.image_index for i in images if i.image_series_index == 1000 + series]
+        assert sorted(numbers) == list(range(1, 41)), "numbers are unique in a series"
+
+
+@pytest.mark.parametrize("counter", ["average", "phase", "repetition", "set"])
+def test_counters_that_make_volumes_of_their_own(server, counter):
+    sent = [
+        image for value in (0, 1) for image in slices_of(head(SHAPE, value), **{counter: value})
+    ]
+    images, texts = exchange(server.port, sent)
+    assert len(images) == 40 and len(texts) == 2
+
+
+def test_a_volume_is_answered_before_the_connection_ends(server):
+    with Peer(server.port) as peer:
+        peer.send(opening(), image_of(head(SHAPE), (0, 0, 0), (24, 28, 20)))
+        item = next(ismrmrd.ProtocolDeserializer(peer._stream).deserialize())
+        assert item.matrix_size == (24, 28, 20)
+        peer.send(CLOSE)
+
+
+def test_originals_come_first_when_asked(tiny_bundle):
+    sent = slices_of(head(SHAPE))
+    with served(tiny_bundle, send_originals=True) as running:
+        images, _ = exchange(running.port, sent)
+    assert len(images) == 30
+    assert all(map(identical, images[:10], sent))
+    assert {image.image_series_index for image in images[10:]} == {1001}
+
+
+@pytest.mark.parametrize("kind", [2, 5])
+def test_a_host_may_ask_for_the_originals(server, kind):
+    extra = [text_message(kind, '{"version": "1", "parameters": {"sendoriginal": true}}')]
+    images, _ = exchange(server.port, slices_of(head(SHAPE)), extra=extra)
+    assert [image.image_series_index for image in images] == [1] * 10 + [1001] * 20
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "moediff", "[]", "null", '{"parameters": []}', '{"parameters": {"sendOriginal": "no"}}']
+    + ["[" * 100_000],
+)
+def test_other_texts_ask_for_no_originals(text):
+    assert not asks_for_originals(text)
+
+
+def test_attributes_say_what_was_done_and_the_old_grid_is_gone(server):
+    meta = {
+        "DataRole": "Image",
+        "ImageProcessingHistory": ["ADC", "NORM"],
+        "SeriesDescription": "t1_mprage",
+        "WindowCenter": "400",
+        "Keep_image_geometry": "1",
+        "IceMiniHead": "PHhwcm90Pg==",
+        "SOPInstanceUID": "1.2.3",
+        "ROI_tumour": ["1", "0", "0", "1", "0", "1", "5", "5"],
+        "Odd <name>": 'and "value" &',
+    }
+    images, _ = exchange(server.port, slices_of(head(SHAPE), meta=meta))
+    for image in images:
+        found = image.meta
+        assert found["ImageProcessingHistory"][:2] == ["ADC", "NORM"]
+        assert found["ImageProcessingHistory"][2].startswith("moediff-rt ")
+        assert found["Keep_image_geometry"] == "0"
+        assert not {"IceMiniHead", "SOPInstanceUID", "ROI_tumour"} & set(found)
+        assert found["WindowCenter"] == "400" and found["SeriesDescription"] == "t1_mprage"
+        assert found["Odd <name>"] == 'and "value" &'
+        assert "not a medical device" in found["ImageComments"]
+        assert [float(value) for value in found["ImageRowDir"]] == [1, 0, 0]
+        assert found["MoediffBundle"] == "tiny" and len(found["MoediffBundleSHA256"]) == 64
+
+
+def test_a_grid_that_stays_keeps_what_describes_it(tiny_bundle):
+    meta = {"IceMiniHead": "PHhwcm90Pg==", "Keep_image_geometry": "1"}
+    sent = slices_of(head((16, 16, 16)), spacing=(1, 1, 1), meta=meta)
+    with served(tiny_bundle, spacing=1.0) as running:
+        images, _ = exchange(running.port, sent)
+    assert len(images) == 16
+    assert images[0].meta["IceMiniHead"] == meta["IceMiniHead"]
+    assert images[0].meta["Keep_image_geometry"] == "1"
+
+
+def test_marks_of_the_first_and_last_image_stay_with_one(server):
+    sent = slices_of(head(SHAPE))
+    for image in sent:
+        image.setFlag(ismrmrd.IMAGE_FIRST_IN_SLICE)
+        image.setFlag(ismrmrd.IMAGE_USER1)
+    sent[-1].setFlag(ismrmrd.IMAGE_LAST_IN_SET)
+    images, _ = exchange(server.port, sent)
+    firsts = [bool(image.is_flag_set(ismrmrd.IMAGE_FIRST_IN_SLICE)) for image in images]
+    assert firsts == [True, False] * 10
+    lasts = [bool(image.is_flag_set(ismrmrd.IMAGE_LAST_IN_SET)) for image in images]
+    assert lasts == [False] * 19 + [True]
+    assert all(image.is_flag_set(ismrmrd.IMAGE_USER1) for image in images)
+
+
+def not_for_the_model(what: str) -> tuple[list, str]:
+    """Images that must come back as they are, and the header they come with."""
+    volume, header = head(SHAPE), HEADER
+    if what == "phase":
+        images = slices_of(volume, image_type=ismrmrd.IMTYPE_PHASE)
+    elif what == "complex":
+        complex_type = {"image_type": ismrmrd.IMTYPE_COMPLEX}
+        images = slices_of(volume.astype(np.complex64), **complex_type)
+    elif what == "real part":
+        images = slices_of(volume.astype(np.float32), image_type=ismrmrd.IMTYPE_REAL)
+    elif what == "many channels":
+        images = [
+            ismrmrd.Image.from_array(np.ones((4, 1, 14, 12), np.float32), image_type=1)
+            for _ in range(10)
+        ]
+    elif what == "T2":
+        images = slices_of(volume, meta={"SeriesDescription": "t2_tse_tra"})
+    elif what == "T2 in the header":
+        images, header = slices_of(volume), HEADER.replace("t1_mprage_sag", "T2_FLAIR")
+    elif what == "long echo":
+        images = slices_of(volume, meta={"EchoTime": "90"})
+    elif what == "long echo in the header":
+        images = slices_of(volume, contrast=1)
+        header = HEADER.replace("<TE>2.3</TE>", "<TE>2.3</TE><TE>80</TE>")
+    elif what == "map":
+        images = slices_of(volume, meta={"DataRole": ["Image", "Quantitative"]})
+    elif what == "single slice":
+        images = slices_of(volume)[4:5]
+    elif what == "gap":
+        images = slices_of(volume)
+        del images[4]
+    elif what == "thick":
+        images = slices_of(volume, spacing=(2, 2, 12))
+    elif what == "few slices":
+        images = slices_of(volume[..., :4])
+    elif what == "empty":
+        images = slices_of(np.zeros_like(volume))
+    elif what == "not finite":
+        images = slices_of(np.where(volume > 500, np.nan, volume).astype(np.float32))
+    elif what == "nothing in it":
+        images = [ismrmrd.Image.from_array(np.zeros((1, 1, 0, 0), np.uint16), image_type=1)]
+    return images, header
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["phase", "complex", "real part", "many channels", "T2", "T2 in the header", "long echo"]
+    + ["long echo in the header", "map", "single slice", "gap", "thick", "few slices", "empty"]
+    + ["not finite", "nothing in it"],
+)
+def test_what_the_model_is_not_for_comes_back_untouched(server, what):
+    passed = server.series("passed")
+    sent, header = not_for_the_model(what)
+    images, texts = exchange(server.port, sent, header=header)
+    assert len(images) == len(sent)
+    assert [image.to_bytes() for image in images] == [image.to_bytes() for image in sent]
+    assert len(texts) == 1 and texts[0].startswith("WRN moediff-rt: series")
+    assert server.series("passed") == passed + 1
+
+
+@pytest.mark.parametrize(
+    ("header", "meta"),
+    [
+        ("Dummy XML header", None),
+        ("", None),
+        (HEADER.replace("t1_mprage_sag", "AAHead_Scan"), None),
+        (HEADER.replace("t1_mprage_sag", "T1 FLAIR"), {"EchoTime": "9.1"}),
+        (HEADER, {"SeriesDescription": ["t1_space"]}),
+    ],
+)
+def test_what_is_not_said_to_be_another_contrast_is_enhanced(server, header, meta):
+    images, _ = exchange(server.port, slices_of(head(SHAPE), meta=meta), header=header)
+    assert len(images) == 20
+
+
+def test_any_contrast_takes_what_is_said_to_be_another(tiny_bundle):
+    sent = slices_of(head(SHAPE), meta={"SeriesDescription": "t2_tse"})
+    phase = slices_of(head(SHAPE), series=2, image_type=ismrmrd.IMTYPE_PHASE)
+    with served(tiny_bundle, any_contrast=True) as running:
+        images, _ = exchange(running.port, [*sent, *phase])
+    assert sorted({image.image_series_index for image in images}) == [2, 1001]
+
+
+def test_attributes_and_headers_that_are_no_xml_harm_nothing(server):
+    images = slices_of(head(SHAPE))
+    broken = []
+    for image in images:
+        data = image.to_bytes()
+        head_, voxels = data[:198], data[206:]
+        broken.append(struct.pack("<H", 1022) + head_ + struct.pack("<Q", 5) + b"<oops" + voxels)
+    with Peer(server.port) as peer:
+        peer.send(opening(header="<also"), *broken, CLOSE)
+        for sent in broken:
+            reply = peer._stream.read(len(sent))
+            while reply[:2] == b"\5\0":
+                # A text comes first.
+                length = 6 + struct.unpack("<I", reply[2:6])[0]
+                reply = reply[length:] + peer._stream.read(min(length, len(sent)))
+            assert reply == sent
+            break
+
+
+def test_raw_data_is_answered_with_one_text_and_waveforms_with_none(server):
+    acquisition = ismrmrd.Acquisition.from_array(np.ones((4, 64), np.complex64))
+    waveform = ismrmrd.Waveform.from_array(np.ones((2, 30), np.uint32))
+    raw = struct.pack("<H", 1008) + acquisition.to_bytes()
+    wave = struct.pack("<H", 1026) + waveform.to_bytes()
+    extra = [raw, wave, raw, wave]
+    images, texts = exchange(server.port, slices_of(head(SHAPE)), extra=extra)
+    assert len(images) == 20
+    assert len(texts) == 2
+    assert "ERR moediff-rt: expected reconstructed images (1022), got raw" in texts[0]
+
+
+def test_a_conversation_without_images_is_closed(server):
+    assert exchange(server.port, []) == ([], [])
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("a bug"), MemoryError()])
+def test_any_failure_returns_the_originals(server, monkeypatch, fault):
+    failed = server.series("failed")
+
+    def fail(*_args, **_settings):
+        raise fault
+
+    sent = slices_of(head(SHAPE))
+    with monkeypatch.context() as patch:
+        patch.setattr(server.session, "run", fail)
+        images, texts = exchange(server.port, sent)
+    assert all(map(identical, images, sent)) and len(images) == 10
+    assert texts[0].startswith("ERR moediff-rt: series 1 is returned as it came: unexpected")
+    assert server.series("failed") == failed + 1
+    images, _ = exchange(server.port, sent)
+    assert len(images) == 20, "the next series is enhanced again"
+
+
+def test_a_result_beyond_the_limit_is_not_made(tiny_bundle):
+    sent = slices_of(head(SHAPE))
+    with served(tiny_bundle, limits=Limits(output_voxels=1000)) as running:
+        images, texts = exchange(running.port, sent)
+    assert all(map(identical, images, sent)) and len(images) == 10
+    assert "coarser --spacing" in texts[0]
+
+
+def test_nothing_is_held_after_the_answer(server):
+    exchange(server.port, [*slices_of(head(SHAPE)), *not_for_the_model("phase")[0]])
+    assert server.hold.taken == 0
