@@ -2,8 +2,8 @@
 
     python tests/python/soak_mrd.py --messages 100000
 
-Starts a server on a bundle that is made for it, in a process of its own, and ends with one line: what was
-sent, what was answered, and the server's memory before and after.
+Starts a server on a bundle that is made for it, in a process of its own, and ends with one line:
+what was sent, what was answered, and the server's memory before and after.
 """
 
 from __future__ import annotations

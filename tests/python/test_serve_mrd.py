@@ -183,8 +183,15 @@ def test_a_host_may_ask_for_the_originals(server, kind):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "moediff", "[]", "null", '{"parameters": []}', '{"parameters": {"sendOriginal": "no"}}']
-    + ["[" * 100_000],
+    [
+        "",
+        "moediff",
+        "[]",
+        "null",
+        '{"parameters": []}',
+        '{"parameters": {"sendOriginal": "no"}}',
+        "[" * 100_000,
+    ],
 )
 def test_other_texts_ask_for_no_originals(text):
     assert not asks_for_originals(text)
@@ -286,9 +293,24 @@ def not_for_the_model(what: str) -> tuple[list, str]:
 
 @pytest.mark.parametrize(
     "what",
-    ["phase", "complex", "real part", "many channels", "T2", "T2 in the header", "long echo"]
-    + ["long echo in the header", "map", "single slice", "gap", "thick", "few slices", "empty"]
-    + ["not finite", "nothing in it"],
+    [
+        "phase",
+        "complex",
+        "real part",
+        "many channels",
+        "T2",
+        "T2 in the header",
+        "long echo",
+        "long echo in the header",
+        "map",
+        "single slice",
+        "gap",
+        "thick",
+        "few slices",
+        "empty",
+        "not finite",
+        "nothing in it",
+    ],
 )
 def test_what_the_model_is_not_for_comes_back_untouched(server, what):
     passed = server.series("passed")
