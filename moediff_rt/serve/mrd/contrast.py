@@ -65,12 +65,16 @@ def check_contrast(image: MrdImage, protocol: Protocol) -> None:
     check_magnitude(image)
     if "quantitative" in _lower(values_of(meta, "DataRole")):
         raise _not_t1("a quantitative map (DataRole)")
-    words = _words([*protocol.names, *(text for name in _NAMES for text in values_of(meta, name))])
-    words |= _words(values_of(meta, "ImageType"))
-    if found := words & _DERIVED:
+    own = _words([text for name in (*_NAMES, "ImageType") for text in values_of(meta, name)])
+    measurement = _words(protocol.names)
+    if found := (own | measurement) & _DERIVED:
         raise _not_t1(f"a derived or localizing image ({min(found)!r} in its names)")
-    if not words & _T1 and (found := words & _OTHER):
-        raise _not_t1(f"{min(found)!r} in its names")
+    # What an image says of itself goes before what is said of the whole measurement.
+    for words in (own, measurement):
+        if words & _T1:
+            break
+        if found := words & _OTHER:
+            raise _not_t1(f"{min(found)!r} in its names")
     echo = _echo_ms(meta, int(image.head.contrast), protocol)
     if echo is not None and echo > MAX_ECHO_MS:
         raise _not_t1(f"an echo time of {echo:g} ms")
