@@ -9,7 +9,7 @@
 namespace mdr {
 
 // Raised when the same ONNX file gives another graph, so that engines of the old one are left.
-constexpr int kTensorRTGraphVersion = 1;
+constexpr int kTensorRTGraphVersion = 2;
 
 // What an engine must be of to be run here.
 struct TensorRTWanted {

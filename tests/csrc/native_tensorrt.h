@@ -63,8 +63,14 @@ class NativeComputer {
   const mdr::ModuleFile& file(const std::string& module) const { return bundle_.module(module); }
 
   mdr::EngineKey key(const mdr::ModuleFile& file) const {
-    return {file.name, file.sha256,     product_.backend, kVersion,
-            "GPU",     product_.device, "fp16",           "b1-2-4-8-g1"};
+    return {file.name,
+            file.sha256,
+            product_.backend,
+            kVersion,
+            "GPU",
+            product_.device,
+            "fp16",
+            mdr::text("b1-2-4-8-g", mdr::kTensorRTGraphVersion)};
   }
   void store(const mdr::EngineKey& key, const std::string& details) {
     claims::equal(mdr::EngineCache(folder()).store(key, key.module, 1, details), "");

@@ -220,7 +220,7 @@ const Claim damaged("a damaged engine is not loaded, and an older whole one is",
   write_atomically(path, read_file(path) + "x");
   throws<Error>("one damaged: 5 bytes, not 4", [&] { computer.load(); });
   EngineKey older = key;
-  older.profile = "b1-2-4-8-more-g1";
+  older.profile = text("b1-2-4-8-more-g", kTensorRTGraphVersion);
   computer.store(older, computer.details(FakeModule("gate")));
   std::filesystem::last_write_time(EngineCache(computer.folder()).path(older),
                                    std::filesystem::file_time_type::min());
