@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from .gpu import Executor
 
 __version__: str
+# Of the graphs that TensorRT's engines are built from; part of their key in the cache.
+TENSORRT_GRAPH_VERSION: int
 
 class ModuleFile:
     """One ONNX file of a bundle; ``bytes`` is its size."""

@@ -12,10 +12,11 @@ namespace mdr {
 struct BackendInfo {
   std::string name;
   bool available = false;
-  std::string reason;  // why not available, and what to do
+  std::string reason;  // why not available, or not chosen by "auto", and what to do
   std::string version;
   std::vector<std::string> devices;
   std::vector<std::string> precisions;
+  bool automatic = true;  // whether "auto" may choose it where it is available
 };
 
 // What the caller asks for; "auto" lets the backend choose. threads 0: all cores of this process.
@@ -23,8 +24,9 @@ struct DeviceRequest {
   std::string device = "auto";
   std::string precision = "auto";
   int threads = 0;
-  std::string engines_dir;  // empty: engines are not kept on disk
-  bool force = false;       // build even where the cache has the engine
+  std::string engines_dir;   // empty: engines are not kept on disk
+  bool force = false;        // build even where the cache has the engine
+  int64_t memory_limit = 0;  // bytes that one run may take on a GPU; 0: nine tenths of what is free
 };
 
 struct EngineReport {

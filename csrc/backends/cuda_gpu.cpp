@@ -17,16 +17,19 @@ void check(const char* what, cudaError_t status) {
 cudaStream_t stream_of(GpuStream stream) { return static_cast<cudaStream_t>(stream); }
 cudaEvent_t event_of(GpuEvent event) { return static_cast<cudaEvent_t>(event); }
 
+int count_gpus() {
+  int count = 0;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status == cudaSuccess) return count;
+  fail(ErrorKind::backend, "gpu: expected an NVIDIA driver, found ", cudaGetErrorString(status),
+       "; it is probably missing or older than this build; install one or use the openvino ",
+       "backend");
+}
+
 class CudaGpu : public Gpu {
  public:
   explicit CudaGpu(int index) : index_(index) {
-    int count = 0;
-    const cudaError_t status = cudaGetDeviceCount(&count);
-    if (status != cudaSuccess) {
-      fail(ErrorKind::backend, "gpu: expected an NVIDIA driver, found ", cudaGetErrorString(status),
-           "; it is probably missing or older than this build; install one or use the openvino ",
-           "backend");
-    }
+    const int count = count_gpus();
     if (index < 0 || index >= count) {
       fail(ErrorKind::backend, "gpu: expected a GPU number from 0 to ", count - 1, ", found ",
            index, "; this computer has ", count, "; give another or use the openvino backend");
@@ -141,6 +144,16 @@ class CudaGpu : public Gpu {
 };
 
 }  // namespace
+
+std::vector<GpuIdentity> list_cuda_gpus() {
+  std::vector<GpuIdentity> gpus(count_gpus());
+  for (size_t i = 0; i < gpus.size(); ++i) {
+    cudaDeviceProp properties;
+    check("cudaGetDeviceProperties", cudaGetDeviceProperties(&properties, static_cast<int>(i)));
+    gpus[i] = {properties.name, properties.major, properties.minor};
+  }
+  return gpus;
+}
 
 std::unique_ptr<Gpu> open_cuda_gpu(int index) { return std::make_unique<CudaGpu>(index); }
 

@@ -1,5 +1,6 @@
 #include "backends/engine_cache.h"
 
+#include <algorithm>
 #include <array>
 #include <exception>
 #include <fstream>
@@ -28,6 +29,11 @@ std::array<std::pair<const char*, std::string>, 8> members(const EngineKey& key)
            {"profile", key.profile}}};
 }
 
+bool is_plain(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+         c == '_';
+}
+
 std::string words(const std::string& member, const std::string& backend) {
   if (member == "backend_version") return backend;
   if (member == "device_name") return "device";
@@ -45,45 +51,78 @@ std::string differences(const Json& manifest, const EngineKey& key) {
   return out;
 }
 
-// The part of an entry's name that computers with other devices or backend versions share.
+// The part of an entry's name that engines of any profile share.
 std::string stem(const EngineKey& key) {
   std::string name = key.module + "-" + key.onnx_sha256.substr(0, 16) + "-" + key.backend + "-" +
-                     key.device + "-" + key.precision + "-" + key.profile + "-";
-  for (char& c : name) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-    if (!plain && c != '-' && c != '_') c = '_';
-  }
+                     key.device + "-" + key.precision + "-";
+  for (char& c : name) c = is_plain(c) ? c : '_';
   return name;
+}
+
+// The part that computers with other devices or backend versions share.
+std::string stem_with_profile(const EngineKey& key) {
+  std::string profile = key.profile;
+  for (char& c : profile) c = is_plain(c) ? c : '_';
+  return stem(key) + profile + "-";
+}
+
+std::string first_line(const fs::path& path) {
+  std::string line;
+  std::ifstream file(path);
+  std::getline(file, line);
+  return line;
+}
+
+// The manifests of the entries in `folder` whose names start so, the newest first; those of damaged
+// ones are left out.
+std::vector<Json> manifests(const fs::path& folder, const std::string& start) {
+  std::vector<std::pair<fs::file_time_type, Json>> dated;
+  std::error_code error;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    const bool wanted =
+        at->path().extension() == ".engine" && at->path().filename().string().rfind(start, 0) == 0;
+    std::error_code unknown;
+    const fs::file_time_type written = at->last_write_time(unknown);
+    if (!wanted || unknown) continue;
+    try {
+      dated.emplace_back(written, Json::parse(first_line(at->path())));
+    } catch (const JsonError&) {  // a damaged one tells nothing
+    }
+  }
+  std::stable_sort(dated.begin(), dated.end(),
+                   [](const auto& a, const auto& b) { return a.first > b.first; });
+  std::vector<Json> out;
+  for (auto& [written, manifest] : dated) out.push_back(std::move(manifest));
+  return out;
 }
 
 }  // namespace
 
 fs::path EngineCache::path(const EngineKey& key) const {
   const std::string computer = sha256_hex(key.device_name + "\n" + key.backend_version);
-  return folder_ / (stem(key) + computer.substr(0, 8) + ".engine");
+  return folder_ / (stem_with_profile(key) + computer.substr(0, 8) + ".engine");
 }
 
 // The newest engine of another device or backend version tells what has changed.
 std::string EngineCache::why_missing(const EngineKey& key) const {
-  std::string reason;
-  fs::file_time_type newest = fs::file_time_type::min();
-  std::error_code error;
-  for (fs::directory_iterator at(folder_, error), end; !error && at != end; at.increment(error)) {
-    const bool sibling = at->path().extension() == ".engine" &&
-                         at->path().filename().string().rfind(stem(key), 0) == 0;
-    std::error_code unknown;
-    const fs::file_time_type written = at->last_write_time(unknown);
-    if (!sibling || unknown || written <= newest) continue;
-    std::string manifest;
-    std::ifstream file(at->path());
-    std::getline(file, manifest);
-    try {
-      reason = differences(Json::parse(manifest), key);
-      newest = written;
-    } catch (const JsonError&) {  // a damaged one tells nothing
-    }
-  }
+  const std::vector<Json> siblings = manifests(folder_, stem_with_profile(key));
+  const std::string reason = siblings.empty() ? "" : differences(siblings.front(), key);
   return reason.empty() ? "not in the cache" : reason;
+}
+
+std::vector<EngineKey> EngineCache::kept(const EngineKey& key) const {
+  std::vector<EngineKey> keys;
+  for (const Json& manifest : manifests(folder_, stem(key))) {
+    const auto member = [&](const char* name) {
+      const Json* found = manifest.find(name);
+      return found && found->string() ? *found->string() : "";
+    };
+    EngineKey found = {member("module"),          member("onnx_sha256"), member("backend"),
+                       member("backend_version"), member("device"),      member("device_name"),
+                       member("precision"),       member("profile")};
+    if (found.onnx_sha256 == key.onnx_sha256) keys.push_back(std::move(found));
+  }
+  return keys;
 }
 
 EngineCache::Lookup EngineCache::find(const EngineKey& key) const {

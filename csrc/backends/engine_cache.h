@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace mdr {
 
@@ -33,6 +34,10 @@ class EngineCache {
     std::string manifest = {};  // of the engine found
   };
   Lookup find(const EngineKey& key) const;
+
+  // The keys of the entries of `key`'s module, backend, device and precision, whatever their
+  // profile, device name and backend version; the newest first. Damaged entries are left out.
+  std::vector<EngineKey> kept(const EngineKey& key) const;
 
   // Returns why the engine could not be kept, or "". A computer whose cache cannot be written still
   // works. `details`: what else the manifest shall say, a JSON object on one line.

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "backends/backend.h"
@@ -97,8 +98,22 @@ class GpuDevice : public Device {
   mutable std::mutex in_use_;
 };
 
-// GPU number `index` through the CUDA runtime. Throws Error(ErrorKind::backend) when there is none,
-// or this build has no CUDA.
+// Bytes that a run may take where `asked` were asked for; 0: nine tenths of what is free.
+inline int64_t memory_limit_of(Gpu& gpu, int64_t asked) {
+  return asked > 0 ? asked : gpu.free_memory() / 10 * 9;
+}
+
+// What a GPU calls itself, and its compute capability.
+struct GpuIdentity {
+  std::string name;
+  int major = 0, minor = 0;
+  // Its generation as builders of engines name it: "sm89".
+  std::string target() const { return "sm" + std::to_string(major) + std::to_string(minor); }
+};
+
+// The computer's GPUs through the CUDA runtime, and number `index` of them, opened. Both throw
+// Error(ErrorKind::backend) when there is none, or this build has no CUDA.
+std::vector<GpuIdentity> list_cuda_gpus();
 std::unique_ptr<Gpu> open_cuda_gpu(int index);
 
 }  // namespace mdr

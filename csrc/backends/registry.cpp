@@ -25,7 +25,8 @@ std::shared_ptr<Device> open_device(const std::string& name, const DeviceRequest
     if (name == info.name && !info.available) {
       fail(ErrorKind::backend, "backend: expected ", name, " to be usable, but ", info.reason);
     }
-    if (info.available && (name == info.name || name == "auto")) return backend->open(request);
+    const bool chosen = name == info.name || (name == "auto" && info.automatic);
+    if (info.available && chosen) return backend->open(request);
     known += (known.empty() ? "" : ", ") + info.name;
   }
   if (name == "auto") {

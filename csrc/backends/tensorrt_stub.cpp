@@ -5,8 +5,9 @@ namespace mdr {
 namespace {
 
 constexpr const char* kReason =
-    "TensorRT has not been run on a GPU yet, so auto does not choose it; name it with --backend "
-    "tensorrt, or use the openvino backend";
+    "TensorRT has not been run on a GPU yet, so auto does not choose it; name it with "
+    "--backend tensorrt (from C and C++ in a build with TENSORRT_ROOT), or use the openvino "
+    "backend";
 
 class AbsentBackend : public Backend {
  public:

@@ -2,6 +2,7 @@
 
 #include <pybind11/stl.h>
 
+#include "backends/tensorrt_cache.h"
 #include "bindings/bindings.h"
 #include "bindings/device_memory.h"
 #include "core/error.h"
@@ -102,9 +103,7 @@ class PyGpuDevice : public GpuDevice {
   }
   Gpu& gpu() const override { return *gpu_; }
   int largest_batch() const override { return largest_batch_; }
-  int64_t memory_limit() const override {
-    return memory_limit_ > 0 ? memory_limit_ : gpu_->free_memory() / 10 * 9;
-  }
+  int64_t memory_limit() const override { return memory_limit_of(*gpu_, memory_limit_); }
   bool captures() const override { return captures_; }
 
  private:
@@ -128,6 +127,7 @@ std::shared_ptr<Model> make_gpu_model(const Bundle& bundle, py::object executor,
 }  // namespace
 
 void bind_gpu(py::module_& m) {
+  m.attr("TENSORRT_GRAPH_VERSION") = kTensorRTGraphVersion;
   m.def("gpu_model", &make_gpu_model, py::arg("bundle"), py::arg("executor"), py::kw_only(),
         py::arg("index") = 0, py::arg("memory_limit") = 0, py::arg("on_engine") = py::none(),
         "A bundle's engines on GPU number `index`, loaded and queued by a "

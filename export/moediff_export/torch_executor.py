@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from moediff_rt._core import EngineReport
+from moediff_rt.errors import BackendError
 
 from .model import MoEDiffSR
 from .modules import ModuleExport, list_modules
@@ -38,6 +39,11 @@ class TorchExecutor:
         "cuda", or "cpu" (where addresses are those of host memory and streams are not used).
     largest_batch : int
         A power of two.
+
+    Raises
+    ------
+    BackendError
+        The precision is not one of these.
     """
 
     backend = "pytorch"
@@ -50,6 +56,11 @@ class TorchExecutor:
         device: str = "cuda",
         largest_batch: int = 16,
     ) -> None:
+        if precision not in TYPES:
+            raise BackendError(
+                f"pytorch: expected precision {', '.join(TYPES)}, found {precision}; probably one "
+                "that TensorRT alone has, or mistyped; give one of these"
+            )
         self.precision = precision
         self.largest_batch = largest_batch
         self._device = torch.device(device)

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 BATCHES = (1, 2, 4, 8, 16)
 
-# Raised when the same ONNX file gives another graph, so that engines of the old one are left.
-GRAPH_VERSION = 1
-
 OnEngine = Callable[["BuiltEngine"], None]
 # Told the module under way and how far its build is, from 0 to 1.
 OnBuilding = Callable[[str, float], None]
@@ -248,7 +245,7 @@ class _Workshop:
         return entry.check is None or entry.check.gpu != self.checker.gpu
 
     def _key(self, file: ModuleFile) -> EngineKey:
-        from .._core import EngineKey
+        from .._core import TENSORRT_GRAPH_VERSION, EngineKey
 
         sizes = "-".join(map(str, self.recipe.batches))
         return EngineKey(
@@ -259,13 +256,14 @@ class _Workshop:
             device="GPU",
             device_name=self.device,
             precision=self.recipe.precision,
-            profile=f"b{sizes}-g{GRAPH_VERSION}",
+            profile=f"b{sizes}-g{TENSORRT_GRAPH_VERSION}",
         )
 
     def _build(self, module: str, graph: onnx.ModelProto, on_building: OnBuilding | None) -> Plan:
+        from .merge import merge_filters
         from .precision import to_precision
 
-        typed = to_precision(graph, module, self.recipe.precision)
+        typed = to_precision(merge_filters(graph), module, self.recipe.precision)
 
         def on_fraction(fraction: float) -> None:
             if on_building:

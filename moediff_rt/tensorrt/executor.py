@@ -59,7 +59,7 @@ class TensorRTExecutor:
         self._package = package
         self._engines = engines
         self._batches = tuple(batches)
-        self._kernels = kernels
+        self._kernels = Kernels(kernels)
         self._runtime = package.trt.Runtime(package.trt.Logger(package.trt.Logger.INTERNAL_ERROR))
 
     def load(
@@ -95,6 +95,31 @@ class TensorRTExecutor:
         )
 
 
+class Kernels:
+    """What `tensorrt-rtx` compiles for this GPU: one cache for every context of a model.
+
+    The package does not say that a context keeps the cache alive that it was made with: its maker
+    does.
+
+    Parameters
+    ----------
+    kept : bytes
+        What earlier runs compiled; b"" for nothing.
+    """
+
+    def __init__(self, kept: bytes = b"") -> None:
+        self._kept = kept
+        self._cache: Any = None
+
+    def share(self, config: Any) -> None:
+        """Have contexts that are made with a runtime configuration use the cache."""
+        if self._cache is None:
+            self._cache = config.create_runtime_cache()
+            if self._kept:
+                self._cache.deserialize(self._kept)
+        config.set_runtime_cache(self._cache)
+
+
 class Contexts:
     """An engine's execution contexts: one per batch size and set of addresses.
 
@@ -103,13 +128,14 @@ class Contexts:
     """
 
     def __init__(
-        self, package: Package, engine: Any, batches: Sequence[int], kernels: bytes = b""
+        self, package: Package, engine: Any, batches: Sequence[int], kernels: Kernels
     ) -> None:
         self._package = package
         self._engine = engine
         self._batches = tuple(batches)
-        self._kernels = kernels
+        # Before the cache of kernels: attributes go in this order, and no context may outlive it.
         self._contexts: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+        self._kernels = kernels
 
     def scratch_bytes(self, batch: int) -> int:
         """Device memory that a context for this batch works in, bytes."""
@@ -173,10 +199,7 @@ class Contexts:
         strategies = trt.DynamicShapesKernelSpecializationStrategy
         config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
         config.cuda_graph_strategy = trt.CudaGraphStrategy.DISABLED
-        kernels = config.create_runtime_cache()
-        if self._kernels:
-            kernels.deserialize(self._kernels)
-        config.set_runtime_cache(kernels)
+        self._kernels.share(config)
         return self._engine.create_execution_context(config)
 
     def _refused(self, what: str) -> EngineError:

@@ -47,6 +47,28 @@ const Claim names("the file's name holds no character that a file system may ref
   equal(name.size(), stem.size() + 8 + 7);
 });
 
+const Claim kept("what is kept of a module is told whatever the device name, release and profile",
+                 [] {
+                   const ScratchFolder folder;
+                   const EngineCache cache(folder.path());
+                   std::vector<EngineKey> stored(6, key());
+                   stored[1].device_name = "B";
+                   stored[2].backend_version = "2026.5";
+                   stored[3].profile = "b2";
+                   stored[4].precision = "fp16";
+                   stored[5].onnx_sha256[20] =
+                       'b';  // file names have the first 16 characters alone
+                   stored[5].device_name = "C";
+                   for (const EngineKey& one : stored) cache.store(one, "blob", 1);
+                   write_atomically(
+                       folder.path() / "gate-aaaaaaaaaaaaaaaa-openvino-GPU_0-fp32-b1-x.engine",
+                       "{");
+                   const std::vector<EngineKey> found = cache.kept(key());
+                   equal(found.size(), size_t{4});
+                   for (const EngineKey& one : found)
+                     check(cache.find(one).blob.has_value(), "not found again");
+                 });
+
 const Claim stale("every difference is named, old before new", [] {
   const ScratchFolder folder;
   const EngineCache cache(folder.path());

@@ -420,7 +420,7 @@ def test_engines_of_the_default_bundle_run_on_this_gpu(backend, precision, tmp_p
 
 def test_the_graph_format_is_part_of_the_key(bundle, tmp_path, monkeypatch):
     build(bundle, tmp_path)
-    monkeypatch.setattr(engines, "GRAPH_VERSION", engines.GRAPH_VERSION + 1)
+    monkeypatch.setattr(_core, "TENSORRT_GRAPH_VERSION", _core.TENSORRT_GRAPH_VERSION + 1)
     assert not any(e.cached for e in build(bundle, tmp_path))
 
 

@@ -1,5 +1,7 @@
 """TensorRT's engines behind the scheduler's interface, with a package that only takes notes."""
 
+import gc
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -33,10 +35,23 @@ class Context:
         return call
 
 
+class Cache:
+    def __init__(self):
+        self.taken = []
+
+    def deserialize(self, blob):
+        self.taken.append(blob)
+
+
 class Engine:
     def __init__(self, failing):
         self.failing = failing
         self.contexts = []
+        self.caches = []
+
+    def make_cache(self):
+        self.caches.append(Cache())
+        return self.caches[-1]
 
     def get_device_memory_size_for_profile_v2(self, profile):
         return 1000 * (profile + 1)
@@ -44,7 +59,7 @@ class Engine:
     def create_runtime_config(self):
         config = SimpleNamespace(strategy=None, cache=None)
         config.set_execution_context_allocation_strategy = lambda s: setattr(config, "strategy", s)
-        config.create_runtime_cache = lambda: SimpleNamespace(deserialize=lambda blob: None)
+        config.create_runtime_cache = self.make_cache
         config.set_runtime_cache = lambda cache: setattr(config, "cache", cache)
         return config
 
@@ -67,13 +82,15 @@ def fake_package(backend, engine):
     return Package(backend, "1.2.3", trt)
 
 
-def load(backend="tensorrt", failing=(), engine=None):
+def load(backend="tensorrt", failing=(), engine=None, kernels=b""):
     engine = engine or Engine(failing)
     report = _core.EngineReport(
         module="expert_0", backend=backend, device="a GPU", precision="fp16"
     )
     loaded = Loaded(Plan(b"engine", INPUTS, OUTPUTS, 3), report)
-    executor = TensorRTExecutor(fake_package(backend, engine), {"expert_0": loaded}, BATCHES)
+    executor = TensorRTExecutor(
+        fake_package(backend, engine), {"expert_0": loaded}, BATCHES, kernels
+    )
     assert (executor.device, executor.precision, executor.largest_batch) == ("a GPU", "fp16", 4)
     return executor.load("expert_0", "", "", ("z_t", "z_c", "t"), ("z0",)), engine
 
@@ -140,6 +157,31 @@ def test_rtx_compiles_each_shape_at_once_and_captures_nothing_of_its_own():
     assert settings.dynamic_shapes_kernel_specialization_strategy == "eager"
     assert settings.cuda_graph_strategy == "disabled"
     assert settings.cache is not None
+
+
+def test_rtx_has_one_cache_of_kernels_that_takes_up_the_kept_ones():
+    module, engine = load("tensorrt-rtx", kernels=b"kept")
+    for batch in BATCHES:
+        module.enqueue(batch, [1, 2, 3], [4], 5, 6)
+    (cache,) = engine.caches
+    assert cache.taken == [b"kept"]
+    assert all(context.settings.cache is cache for context in engine.contexts)
+
+
+def test_the_cache_of_kernels_goes_after_the_last_context():
+    module, engine = load("tensorrt-rtx")
+    for batch in BATCHES:
+        module.enqueue(batch, [1, 2, 3], [4], 5, 6)
+    gone = []
+    for context in engine.contexts:
+        context.settings.cache = None
+        weakref.finalize(context, gone.append, "context")
+    weakref.finalize(engine.caches[0], gone.append, "cache")
+    engine.contexts.clear()
+    engine.caches.clear()
+    del context, module
+    gc.collect()
+    assert gone == ["context"] * len(BATCHES) + ["cache"]
 
 
 @pytest.mark.parametrize(

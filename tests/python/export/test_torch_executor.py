@@ -6,6 +6,8 @@ import torch
 from moediff_export.modules import list_modules
 from moediff_export.torch_executor import TorchExecutor
 
+from moediff_rt.errors import BackendError
+
 NUMPY = {"float32": np.float32, "bfloat16": np.int16}
 
 
@@ -86,3 +88,11 @@ def test_low_precision_is_what_experts_read_and_write_alone(tiny_model, modules)
             assert (ours - wanted).norm() <= 2 * (theirs - wanted).norm() + rounding
     experts = {("expert", name) for name in ("z_t", "z_c", "z0")}
     assert low == experts | {("conditioner", "z_c")}
+
+
+@pytest.mark.parametrize("precision", ["tf32", "auto", "FP16"])
+def test_a_precision_that_pytorch_has_not_is_refused_by_name(tiny_model, precision):
+    with pytest.raises(
+        BackendError, match=f"expected precision fp32, fp16, bf16, found {precision}"
+    ):
+        TorchExecutor(tiny_model, precision, device="cpu")
