@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
@@ -137,5 +138,5 @@ def _lower(words: list[str]) -> set[str]:
     return {word.strip().lower() for word in words}
 
 
-def _words(names: list[str]) -> set[str]:
+def _words(names: Iterable[str]) -> set[str]:
     return {word for name in names for word in re.split(r"[^a-z0-9]+", name.lower()) if word}
