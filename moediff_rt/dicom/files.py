@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,12 @@ from .package import pydicom, quiet
 _PREAMBLE = 128
 # Files without a preamble start with a group length or the first element of these groups.
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
+# What files are told apart by. One that is no UID has taken in what follows it in a damaged file.
+_IDENTITIES = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+_UID = re.compile(r"[0-9.]{0,64}")
+# Strings of one line that messages may quote: once decoded, no control character belongs in them.
+_ONE_LINE = frozenset(("AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "SH", "TM", "UI"))
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,7 @@ def read_header(path: Path, keywords: Sequence[str] | None = None) -> Any:
     Raises
     ------
     InputError
-        It is damaged.
+        It is damaged, also where what it is told apart by is no UID.
     """
     dicom = pydicom()
     try:
@@ -133,6 +140,9 @@ def read_header(path: Path, keywords: Sequence[str] | None = None) -> Any:
                 specific_tags=None if keywords is None else list(keywords),
             )
             _decode(header)
+            for keyword in _IDENTITIES:
+                if not _UID.fullmatch(str(header.get(keyword) or "")):
+                    raise ValueError(f"{keyword} is no UID")
             return header
     except MemoryError:
         raise
@@ -151,6 +161,31 @@ def _decode(dataset: Any) -> None:
             continue
         for item in items:
             _decode(item)
+        # The identities stay, to be refused.
+        if element.VR in _ONE_LINE and element.keyword not in _IDENTITIES:
+            if any(_CONTROL.search(str(value)) for value in _values(element)):
+                del dataset[tag]
+
+
+def _values(element: Any) -> Sequence[Any]:
+    return element.value if element.VM > 1 else (element.value,)
+
+
+def frame_count(header: Any, name: str) -> int:
+    """How many frames a file has, from its header; `name` is what messages call it.
+
+    Raises
+    ------
+    InputError
+        Its header does not say one number.
+    """
+    try:
+        return int(header.get("NumberOfFrames") or 1)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"expected one number as NumberOfFrames in {name}, found something else; "
+            "its header is damaged: export the series again"
+        ) from None
 
 
 def unreadable(path: Path, error: Exception) -> InputError:

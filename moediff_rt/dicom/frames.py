@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
-from .files import Instance
+from .files import Instance, frame_count
 from .kinds import component, words
 from .package import quiet
 
@@ -71,7 +71,7 @@ class Frame:
     @property
     def name(self) -> str:
         """What messages call it."""
-        many = int(self.instance.header.get("NumberOfFrames") or 1) > 1
+        many = frame_count(self.instance.header, self.instance.name) > 1
         return self.instance.name + (f", frame {self.index + 1}" if many else "")
 
 
@@ -91,14 +91,14 @@ def _frames(instance: Instance) -> Iterator[Frame]:
     header = instance.header
     per_frame = header.get("PerFrameFunctionalGroupsSequence")
     if not per_frame:
-        if int(header.get("NumberOfFrames") or 1) != 1:
+        if frame_count(header, instance.name) != 1:
             raise InputError(
                 f"expected where each frame lies, found {header.NumberOfFrames} frames without "
                 f"PerFrameFunctionalGroupsSequence in {instance.name}; export the series again"
             )
         yield _frame(instance, 0, _Groups(header, None, None))
         return
-    if len(per_frame) != int(header.get("NumberOfFrames") or 0):
+    if len(per_frame) != frame_count(header, instance.name):
         raise InputError(
             f"expected as many functional groups as frames, found {len(per_frame)} of "
             f"{header.get('NumberOfFrames')} in {instance.name}; export it again"

@@ -13,7 +13,7 @@ import numpy as np
 from ..checks import check_values
 from ..errors import InputError
 from ..io import MIN_UNSCALED_LEVELS, Scan
-from .files import Instance, find_files, read_header
+from .files import Instance, find_files, frame_count, read_header
 from .frames import Frame, frames_of
 from .kinds import READ, check_kind_of, sop_class_name
 from .package import quiet
@@ -135,7 +135,7 @@ def _listed(uid: str, files: Sequence[tuple[Path, Any]]) -> Listed:
         description=str(header.get("SeriesDescription") or ""),
         modality=str(header.get("Modality") or ""),
         kind=sop_class_name(str(header.SOPClassUID)),
-        images=sum(int(other.get("NumberOfFrames") or 1) for _path, other in files),
+        images=sum(frame_count(other, path.name) for path, other in files),
         paths=tuple(path for path, _header in files),
         readable=bool(classes & set(READ)),
     )
