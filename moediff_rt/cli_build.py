@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from . import cache
+from .cli_options import why_backend
 from .errors import BackendError, OutputError
-from .session import Session, why_backend
+from .session import Session
 
 if TYPE_CHECKING:
     from ._core import EngineReport

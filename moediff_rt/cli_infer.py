@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .atomic import FolderWriter, Writer, check_writable, write_whole
+from .cli_options import open_session, why_backend
 from .errors import InputError
 from .io import Scan, image_writer, load_scan, nifti_stem, record_writer, sidecar_path
 from .progress import progress_on
@@ -154,7 +155,6 @@ def run_scan(options: argparse.Namespace, scan: Scan) -> Ran:
     from .corrections import plan_corrections
     from .provenance import describe
     from .request import checked_samples, checked_sampling
-    from .session import Session, why_backend
     from .spacing import choose_output_shape
     from .tensorrt.driver import has_gpu
 
@@ -163,15 +163,7 @@ def run_scan(options: argparse.Namespace, scan: Scan) -> Ran:
             print(text, file=sys.stderr, flush=True)
 
     corrections = plan_corrections(options.gradients, n4=options.n4)
-    session = Session(
-        options.bundle,
-        options.backend,
-        options.device,
-        options.precision,
-        options.threads,
-        max_memory=1e9 * options.max_memory,
-    )
-    with session:
+    with open_session(options) as session:
         # A scan or setting that cannot be used is refused before engines are built.
         checked_sampling(options.steps, options.seed, session.bundle)
         checked_samples(options.samples)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from .session import Session
 
 WRONG_INPUT = 2
 
@@ -49,3 +52,29 @@ def add_placement(parser: argparse.ArgumentParser) -> None:
         metavar="GB",
         help="what may be taken on the GPU, with TensorRT (default: nine tenths of what is free)",
     )
+
+
+def open_session(options: argparse.Namespace) -> Session:
+    """Make the session that `add_bundle` and `add_placement` were answered with."""
+    from .session import Session
+
+    return Session(
+        options.bundle,
+        options.backend,
+        options.device,
+        options.precision,
+        options.threads,
+        max_memory=1e9 * options.max_memory,
+    )
+
+
+def why_backend(chosen: str) -> str:
+    """One line: which backend "auto" has taken, and why none of those that it tries before."""
+    from . import _core
+
+    reasons = []
+    for backend in _core.backends():
+        if backend.name == chosen:
+            break
+        reasons.append(f"{backend.name}: {backend.reason}")
+    return f"backend {chosen}" + ("; not " + "; not ".join(reasons) if reasons else "")

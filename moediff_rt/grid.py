@@ -11,6 +11,9 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 
+# World axes of DICOM and MRD (left, posterior, superior) to those of NIfTI, and back.
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
 
 def voxel_sizes(affine: npt.ArrayLike) -> FloatArray:
     """Edge lengths (3,) of a voxel, in the affine's unit: the norms of its columns."""

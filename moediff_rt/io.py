@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import hashlib
 import io
 import json
 import os
-import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -33,6 +31,7 @@ from .checks import (
 )
 from .errors import InputError
 from .grid import Grid, resized_affine
+from .quiet import quieted
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header, Nifti1Image
@@ -118,7 +117,7 @@ def load_scan(path: str | os.PathLike[str]) -> Scan:
         check_file(path)
         digest = _sha256(path)
         check_packing(path)
-        with _quiet_nibabel():
+        with quieted("nibabel.global"):
             for image_class in (Nifti1Image, Nifti2Image):
                 if image_class.path_maybe_image(path)[0]:
                     check_raw_header(path, image_class)
@@ -384,19 +383,3 @@ def _sha256(path: Path) -> str:
         while chunk := stream.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def _quiet_nibabel() -> Iterator[None]:
-    """Keep nibabel's header repairs off stderr: what matters of them is checked here."""
-    import logging
-
-    logger = logging.getLogger("nibabel.global")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -429,15 +429,3 @@ def _share(progress: Progress | None, number: int, samples: int) -> Progress | N
     if progress is None or samples == 1:
         return progress
     return lambda done, total: progress(number * total + done, samples * total)
-
-
-def why_backend(chosen: str) -> str:
-    """One line: which backend "auto" has taken, and why none of those that it tries before."""
-    from . import _core
-
-    reasons = []
-    for backend in _core.backends():
-        if backend.name == chosen:
-            break
-        reasons.append(f"{backend.name}: {backend.reason}")
-    return f"backend {chosen}" + ("; not " + "; not ".join(reasons) if reasons else "")

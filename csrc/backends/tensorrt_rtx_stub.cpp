@@ -6,7 +6,7 @@ namespace {
 
 constexpr const char* kReason =
     "TensorRT for RTX has not been run on a GPU yet, so auto does not choose it; name it with "
-    "--backend tensorrt-rtx (from C and C++ in a build with TENSORRT_RTX_ROOT), or use the "
+    "--backend tensorrt-rtx (from C++ in a build with TENSORRT_RTX_ROOT), or use the "
     "openvino "
     "backend";
 

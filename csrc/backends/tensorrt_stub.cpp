@@ -6,7 +6,7 @@ namespace {
 
 constexpr const char* kReason =
     "TensorRT has not been run on a GPU yet, so auto does not choose it; name it with "
-    "--backend tensorrt (from C and C++ in a build with TENSORRT_ROOT), or use the openvino "
+    "--backend tensorrt (from C++ in a build with TENSORRT_ROOT), or use the openvino "
     "backend";
 
 class AbsentBackend : public Backend {

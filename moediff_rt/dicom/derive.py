@@ -15,13 +15,13 @@ import numpy.typing as npt
 
 from .. import __version__
 from ..atomic import FolderWriter, Writer
-from ..grid import voxel_sizes
+from ..grid import LPS_TO_RAS, voxel_sizes
 from ..provenance import NOTICE
+from .files import frame_count
 from .intensity import Stored, decimal, store, window
 from .kinds import MR_IMAGE, OURS, words
 from .package import pydicom, quiet
 from .series import Series
-from .stack import LPS_TO_RAS
 from .template import template_of
 
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
@@ -266,7 +266,7 @@ def _sources(source: Series, affine: npt.NDArray[np.float64], k: int) -> list[An
             items[uid].PurposeOfReferenceCodeSequence = [
                 _code("121322", "Source image for image processing operation")
             ]
-        if int(frame.instance.header.get("NumberOfFrames") or 1) > 1:
+        if frame_count(frame.instance.header, frame.instance.name) > 1:
             numbers = [*(items[uid].get("ReferencedFrameNumber") or []), frame.index + 1]
             items[uid].ReferencedFrameNumber = numbers
     return list(items.values())

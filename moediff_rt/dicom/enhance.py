@@ -18,7 +18,6 @@ from .series import Series
 
 if TYPE_CHECKING:
     from ..corrections import Correction
-    from ..io import Scan
     from ..results import Inferred
     from ..session import Cancel, Progress, Session
 
@@ -98,12 +97,7 @@ def enhance(
     record = describe(
         scan, inferred.run, session, corrections=corrections, data_consistency=data_consistency
     )
-    return derived_of(replace_scan(series, scan), inferred, record, created=created)
-
-
-def replace_scan(series: Series, scan: Scan) -> Series:
-    """The same series with a corrected scan."""
-    return replace(series, scan=scan)
+    return derived_of(replace(series, scan=scan), inferred, record, created=created)
 
 
 def derived_of(

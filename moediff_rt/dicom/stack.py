@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from ..checks import MAX_VOXEL_MM, MIN_VOXEL_MM, MIN_VOXELS_PER_AXIS
 from ..errors import InputError
+from ..grid import LPS_TO_RAS
 from .frames import Frame
 
-LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # Scanners write directions with six digits or more, positions with three decimals or more.
 SAME_DIRECTION = 1e-3
 SAME_PLACE_MM = 0.01

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+from ..cli_options import open_session
 from ..session import Session
 from .logs import Log, logging_as_json
 from .metrics import Metrics, metrics_page
@@ -63,16 +64,7 @@ def open_room(options: argparse.Namespace) -> Iterator[Room]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(logging_as_json(options.log_level, sys.stderr))
         stopping = stack.enter_context(_stopped_by_signals())
-        session = stack.enter_context(
-            Session(
-                options.bundle,
-                options.backend,
-                options.device,
-                options.precision,
-                options.threads,
-                max_memory=1e9 * options.max_memory,
-            )
-        )
+        session = stack.enter_context(open_session(options))
         checked_sampling(options.steps, options.seed, session.bundle)
         checked_output_spacing(options.spacing, session.bundle)
         model = session.model

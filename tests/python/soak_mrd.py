@@ -151,6 +151,8 @@ def main() -> None:
         log = (Path(folder) / "log").read_text()
     print(*(f"{name}={count}" for name, count in totals.items()), end=" ")
     print(f"memory_mb={before:.0f}->{after:.0f} tracebacks={log.count('Traceback')}")
+    if totals["answered"] < totals["series"] or "Traceback" in log:
+        sys.exit("soak_mrd: a whole series had no answer, or the log has a traceback")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from moediff_rt.errors import Cancelled, InputError
 from moediff_rt.serve.logs import Log, logging_as_json
 from moediff_rt.serve.turns import Turns
 
-pytest.importorskip("prometheus_client", reason="needs the extra mrd or dicom")
+pytest.importorskip("prometheus_client", reason="needs the extra mrd")
 
 from moediff_rt.serve.metrics import Metrics, metrics_page
 

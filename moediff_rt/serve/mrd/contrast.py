@@ -92,7 +92,7 @@ def check_magnitude(image: MrdImage) -> None:
     if head.image_type not in (UNSAID, MAGNITUDE) or head.data_type in (7, 8):
         raise InputError(
             f"expected magnitude images, got image type {head.image_type} and data type "
-            f"{head.data_type}; the model knows magnitudes alone"
+            f"{head.data_type}; the model knows magnitudes alone: send those"
         )
     if head.channels != 1:
         raise InputError(

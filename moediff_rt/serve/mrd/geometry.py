@@ -15,10 +15,8 @@ import numpy as np
 
 from ...checks import check_geometry
 from ...errors import InputError
-from ...grid import FloatArray, Grid
+from ...grid import LPS_TO_RAS, FloatArray, Grid
 from .images import MrdImage, values_of
-
-LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 # Headers are float32 and hosts round: angles and positions that differ by less are the same.
 _ANGLE = 2e-3
