@@ -109,7 +109,7 @@ def main() -> int:
         if report.run(
             "figures",
             [sys.executable, str(ROOT / "benchmarks" / "gpu_figures.py"), str(place)],
-            240,
+            360,
         ):
             figures = json.loads(place.read_text())
     found = {

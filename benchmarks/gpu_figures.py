@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-import time
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from gpu_loop import loop_figures, seconds
 from moediff_export.bundle import load_reference
 from moediff_export.enhance import enhance_volume
 from moediff_export.torch_executor import TorchExecutor
@@ -97,19 +98,7 @@ def step_figures(tiles: int, kind: str) -> dict[str, float]:
     }
 
 
-def seconds(work: Callable[[], Any], rounds: int = 3) -> float:
-    """Median time of a whole call, after one unmeasured."""
-    work()
-    spent = []
-    for _ in range(rounds):
-        begin = time.perf_counter()
-        work()
-        torch.cuda.synchronize()
-        spent.append(time.perf_counter() - begin)
-    return statistics.median(spent)
-
-
-def volume_figures() -> dict[str, float]:
+def volume_figures() -> dict[str, float | str]:
     """The default bundle over a random volume: PyTorch's plain loop over the scheduler.
 
     The scheduler runs PyTorch's modules here, so the ratio is what its streams, fused step,
@@ -119,7 +108,7 @@ def volume_figures() -> dict[str, float]:
     volume = np.random.default_rng(0).random(SHAPE, dtype=np.float32)
     boxes = np.tile(np.array([0, SHAPE[1], 0, SHAPE[2]], np.int32), (SHAPE[0], 1))
     model = load_reference(default_bundle()).cuda()
-    out = {}
+    out: dict[str, float | str] = {}
     for precision, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         with torch.autocast("cuda", kind, enabled=kind != torch.float32):
             plain = seconds(lambda: enhance_volume(model, volume, boxes, batch=16))
@@ -127,13 +116,14 @@ def volume_figures() -> dict[str, float]:
         ours = seconds(lambda scheduled=scheduled: scheduled.enhance(volume, boxes))
         out[f"{precision} PyTorch loop over the scheduler"] = round(plain / ours, 2)
         out[f"{precision} scheduler, slices a second"] = round(SHAPE[0] / ours, 1)
-    return out
+    with tempfile.TemporaryDirectory() as folder:
+        return out | loop_figures(bundle, model, volume, boxes, Path(folder))
 
 
 def main() -> None:
     """Write every figure to the JSON file that the first argument names."""
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    figures: dict[str, float] = {}
+    figures: dict[str, float | str] = {}
     for kind in TYPES:
         for tiles in (1, 16, 64):
             for name, value in step_figures(tiles, kind).items():

@@ -79,6 +79,9 @@ class Executor(Protocol):
         Of one call, a power of two.
     captures : bool
         Whether calls may be captured in a CUDA graph.
+    concurrent : bool
+        Whether the experts run side by side, on streams of their own, or one after the other; then
+        they share scratch memory.
     """
 
     @property
@@ -91,6 +94,8 @@ class Executor(Protocol):
     def largest_batch(self) -> int: ...  # noqa: D102
     @property
     def captures(self) -> bool: ...  # noqa: D102
+    @property
+    def concurrent(self) -> bool: ...  # noqa: D102
 
     def load(
         self,

@@ -91,6 +91,8 @@ class GpuDevice : public Device {
   virtual int64_t memory_limit() const = 0;  // bytes that one enhance() may take on the device
   // Whether calls of engines may be captured in a graph.
   virtual bool captures() const = 0;
+  // Whether the experts run side by side, each on a stream and in scratch of its own.
+  virtual bool concurrent() const = 0;
   // Held by a run: engines keep what they were last called with, so runs follow each other.
   std::mutex& in_use() const { return in_use_; }
 

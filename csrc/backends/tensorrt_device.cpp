@@ -72,6 +72,7 @@ class TensorRTDevice : public GpuDevice {
   int largest_batch() const override { return largest_batch_; }
   int64_t memory_limit() const override { return memory_limit_of(*gpu_, memory_limit_); }
   bool captures() const override { return true; }
+  bool concurrent() const override { return true; }
 
  private:
   const std::string backend_, precision_, folder_;

@@ -80,6 +80,7 @@ class PyGpuDevice : public GpuDevice {
         precision_(executor_.attr("precision").cast<std::string>()),
         largest_batch_(executor_.attr("largest_batch").cast<int>()),
         captures_(executor_.attr("captures").cast<bool>()),
+        concurrent_(executor_.attr("concurrent").cast<bool>()),
         memory_limit_(memory_limit) {
     if (largest_batch_ < 1 || (largest_batch_ & (largest_batch_ - 1))) {
       fail(ErrorKind::input, "gpu: expected a largest batch of a power of two, found ",
@@ -105,13 +106,14 @@ class PyGpuDevice : public GpuDevice {
   int largest_batch() const override { return largest_batch_; }
   int64_t memory_limit() const override { return memory_limit_of(*gpu_, memory_limit_); }
   bool captures() const override { return captures_; }
+  bool concurrent() const override { return concurrent_; }
 
  private:
   py::object executor_;
   const std::unique_ptr<Gpu> gpu_;
   const std::string backend_, name_, precision_;
   const int largest_batch_;
-  const bool captures_;
+  const bool captures_, concurrent_;
   const int64_t memory_limit_;
 };
 

@@ -92,13 +92,15 @@ GpuLayout lay_out(const Model& model, int batch, int steps, bool gathered) {
     }
     layout.experts.push_back(part);
   }
-  // Experts run side by side and need the sum of their scratch; nothing else runs beside them.
+  // Experts that run side by side need the sum of their scratch; nothing else runs beside another.
+  const bool concurrent = static_cast<const GpuDevice&>(model.device()).concurrent();
   layout.scratch = block.bytes();
   int64_t end = layout.scratch;
   for (int i = 0; i < bundle.experts; ++i) {
+    if (!concurrent) block.back_to(layout.scratch);
     layout.experts[i].scratch = block.take(scratch_bytes(on_gpu(model.expert(i)), batch));
+    end = std::max(end, block.bytes());
   }
-  end = std::max(end, block.bytes());
   for (const GpuEngine* alone : {&encoder, &conditioner, &gate, &decoder}) {
     block.back_to(layout.scratch);
     block.take(scratch_bytes(*alone, batch));

@@ -64,7 +64,7 @@ GpuScheduler::GpuScheduler(const TilePlan& plan, std::vector<Tile> tiles, int ba
       upload_(gpu_, gpu_.make_stream(false)),
       download_(gpu_, gpu_.make_stream(false)),
       forked_(gpu_, gpu_.make_event()) {
-  for (int i = 0; i < bundle_.experts; ++i) {
+  for (int i = 0; device_.concurrent() && i < bundle_.experts; ++i) {
     expert_streams_.emplace_back(gpu_, gpu_.make_stream(true));
     joined_.emplace_back(gpu_, gpu_.make_event());
   }
@@ -299,22 +299,23 @@ void GpuScheduler::enqueue_experts(int batch, int bucket, int step) {
   const Lane& lane = lanes_[batch % kGpuLanes];
   const float* t = at<>(layout_.timesteps) + step * layout_.timestep_stride;
   void* shared = at<void>(expert_type_ == ExpertType::float32 ? layout_.z : layout_.expert_z);
-  gpu_.record(forked_.get(), main_.get());
+  const bool concurrent = !expert_streams_.empty();
+  if (concurrent) gpu_.record(forked_.get(), main_.get());
   for (int i = 0; i < bundle_.experts; ++i) {
     if (lane.batches[i] == 0) continue;
     const GpuLayout::Expert& part = layout_.experts[i];
     const bool all = whole(batch, i);
-    const GpuStream stream = expert_streams_[i].get();
-    gpu_.wait(stream, forked_.get());
+    const GpuStream stream = concurrent ? expert_streams_[i].get() : main_.get();
+    if (concurrent) gpu_.wait(stream, forked_.get());
     on_gpu(plan_.model->expert(i))
         .enqueue(all ? bucket : batch_bucket(lane.batches[i]),
                  {all ? shared : at<void>(part.z_t),
                   all ? at<void>(places(batch).z_c) : at<void>(part.z_c), t},
                  {at<void>(part.z0)}, at<void>(part.scratch), stream);
-    gpu_.record(joined_[i].get(), stream);
+    if (concurrent) gpu_.record(joined_[i].get(), stream);
   }
   for (int i = 0; i < bundle_.experts; ++i) {
-    if (lane.batches[i] > 0) gpu_.wait(main_.get(), joined_[i].get());
+    if (concurrent && lane.batches[i] > 0) gpu_.wait(main_.get(), joined_[i].get());
   }
 }
 

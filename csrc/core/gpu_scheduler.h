@@ -19,7 +19,8 @@ namespace mdr {
 // this one, so its gates are there in time, and the host blends the last batch meanwhile.
 //
 // In each step the experts run on streams of their own, forked from the main stream and joined
-// before the fused step. A loop of one shape is captured when it comes up again, and replayed.
+// before the fused step, or all on the main stream where the device is not concurrent. A loop of
+// one shape is captured when it comes up again, and replayed.
 class GpuScheduler {
  public:
   // `batch`: tiles of one batch at most, or 0 for what the device can take.

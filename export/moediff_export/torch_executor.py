@@ -48,6 +48,7 @@ class TorchExecutor:
 
     backend = "pytorch"
     captures = False
+    concurrent = True
 
     def __init__(
         self,

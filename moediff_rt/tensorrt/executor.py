@@ -43,6 +43,7 @@ class TensorRTExecutor:
     """
 
     captures = True
+    concurrent = True
 
     def __init__(
         self,

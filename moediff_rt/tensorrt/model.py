@@ -28,6 +28,32 @@ def open_model(
 ) -> Model:
     """Build or load the engines for the GPU here, and give them to the scheduler.
 
+    Parameters and errors are those of `open_executor`.
+
+    Parameters
+    ----------
+    max_memory : int
+        Bytes that a run may take on the GPU; 0: nine tenths of what is free.
+    """
+    from .. import _core
+
+    executor = open_executor(
+        bundle, backend, folder, precision=precision, force=force, on_engine=on_engine
+    )
+    return _core.gpu_model(bundle, executor, memory_limit=max_memory)
+
+
+def open_executor(
+    bundle: Bundle,
+    backend: str,
+    folder: Path,
+    *,
+    precision: str = "auto",
+    force: bool = False,
+    on_engine: Callable[[EngineReport], None] | None = None,
+) -> TensorRTExecutor:
+    """Build or load the engines for the GPU here.
+
     Parameters
     ----------
     bundle : Bundle
@@ -37,8 +63,6 @@ def open_model(
         Of the engine cache.
     precision : str
         "auto" or one of `PRECISIONS`.
-    max_memory : int
-        Bytes that a run may take on the GPU; 0: nine tenths of what is free.
     force : bool
         Build even what is cached.
     on_engine : callable, optional
@@ -89,8 +113,7 @@ def open_model(
     )
     first = next(iter(engines.values())).report
     kernels = kept_kernels(package, folder, first.device)
-    executor = TensorRTExecutor(package, engines, BATCHES, kernels)
-    return _core.gpu_model(bundle, executor, memory_limit=max_memory)
+    return TensorRTExecutor(package, engines, BATCHES, kernels)
 
 
 def _report(built: BuiltEngine) -> EngineReport:

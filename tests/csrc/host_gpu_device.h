@@ -17,6 +17,7 @@ struct HostGpuSettings {
   int largest_batch = 8;
   int64_t memory_limit = int64_t{1} << 30;
   bool captures = true;
+  bool concurrent = true;
   bool bfloat16 = false;
   std::string odd_module;  // gives its first output in another type
   std::string failing_module;
@@ -120,6 +121,7 @@ class HostGpuDevice : public mdr::GpuDevice {
   int largest_batch() const override { return settings_.largest_batch; }
   int64_t memory_limit() const override { return settings_.memory_limit; }
   bool captures() const override { return settings_.captures; }
+  bool concurrent() const override { return settings_.concurrent; }
 
  private:
   const HostGpuSettings settings_;

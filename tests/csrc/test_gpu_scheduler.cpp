@@ -66,6 +66,22 @@ const Claim same_bits("the result has the bits of the CPU's, whatever the device
   }
 });
 
+const Claim serial("experts that may not run side by side take turns, in shared scratch", [] {
+  const Run expected = on_cpu();
+  HostGpuSettings settings;
+  settings.concurrent = false;
+  for (uint32_t order = 0; order < 10; ++order) {
+    settings.order = order;
+    settings.captures = order % 2;
+    same(run(gpu(settings)), expected);
+  }
+  const Model turns(fake_bundle(), gpu(settings), {});
+  const GpuLayout layout = lay_out(turns, 2, 3, true);
+  equal(layout.experts[1].scratch, layout.experts[0].scratch);
+  const Model together(fake_bundle(), gpu(), {});
+  check(layout.bytes < lay_out(together, 2, 3, true).bytes, "takes as much as side by side");
+});
+
 const Claim options("seeds, samplers, starts and thresholds mean the same as on the CPU", [] {
   std::vector<EnhanceOptions> all(5);
   all[0].seed = 7;

@@ -8,7 +8,12 @@ from moediff_rt import _core
 from moediff_rt.errors import BackendError
 
 EXECUTOR = SimpleNamespace(
-    backend="pytorch", device="a GPU", precision="fp32", largest_batch=4, captures=False
+    backend="pytorch",
+    device="a GPU",
+    precision="fp32",
+    largest_batch=4,
+    captures=False,
+    concurrent=True,
 )
 
 

@@ -136,6 +136,14 @@ def test_sparse_experts_change_little_and_are_counted(model, bundle, volume, box
     assert np.linalg.norm(run.volume - truth) <= 0.2 * np.linalg.norm(truth)
 
 
+def test_experts_in_turn_give_the_bits_of_experts_side_by_side(model, bundle, volume, boxes):
+    executor = TorchExecutor(model)
+    together = _core.gpu_model(bundle, executor).enhance(volume, boxes, seed=5).volume
+    executor.concurrent = False
+    in_turn = _core.gpu_model(bundle, executor).enhance(volume, boxes, seed=5).volume
+    assert np.array_equal(in_turn, together)
+
+
 def test_a_result_is_repeated_bit_for_bit(model, bundle, volume, boxes):
     compiled = _core.gpu_model(bundle, TorchExecutor(model))
     one, two = (compiled.enhance(volume, boxes, seed=5).volume for _ in range(2))
