@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from .checks import check_kind, check_values
 from .errors import InputError
+from .interchange import to_host
 
 if TYPE_CHECKING:
     from ._core import Bundle
@@ -21,7 +22,7 @@ MAX_SAMPLES = 1000
 def checked_array(array: npt.ArrayLike) -> npt.NDArray[np.float32]:
     """Take a caller's array as a float32 (x, y, z) volume; InputError if it is no usable scan."""
     try:
-        values = np.asarray(array)
+        values = np.asarray(to_host(array))
     except ValueError as error:
         raise InputError(
             f"expected an array of numbers (x, y, z), got {type(array).__name__} that is none "

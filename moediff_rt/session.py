@@ -17,6 +17,7 @@ from .average import Average
 from .clock import Clock
 from .errors import InputError
 from .grid import AxisOrder
+from .interchange import like
 from .io import Scan, as_scan, to_deviation_image, to_gate_image, to_image
 from .noise import noise_sigma
 from .postprocess import enforce_consistency
@@ -195,7 +196,8 @@ class Session:
         Parameters
         ----------
         array : (x, y, z) array
-            Brain MRI, real, finite, any intensity unit. The last axis is the one the model's
+            Brain MRI, real, finite, any intensity unit; of NumPy, or of another library that has
+            DLPack (PyTorch, CuPy, JAX), on any device. The last axis is the one the model's
             slices are stacked along: foot to head, as in RAS+ order.
         spacing : float or 3 floats
             Voxel edges, mm.
@@ -218,7 +220,7 @@ class Session:
         Returns
         -------
         (x', y', z') float32 array
-            In the input's intensity unit, over the same box.
+            In the input's intensity unit, over the same box; of the input's library, on its device.
 
         Raises
         ------
@@ -235,7 +237,7 @@ class Session:
         ...     session.enhance(volume, 2.0).shape
         (128, 128, 64)
         """
-        return self.run(
+        run = self.run(
             array,
             spacing,
             output_spacing=output_spacing,
@@ -245,7 +247,10 @@ class Session:
             data_consistency=data_consistency,
             progress=progress,
             cancel=cancel,
-        ).data
+        )
+        # Typed for NumPy: an array of another library comes back as one of that library.
+        data: npt.NDArray[np.float32] = like(array, run.data)
+        return data
 
     def run(
         self,
