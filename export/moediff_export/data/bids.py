@@ -142,7 +142,14 @@ def load_real_pair(low_path: Path, target_path: Path, *, n4: bool = False) -> li
             "two subjects; look at them one over the other in a viewer"
         )
     target_volume *= np.float32(slope)
-    return _slabs(target_volume, low_volume, bias, inside, float(np.prod(spacing)) ** (1 / 3))
+    pairs = _slabs(target_volume, low_volume, bias, inside, float(np.prod(spacing)) ** (1 / 3))
+    return [replace(pair, subject=_subject(low_path)) for pair in pairs]
+
+
+def _subject(path: Path) -> str:
+    """The `sub-*` folder that a scan lies in; its file's name where there is none."""
+    folders = (folder.name for folder in path.parents)
+    return next((name for name in folders if name.startswith("sub-")), path.name)
 
 
 def _load(path: Path) -> Scan:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -25,6 +25,8 @@ class Pair:
         Log bias field and log Jacobian that both carry.
     regions : ndarray, uint8, (3, nz, ny, nx)
         Deep white matter, cortex, junction: soft masks times 255.
+    subject : str
+        Whose scan it is, so that training and validation share nobody; "" of a simulated slab.
     """
 
     target: NDArray[np.float16]
@@ -32,6 +34,7 @@ class Pair:
     bias: NDArray[np.float16]
     jacobian: NDArray[np.float16]
     regions: NDArray[np.uint8]
+    subject: str = ""
 
 
 def write_shards(pairs: Iterable[Pair], folder: Path, prefix: str = "shard") -> list[Path]:
@@ -95,13 +98,15 @@ def read_shards(folder: Path) -> list[Pair]:
         try:
             with np.load(path) as arrays:
                 count = len(arrays.files) // len(fields(Pair))
-                pairs += [
-                    Pair(*(arrays[f"{i:04d}.{field.name}"] for field in fields(Pair)))
-                    for i in range(count)
-                ]
+                pairs += [_pair(arrays, f"{i:04d}") for i in range(count)]
         except Exception as error:
             raise ValueError(
                 f"read_shards: expected a shard of moediff-export data at {path}, found a file "
                 f"that cannot be read as one ({type(error).__name__}: {error}); make it anew"
             ) from error
     return pairs
+
+
+def _pair(arrays: Mapping[str, NDArray[np.generic]], number: str) -> Pair:
+    values = {field.name: arrays[f"{number}.{field.name}"] for field in fields(Pair)}
+    return Pair(**values | {"subject": str(values["subject"])})  # type: ignore[arg-type]

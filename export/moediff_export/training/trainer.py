@@ -35,9 +35,9 @@ from ..model import MoEDiffSR, RegressionUNet, build_model
 from .checkpoint import pack, read_checkpoint, under, unpack, write_checkpoint
 from .curves import append_row, plot_run, rewind
 from .plan import Rhythm, TrainingPlan, check_plan
+from .split import hold_out
 from .step import REPORTED, TrainingStep, encoder_input, middle_slice
 
-HELD_OUT = 16  # one pair in this many validates
 VALIDATION_BATCHES, VALIDATION_CROPS = 6, 4
 GUIDED_UNTIL = 0.3, 0.6  # shares of the budget between which the gate takes over from anatomy
 
@@ -53,7 +53,7 @@ class Trainer:
     config : ModelConfig
     plan : TrainingPlan
     pairs : list of Pair
-        One in 16 is held out for validation.
+        Some are held out for validation: `hold_out` says which.
     folder : Path
 
     Raises
@@ -71,8 +71,7 @@ class Trainer:
     ) -> None:
         check_plan(config, plan, pairs)
         self.config, self.plan, self.folder = config, plan, folder
-        self.train_pairs = [p for i, p in enumerate(pairs) if i % HELD_OUT or len(pairs) == 1]
-        self.held_out = pairs[::HELD_OUT]
+        self.train_pairs, self.held_out = hold_out(pairs)
         # torchrun says how many processes there are, one a device.
         world = int(os.environ.get("WORLD_SIZE", 1))
         here = int(os.environ.get("LOCAL_WORLD_SIZE", world))

@@ -131,6 +131,7 @@ def test_slabs_cover_the_volume_and_have_the_shapes_of_a_pair(tmp_path):
             assert (values.dtype, values.shape) == (np.float16, slab)
         assert (pair.regions.dtype, pair.regions.shape) == (np.uint8, (3, *slab))
         assert not pair.bias.any() and not pair.jacobian.any()
+        assert pair.subject == "sub-01"
     target = join(pairs, "target")
     assert correlation(target, head().T) > 0.9999
 

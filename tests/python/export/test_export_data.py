@@ -200,15 +200,16 @@ def test_pairs_are_the_same_for_any_number_of_workers(phantom):
     assert not np.array_equal(one[0].target, one[1].target)
 
 
-def small_pair(seed=0, shape=(6, 40, 48)):
+def small_pair(seed=0, shape=(6, 40, 48), subject=""):
     rng = np.random.default_rng(seed)
     images = [rng.random(shape).astype(np.float16) for _ in range(2)]
     maps = [np.full(shape, value, np.float16) for value in (0.125, -0.0625)]
-    return Pair(*images, *maps, rng.integers(0, 256, (3, *shape), dtype=np.uint8))
+    regions = rng.integers(0, 256, (3, *shape), dtype=np.uint8)
+    return Pair(*images, *maps, regions, subject)
 
 
 def test_shards_keep_their_pairs_and_their_size(tmp_path, monkeypatch):
-    pairs = [small_pair(i) for i in range(5)]
+    pairs = [small_pair(i, subject=f"sub-0{i}" if i % 2 else "") for i in range(5)]
     monkeypatch.setattr("moediff_export.data.shards.SHARD_BYTES", 3 * pairs[0].target.nbytes * 2)
     paths = write_shards(pairs, tmp_path)
     assert [p.name for p in paths] == [f"shard-{i:04d}.npz" for i in range(len(paths))]

@@ -1,0 +1,29 @@
+"""Which pairs train, and which validate."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+from ..data.shards import Pair
+
+HELD_OUT = 16  # one subject in this many validates
+
+
+def hold_out(pairs: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
+    """Split pairs into those that train and those that validate.
+
+    No subject is in both. A simulated slab, whose anatomy is drawn at random, counts as a
+    subject of its own; where all slabs are one subject's, single slabs are held out.
+
+    Returns
+    -------
+    train, held_out : list of Pair
+        In the order given; a lone pair is in both.
+    """
+    owners: list[Hashable] = [pair.subject or i for i, pair in enumerate(pairs)]
+    if len(set(owners)) == 1:
+        owners = list(range(len(pairs)))
+    held = set(list(dict.fromkeys(owners))[::HELD_OUT])
+    train = [p for p, owner in zip(pairs, owners, strict=True) if owner not in held]
+    held_out = [p for p, owner in zip(pairs, owners, strict=True) if owner in held]
+    return train or list(pairs), held_out
