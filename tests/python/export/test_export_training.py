@@ -176,7 +176,7 @@ def test_a_run_ends_with_its_time(pairs, tmp_path):
     trainer = Trainer(TINY, TrainingPlan(0.02, crop=64, batch=2), pairs, tmp_path)
     trainer.run(Rhythm(log_steps=1))
     assert trainer.step > 0 and trainer.elapsed >= 1.2
-    assert read_rows(tmp_path / "losses-autoencoder.csv")["minutes"][0] <= 0.02
+    assert 0 < read_rows(tmp_path / "losses-autoencoder.csv")["minutes"][0] <= trainer.elapsed / 60
 
 
 @pytest.mark.parametrize(
