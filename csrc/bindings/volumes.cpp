@@ -15,8 +15,9 @@ VolumeShape asked_shape(const SizeTriple& shape, const char* where) {
   const auto [nz, ny, nx] = shape;
   for (const int64_t size : {nz, ny, nx}) {
     if (size >= 1 && size <= kMaxSize) continue;
-    fail(ErrorKind::input, where, ": expected from 1 to ", kMaxSize, " voxels an axis, found ",
-         size, "; the axes are probably wrong; give (nz, ny, nx)");
+    fail(ErrorKind::input, where, ": expected a volume with voxels, at most ", kMaxSize,
+         " an axis, found shape (", nz, ", ", ny, ", ", nx,
+         "); an empty scan, or axes mistaken? Give (nz, ny, nx)");
   }
   return {static_cast<int>(nz), static_cast<int>(ny), static_cast<int>(nx)};
 }

@@ -74,28 +74,33 @@ EnhanceObserver share_of(const EnhanceObserver& observer, int sample, int sample
 // One run: the scan prepared, then sampled as often as asked.
 class Run {
  public:
-  Run(const Model& model, const PipelineOptions& options, const PipelineOutput& out,
-      const EnhanceObserver& observer, int threads)
+  Run(const Model& model, const float* scan, const VolumeShape& shape,
+      const PipelineOptions& options, const PipelineOutput& out, const EnhanceObserver& observer,
+      int threads)
       : model_(model),
+        scan_(scan),
+        shape_(shape),
         options_(options),
         out_(out),
         observer_(observer),
         parallel_(threads, observer.poll) {}
 
-  void prepare_scan(const float* scan, const VolumeShape& shape,
-                    const std::array<double, 3>& spacing_mm) {
-    check_scan(parallel_, scan, shape);
-    report_.output = output_shape(model_.bundle(), shape, spacing_mm, options_.output_spacing_mm);
-    const VolumeShape& output = report_.output;
-    report_.spacing_mm = {spacing_mm[0] * shape.nz / output.nz,
-                          spacing_mm[1] * shape.ny / output.ny,
-                          spacing_mm[2] * shape.nx / output.nx};
-    ready_ = prepare(parallel_, scan, shape, spacing_mm, output, model_.bundle().percentile,
-                     model_.bundle().intensity_value);
-    sigma_ = noise_sigma(parallel_, ready_.measured.data(), shape, ready_.foreground);
-    report_.noise_sigma = sigma_ * ready_.scale;
-    report_.steps =
-        options_.sampling.steps > 0 ? options_.sampling.steps : model_.bundle().sampler.steps;
+  void prepare_scan(const std::array<double, 3>& spacing_mm) {
+    check_scan(parallel_, scan_, shape_);
+    const Bundle& bundle = model_.bundle();
+    const VolumeShape output = output_shape(bundle, shape_, spacing_mm, options_.output_spacing_mm);
+    report_.output = output;
+    report_.spacing_mm = {spacing_mm[0] * shape_.nz / output.nz,
+                          spacing_mm[1] * shape_.ny / output.ny,
+                          spacing_mm[2] * shape_.nx / output.nx};
+    report_.steps = options_.sampling.steps > 0 ? options_.sampling.steps : bundle.sampler.steps;
+    Prepared ready = prepare(parallel_, scan_, shape_, spacing_mm, output, bundle.percentile,
+                             bundle.intensity_value);
+    scale_ = ready.scale;
+    sigma_ = noise_sigma(parallel_, ready.measured.data(), shape_, ready.foreground);
+    report_.noise_sigma = sigma_ * scale_;
+    volume_ = std::move(ready.volume);
+    boxes_ = std::move(ready.boxes);
     laps_.lap("prepare");
   }
 
@@ -108,7 +113,7 @@ class Run {
       sample(number, another_.data());
       average.add(parallel_, another_.data());
     }
-    average.finish(parallel_, static_cast<float>(ready_.scale));
+    average.finish(parallel_, static_cast<float>(scale_));
     laps_.lap("consistency");
     report_.seconds = laps_.all();
     return report_;
@@ -119,15 +124,16 @@ class Run {
     EnhanceOptions sampling = options_.sampling;
     sampling.seed += static_cast<uint64_t>(number);
     const EnhanceReport run =
-        enhance(model_, ready_.volume.data(), report_.output, ready_.boxes, sampling, result,
+        enhance(model_, volume_.data(), report_.output, boxes_, sampling, result,
                 number == 0 ? out_.gates : nullptr, share_of(observer_, number, options_.samples));
     // As large as the result: let it go before the next stage.
-    if (number == options_.samples - 1) ready_.volume.release();
+    if (number == options_.samples - 1) volume_.release();
     count(run);
     if (!options_.data_consistency) return;
-    const double correction =
-        ready_.scale * enforce_consistency(parallel_, result, report_.output,
-                                           ready_.measured.data(), ready_.measured.shape(), sigma_);
+    // Made again, so that it takes no memory beside the model.
+    const Voxels measured = in_model_unit(parallel_, scan_, shape_, scale_);
+    const double correction = scale_ * enforce_consistency(parallel_, result, report_.output,
+                                                           measured.data(), shape_, sigma_);
     report_.largest_correction = std::max(report_.largest_correction.value_or(0), correction);
     laps_.lap("consistency");
   }
@@ -141,12 +147,15 @@ class Run {
   }
 
   const Model& model_;
+  const float* scan_;
+  const VolumeShape shape_;
   const PipelineOptions& options_;
   const PipelineOutput& out_;
   const EnhanceObserver& observer_;
   Parallel parallel_;
-  Prepared ready_;
-  double sigma_ = 0;
+  Voxels volume_;  // on the output's grid, in the model's unit, like sigma_
+  std::vector<Box> boxes_;
+  double scale_ = 0, sigma_ = 0;
   Voxels another_;  // a sample after the first
   Laps laps_;
   PipelineReport report_;
@@ -159,8 +168,8 @@ PipelineReport enhance_scan(const Model& model, const float* scan, const VolumeS
                             const PipelineOutput& out, const EnhanceObserver& observer,
                             int threads) {
   check_samples(options.samples);
-  Run run(model, options, out, observer, checked_threads(model, threads));
-  run.prepare_scan(scan, shape, spacing_mm);
+  Run run(model, scan, shape, options, out, observer, checked_threads(model, threads));
+  run.prepare_scan(spacing_mm);
   return run.sample_all();
 }
 

@@ -27,19 +27,25 @@ double bright_level(Parallel& parallel, const float* scan, const Foreground& for
 
 }  // namespace
 
+Voxels in_model_unit(Parallel& parallel, const float* scan, const VolumeShape& shape,
+                     double scale) {
+  Voxels scaled(shape);
+  const auto factor = static_cast<float>(1 / scale);
+  parallel.ranges(shape.nz, 1, [&](int64_t z, int64_t) {
+    const float* from = scan + z * shape.slice();
+    float* to = scaled.slice(static_cast<int>(z));
+    for (int64_t i = 0; i < shape.slice(); ++i) to[i] = from[i] * factor;
+  });
+  return scaled;
+}
+
 Prepared prepare(Parallel& parallel, const float* scan, const VolumeShape& shape,
                  const std::array<double, 3>& spacing_mm, const VolumeShape& output,
                  double percentile, double value) {
   Prepared ready;
   ready.foreground = find_foreground(parallel, scan, shape, spacing_mm);
   ready.scale = bright_level(parallel, scan, ready.foreground, percentile) / value;
-  ready.measured = Voxels(shape);
-  const auto factor = static_cast<float>(1 / ready.scale);
-  parallel.ranges(shape.nz, 1, [&](int64_t z, int64_t) {
-    const float* from = scan + z * shape.slice();
-    float* to = ready.measured.slice(static_cast<int>(z));
-    for (int64_t i = 0; i < shape.slice(); ++i) to[i] = from[i] * factor;
-  });
+  ready.measured = in_model_unit(parallel, scan, shape, ready.scale);
   ready.volume = Voxels(output);
   interpolate(parallel, ready.measured.data(), shape, ready.volume.data(), output);
   ready.boxes = ready.foreground.boxes(output);

@@ -18,6 +18,9 @@ struct Prepared {
   double scale = 0;  // scan intensity that the model's unit stands for: scan = scale measured
 };
 
+// The scan in the model's unit: divided by `scale`.
+Voxels in_model_unit(Parallel& parallel, const float* scan, const VolumeShape& shape, double scale);
+
 // Scales a scan's intensities, so that `percentile` of its foreground becomes `value`, and
 // interpolates it on the output grid. Throws Error(ErrorKind::input) when the foreground's
 // percentile is not above zero.
