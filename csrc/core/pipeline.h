@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/enhance.h"
+#include "core/output_grid.h"
 
 namespace mdr {
 
@@ -35,23 +36,18 @@ struct PipelineReport {
 
 // Where the results go, all on the output's grid and in C order, x fastest.
 struct PipelineOutput {
-  float* volume = nullptr;     // (nz, ny, nx), always there
-  uint8_t* gates = nullptr;    // null, or (experts, nz, ny, nx): those of the first sample, in 1/255
+  float* volume = nullptr;   // (nz, ny, nx), always there
+  uint8_t* gates = nullptr;  // null, or (experts, nz, ny, nx): those of the first sample, in 1/255
   float* deviation = nullptr;  // null, or (nz, ny, nx): the samples' standard deviation; 0 of one
 };
 
-// Shape of the output over the box of a scan of `scan` voxels with edges of `spacing_mm` (z, y, x).
-// `output_spacing_mm` is as in PipelineOptions. Throws Error(ErrorKind::input) when a voxel size is
-// outside what the bundle was trained for, or the output is larger than any computer holds.
-VolumeShape output_shape(const Bundle& bundle, const VolumeShape& scan,
-                         const std::array<double, 3>& spacing_mm, double output_spacing_mm);
-
 // The whole way: intensity scale, foreground, interpolation, enhance(), data consistency, and back
 // to the scan's unit. `scan` is (nz, ny, nx), x fastest, axes near RAS+ with z from foot to head,
-// finite, in any unit; `out` has the shape that output_shape() gives. `threads` 0 means those of the
-// model's device; the result is the same for any number. Throws Error(ErrorKind::input) for a scan
-// or a setting that cannot be used, before anything is written; what enhance() throws; and what the
-// observer throws, which is polled throughout. On an error the contents of `out` are undefined.
+// finite, in any unit; `out` has the shape that output_shape() gives. `threads` 0 means those of
+// the model's device; the result is the same for any number. Throws Error(ErrorKind::input) for a
+// scan or a setting that cannot be used, before anything is written; what enhance() throws; and
+// what the observer throws, which is polled throughout. On an error the contents of `out` are
+// undefined.
 PipelineReport enhance_scan(const Model& model, const float* scan, const VolumeShape& shape,
                             const std::array<double, 3>& spacing_mm, const PipelineOptions& options,
                             const PipelineOutput& out, const EnhanceObserver& observer,
