@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "capi/status.h"
+#include "core/voxels.h"
 
 namespace mdr::capi {
 namespace {
@@ -21,16 +22,32 @@ struct Peaks {
   int64_t before_tiles, beside_tiles, after_tiles;
 };
 
+// Half-way from one grid to the other: the axis along which slices lie is first or last.
+int64_t between(const VolumeShape& from, const VolumeShape& to) {
+  return std::min(to.nz * from.slice(), from.nz * to.slice());
+}
+
 // What core/pipeline.cpp holds at once, with the result that is kept from the caller until it is
-// whole: preparing (the scan in the model's unit, its interpolation, half-way or sorted voxels),
-// enhancing (the interpolation), and data consistency (the scan again, what of it is seen).
-Peaks peaks_of(const VolumeShape& in, const VolumeShape& out, const PipelineOptions& options) {
+// whole: to prepare (the scan in the model's unit, its interpolation), beside the tiles (the
+// interpolation), and for data consistency (the scan again, and what of it is seen). With samples
+// there are the interpolation and one more result to the end.
+Peaks peaks_of(const VolumeShape& in, const VolumeShape& out, const PipelineOptions& options,
+               int threads) {
   constexpr int64_t kFloat = sizeof(float);
+  // Histograms of voxels; rows and slices under way are less.
+  const int64_t working = (threads + 2) * (int64_t{1} << 19);
   const int64_t scan = in.voxels() * kFloat, result = out.voxels() * kFloat;
   const int64_t more = options.samples > 1 ? result : 0;
-  const int64_t seen = options.data_consistency ? 2 * std::min(scan, result) : 0;
-  return {2 * result + scan + std::max(scan, result), 2 * result + more,
-          2 * result + 2 * more + scan + seen};
+  const VolumeShape seen{std::min(in.nz, out.nz), std::min(in.ny, out.ny), std::min(in.nx, out.nx)};
+  const int64_t residual = (seen == in ? 1 : 2) * seen.voxels() * kFloat;
+  Peaks peaks;
+  peaks.before_tiles = 2 * result + scan + between(in, out) * kFloat + working;
+  peaks.beside_tiles = 2 * result + more + working;
+  peaks.after_tiles = result + 2 * more + working;
+  if (options.data_consistency) {
+    peaks.after_tiles += scan + residual + between(out, seen) * kFloat;
+  }
+  return peaks;
 }
 
 }  // namespace
@@ -38,7 +55,7 @@ Peaks peaks_of(const VolumeShape& in, const VolumeShape& out, const PipelineOpti
 int tiles_within(int64_t limit, const Model& model, const VolumeShape& in, const VolumeShape& out,
                  const PipelineOptions& options, int asked) {
   if (asked < 0) return asked;  // refused by the core
-  const Peaks peaks = peaks_of(in, out, options);
+  const Peaks peaks = peaks_of(in, out, options, model.device().threads());
   const int64_t tile = bytes_per_tile(model);
   const int64_t least =
       std::max({peaks.before_tiles, peaks.beside_tiles + tile, peaks.after_tiles});

@@ -20,5 +20,11 @@ foreach(name c_library c_threads c_device_memory)
   add_c_claims(${name})
 endforeach()
 
+# What is counted is not what a sanitizer's allocator takes.
+if(NOT MOEDIFF_RT_SANITIZE)
+  add_c_claims(c_memory)
+  target_sources(test_c_memory PRIVATE ${tests}/counted_memory.cpp)
+endif()
+
 add_claims(c_guard)
 target_link_libraries(test_c_guard PRIVATE stand_in_engine)
