@@ -66,6 +66,8 @@ PipelineOptions options_of(const mdr_enhance_params& params) {
   options.sampling.batch = params.tiles;
   options.output_spacing_mm = params.output_mm;
   options.samples = params.samples;
+  options.intensity_level = params.intensity_level;
+  options.noise_sigma = params.noise_sigma;
   options.data_consistency = params.data_consistency != 0;
   return options;
 }
@@ -127,6 +129,7 @@ mdr_report enhance(LoadedEngine& engine, const float* scan, const mdr_grid& grid
   } else {
     std::copy_n(result.get(), to.voxels(), out);
   }
+  report.intensity_level = made.intensity_level;
   report.noise_sigma = made.noise_sigma;
   report.largest_correction = made.largest_correction.value_or(0);
   report.expert_calls = made.expert_calls;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <vector>
 
 #include "core/average.h"
@@ -31,6 +32,12 @@ void check_samples(int samples) {
   if (samples >= 1 && samples <= kMaxSamples) return;
   fail(ErrorKind::input, "expected from 1 to ", kMaxSamples, " samples, got ", samples,
        "; give 1 for one result, more for their average");
+}
+
+void check_given(const char* what, double value) {
+  if (std::isfinite(value) && value >= 0) return;
+  fail(ErrorKind::input, "expected ", what, " above zero, or 0 for the scan's own, got ", value,
+       "; give what the report of another slab says");
 }
 
 // Wall time by stage, each from lap to lap, in the order in which stages are first seen.
@@ -95,9 +102,12 @@ class Run {
                           spacing_mm[2] * shape_.nx / output.nx};
     report_.steps = options_.sampling.steps > 0 ? options_.sampling.steps : bundle.sampler.steps;
     Prepared ready = prepare(parallel_, scan_, shape_, spacing_mm, output, bundle.percentile,
-                             bundle.intensity_value);
+                             bundle.intensity_value, options_.intensity_level);
     scale_ = ready.scale;
-    sigma_ = noise_sigma(parallel_, ready.measured.data(), shape_, ready.foreground);
+    report_.intensity_level = scale_ * bundle.intensity_value;
+    sigma_ = options_.noise_sigma > 0
+                 ? options_.noise_sigma / scale_
+                 : noise_sigma(parallel_, ready.measured.data(), shape_, ready.foreground);
     report_.noise_sigma = sigma_ * scale_;
     volume_ = std::move(ready.volume);
     boxes_ = std::move(ready.boxes);
@@ -168,6 +178,8 @@ PipelineReport enhance_scan(const Model& model, const float* scan, const VolumeS
                             const PipelineOutput& out, const EnhanceObserver& observer,
                             int threads) {
   check_samples(options.samples);
+  check_given("an intensity level", options.intensity_level);
+  check_given("a noise standard deviation", options.noise_sigma);
   Run run(model, scan, shape, options, out, observer, checked_threads(model, threads));
   run.prepare_scan(spacing_mm);
   return run.sample_all();

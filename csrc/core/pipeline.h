@@ -17,13 +17,18 @@ struct PipelineOptions {
   double output_spacing_mm = 0;  // 0: half the smallest input edge, within the bundle's range
   int samples = 1;               // results averaged, with the seeds from `sampling.seed` on
   bool data_consistency = true;
+  // What is otherwise measured in the scan, in its unit; 0: measured. For slabs of one scan, which
+  // are to be treated alike.
+  double intensity_level = 0;  // the bundle's percentile of the foreground
+  double noise_sigma = 0;      // standard deviation of the noise
 };
 
 // Intensities in the scan's unit.
 struct PipelineReport {
   VolumeShape output;
   std::array<double, 3> spacing_mm{};        // of the output, along z, y, x
-  double noise_sigma = 0;                    // standard deviation found in the scan
+  double intensity_level = 0;                // found in the scan, or given; like the next
+  double noise_sigma = 0;                    // standard deviation
   std::optional<double> largest_correction;  // by data consistency; none without it
   int steps = 0;
   int tiles = 0;  // of all samples, like the two below

@@ -41,10 +41,11 @@ Voxels in_model_unit(Parallel& parallel, const float* scan, const VolumeShape& s
 
 Prepared prepare(Parallel& parallel, const float* scan, const VolumeShape& shape,
                  const std::array<double, 3>& spacing_mm, const VolumeShape& output,
-                 double percentile, double value) {
+                 double percentile, double value, double level) {
   Prepared ready;
   ready.foreground = find_foreground(parallel, scan, shape, spacing_mm);
-  ready.scale = bright_level(parallel, scan, ready.foreground, percentile) / value;
+  if (!(level > 0)) level = bright_level(parallel, scan, ready.foreground, percentile);
+  ready.scale = level / value;
   ready.measured = in_model_unit(parallel, scan, shape, ready.scale);
   ready.volume = Voxels(output);
   interpolate(parallel, ready.measured.data(), shape, ready.volume.data(), output);

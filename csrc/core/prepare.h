@@ -21,11 +21,11 @@ struct Prepared {
 // The scan in the model's unit: divided by `scale`.
 Voxels in_model_unit(Parallel& parallel, const float* scan, const VolumeShape& shape, double scale);
 
-// Scales a scan's intensities, so that `percentile` of its foreground becomes `value`, and
-// interpolates it on the output grid. Throws Error(ErrorKind::input) when the foreground's
-// percentile is not above zero.
+// Scales a scan's intensities, so that `percentile` of its foreground, or `level` where it is above
+// zero, becomes `value`, and interpolates it on the output grid. Throws Error(ErrorKind::input)
+// when the foreground's percentile is not above zero.
 Prepared prepare(Parallel& parallel, const float* scan, const VolumeShape& shape,
                  const std::array<double, 3>& spacing_mm, const VolumeShape& output,
-                 double percentile, double value);
+                 double percentile, double value, double level = 0);
 
 }  // namespace mdr

@@ -171,9 +171,13 @@ typedef struct mdr_enhance_params {
   size_t struct_size;
   double output_mm; /* edge of the isotropic output voxels; 0: half the scan's smallest edge, within
                        what the bundle was trained for */
-  uint64_t seed;    /* of the noise: the same scan, settings and seed give the same voxels */
-  int32_t steps;    /* of the sampler; 0: the bundle's own number */
-  int32_t samples;  /* results averaged, with the seeds from seed on; default 1 */
+  /* What is otherwise found in the scan, in its unit; 0: found. For slabs of one scan, which are to
+   * be treated alike: what the report of one of them, or of the whole scan, says. */
+  double intensity_level;
+  double noise_sigma;
+  uint64_t seed;   /* of the noise: the same scan, settings and seed give the same voxels */
+  int32_t steps;   /* of the sampler; 0: the bundle's own number */
+  int32_t samples; /* results averaged, with the seeds from seed on; default 1 */
   int32_t data_consistency; /* default 1: the result agrees with the scan at its resolution */
   int32_t tiles;            /* under way at once; 0: the best for the device. Same result. */
   uint32_t deadline_ms;     /* 0: none */
@@ -226,7 +230,8 @@ MDR_API mdr_status mdr_enhance(mdr_session* session, const float* scan, const md
 typedef struct mdr_report {
   size_t struct_size;
   mdr_grid output;
-  double noise_sigma;        /* standard deviation found in the scan, in its unit */
+  double intensity_level;    /* of bright tissue, found in the scan or given, in its unit */
+  double noise_sigma;        /* standard deviation of the noise, likewise */
   double largest_correction; /* that data consistency made, in the scan's unit; 0 without it */
   double seconds;            /* of the whole call */
   int64_t expert_calls;

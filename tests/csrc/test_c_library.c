@@ -193,6 +193,36 @@ static void a_scan_is_enhanced(void) {
   close_bench(&bench);
 }
 
+static void slabs_of_a_scan_can_be_treated_alike(void) {
+  Bench bench = open_bench(NULL);
+  mdr_report report = {0}, again = {0};
+  report.struct_size = again.struct_size = sizeof report;
+  check(run(&bench, NULL) == MDR_OK, "the whole scan goes well");
+  check(mdr_session_report(bench.session, &report) == MDR_OK, "its report is there");
+  check(report.intensity_level > 800 && report.intensity_level < 1000, "it has the bright level");
+  mdr_enhance_params params = mdr_enhance_default_params();
+  params.intensity_level = report.intensity_level;
+  params.noise_sigma = report.noise_sigma;
+  float* same = make_out(bench.voxels);
+  check(mdr_enhance(bench.session, bench.scan, &kGrid, &params, same, bench.voxels) == MDR_OK,
+        "what was found may be given");
+  for (size_t i = 0; i < bench.voxels; ++i) {
+    check(fabsf(same[i] - bench.out[i]) < 1e-2f, "for the same result, but for rounding");
+  }
+  /* A slab that is brighter by itself. */
+  mdr_grid slab = kGrid;
+  slab.nz = 8;
+  for (int i = 0; i < NX * NY * 8; ++i) bench.scan[i] *= 1.5f;
+  check(
+      mdr_enhance(bench.session, bench.scan, &slab, &params, same, bench.voxels / 12 * 8) == MDR_OK,
+      "a slab is enhanced");
+  check(mdr_session_report(bench.session, &again) == MDR_OK, "its report is there");
+  check(again.intensity_level == report.intensity_level, "with the level that was given");
+  check(again.noise_sigma == report.noise_sigma, "and the noise");
+  free(same);
+  close_bench(&bench);
+}
+
 static void what_cannot_be_enhanced_is_refused(void) {
   Bench bench = open_bench(NULL);
   check_refused(mdr_enhance(bench.session, bench.scan, &kGrid, NULL, bench.out, bench.voxels - 1),
@@ -203,6 +233,13 @@ static void what_cannot_be_enhanced_is_refused(void) {
   params = mdr_enhance_default_params();
   params.steps = 100000;
   check_refused(run(&bench, &params), MDR_INPUT_ERROR, WORDS("steps", "100000"), "too many steps");
+  params = mdr_enhance_default_params();
+  params.intensity_level = -5;
+  check_refused(run(&bench, &params), MDR_INPUT_ERROR, WORDS("intensity level", "-5"),
+                "a negative level");
+  params.intensity_level = 0;
+  params.noise_sigma = NAN;
+  check_refused(run(&bench, &params), MDR_INPUT_ERROR, WORDS("noise", "nan"), "no noise level");
   params = mdr_enhance_default_params();
   params.tiles = -1;
   check_refused(run(&bench, &params), MDR_INPUT_ERROR, WORDS("-1"), "less than no tiles");
@@ -386,6 +423,7 @@ int main(void) {
   loading_can_be_cancelled();
   the_output_covers_the_same_box();
   a_scan_is_enhanced();
+  slabs_of_a_scan_can_be_treated_alike();
   what_cannot_be_enhanced_is_refused();
   a_failing_engine_leaves_the_output_alone();
   a_run_can_be_cancelled();
