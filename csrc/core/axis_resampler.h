@@ -3,10 +3,9 @@
 #include <cstdint>
 #include <memory>
 
-namespace mdr {
+#include "core/lane_kernel.h"
 
-// Lines that are resampled together, one vector beside the other.
-constexpr int kLanes = 16;
+namespace mdr {
 
 // Resamples lines along one axis over the same box: voxel j of `to` sits at index
 // (j + 0.5) from / to - 0.5 of `from`, and beyond its ends a line is mirrored (d c b a | a b c d).

@@ -3,7 +3,6 @@
 #include <vector>
 
 #include "core/axis_resampler.h"
-#include "ops/annotate.h"
 
 namespace mdr {
 namespace {
@@ -21,31 +20,41 @@ int mirrored(int index, int n) {
 }
 
 // Samples to coefficients, in place: a tridiagonal system, by elimination.
-MDR_CLONES void solve(float* lines, int n, const float* scale, const float* carry) {
-  for (int l = 0; l < kLanes; ++l) lines[l] *= scale[0];
-  for (int i = 1; i < n; ++i) {
-    float* at = lines + int64_t{i} * kLanes;
-    for (int l = 0; l < kLanes; ++l) at[l] = (at[l] - at[l - kLanes]) * scale[i];
-  }
-  for (int i = n - 2; i >= 0; --i) {
-    float* at = lines + int64_t{i} * kLanes;
-    for (int l = 0; l < kLanes; ++l) at[l] -= carry[i] * at[l + kLanes];
-  }
-}
-
-MDR_CLONES void evaluate(const float* lines, int taps, const int* first, const float* weights,
-                         int to, float* out) {
-  for (int j = 0; j < to; ++j) {
-    const float* from = lines + int64_t{first[j]} * kLanes;
-    float sum[kLanes] = {};
-    for (int t = 0; t < taps; ++t) {
-      for (int l = 0; l < kLanes; ++l) sum[l] += weights[t] * from[t * kLanes + l];
+struct Solve {
+  template <typename V>
+  MDR_KERNEL run(float* lines, int n, const float* scale) {
+    for (int p = 0; p < lane_parts<V>; ++p) {
+      V last = lanes_at<V>(lines, 0)[p] * scale[0];
+      lanes_at<V>(lines, 0)[p] = last;
+      for (int i = 1; i < n; ++i) {
+        V* at = lanes_at<V>(lines, i) + p;
+        last = (*at - last) * scale[i];
+        *at = last;
+      }
+      for (int i = n - 2; i >= 0; --i) {
+        V* at = lanes_at<V>(lines, i) + p;
+        last = *at - scale[i] * last;
+        *at = last;
+      }
     }
-    for (int l = 0; l < kLanes; ++l) out[l] = sum[l];
-    weights += taps;
-    out += kLanes;
   }
-}
+};
+
+struct Evaluate {
+  template <typename V>
+  MDR_KERNEL run(const float* lines, int taps, const int* first, const float* weights, int to,
+                 float* out) {
+    for (int j = 0; j < to; ++j) {
+      V sums[lane_parts<V>] = {};
+      for (int t = 0; t < taps; ++t) {
+        const V* from = lanes_at<V>(lines, first[j] + t);
+        for (int p = 0; p < lane_parts<V>; ++p) sums[p] += weights[t] * from[p];
+      }
+      for (int p = 0; p < lane_parts<V>; ++p) lanes_at<V>(out, j)[p] = sums[p];
+      weights += taps;
+    }
+  }
+};
 
 class CubicSpline : public AxisResampler {
  public:
@@ -57,20 +66,19 @@ class CubicSpline : public AxisResampler {
   int64_t scratch() const override { return 0; }
 
   void run(float* in, float* out, float*) const override {
-    solve(in, from(), scale_.data(), carry_.data());
-    evaluate(in, taps_, first_.data(), weights_.data(), to(), out);
+    const Vectors vectors = widest_vectors();
+    run_kernel<Solve>(vectors, in, from(), scale_.data());
+    run_kernel<Evaluate>(vectors, in, taps_, first_.data(), weights_.data(), to(), out);
   }
 
  private:
   // c[i-1] + 4 c[i] + c[i+1] = 6 s[i], mirrored at the ends. The 6 is in the weights.
   void eliminate(int n) {
-    double carry = 0;
+    double scale = 0;
     for (int i = 0; i < n; ++i) {
       const double diagonal = 4 + (i == 0) + (i == n - 1);
-      const double scale = 1 / (diagonal - carry);
-      carry = scale;
+      scale = 1 / (diagonal - scale);
       scale_.push_back(static_cast<float>(scale));
-      carry_.push_back(static_cast<float>(carry));
     }
   }
 
@@ -89,7 +97,7 @@ class CubicSpline : public AxisResampler {
   }
 
   int taps_;
-  std::vector<float> scale_, carry_;
+  std::vector<float> scale_;
   std::vector<int> first_;
   std::vector<float> weights_;  // (to, taps)
 };

@@ -1,103 +1,104 @@
 #include <algorithm>
 #include <cmath>
-#include <utility>
 #include <vector>
 
 #include "core/axis_resampler.h"
-#include "core/lane_fft.h"
-#include "ops/annotate.h"
+#include "core/block_product.h"
 
 namespace mdr {
 namespace {
 
-// Two real lines are one complex line: lane l and lane l + kFftLanes.
-static_assert(kLanes == 2 * kFftLanes);
+// sin((kept - 1/2) angle) / (2 sin(angle / 2)), where angle is pi times a fraction: Dirichlet's
+// kernel, 1/2 + sum of cos(k angle) for k from 1 to kept - 1.
+double dirichlet(int64_t numerator, int64_t denominator, int kept) {
+  if (numerator == 0) return kept - 0.5;
+  const double angle = std::acos(-1.0) * static_cast<double>(numerator) / denominator;
+  return std::sin((kept - 0.5) * angle) / (2 * std::sin(angle / 2));
+}
 
-using Lines = LaneFft::Lines;
+// Weight of sample i of n in sample j of m: 1/n (1 + 2 sum over 0 < k < kept of
+// cos(pi k (2j + 1) / 2m) cos(pi k (2i + 1) / 2n)), the DCT-II of n and the DCT-III of m in one.
+double weight(int64_t j, int64_t m, int64_t i, int64_t n) {
+  const int kept = static_cast<int>(std::min(n, m));
+  const int64_t to = (2 * j + 1) * n, from = (2 * i + 1) * m;
+  return (dirichlet(to + from, 2 * m * n, kept) + dirichlet(to - from, 2 * m * n, kept)) / n;
+}
 
-// Where sample i of a line is in the order that a DCT of n takes from an FFT of n (Makhoul 1980, A
-// fast cosine transform in one and two dimensions).
-int64_t place(int64_t i, int64_t n) { return i % 2 == 0 ? i / 2 : n - 1 - i / 2; }
+// A line is the sum of its even half and its odd half, and so is the result: half the products.
+enum class Parity { even, odd };
 
-// sum_j x[j] cos(pi (2 j + 1) k / 2n), k < kept, times `turns`' scale, from the FFT of the line.
-MDR_CLONES void to_cosines(Lines fft, int64_t n, int64_t kept, const float* turns, float* cosines) {
-  for (int64_t k = 0; k < kept; ++k) {
-    const float c = turns[2 * k], s = turns[2 * k + 1];
-    const int64_t one = k * kFftLanes, other = (k == 0 ? 0 : n - k) * kFftLanes;
-    float* __restrict out = cosines + k * kLanes;
-    for (int l = 0; l < kFftLanes; ++l) {
-      const float re = fft.re[one + l], im = fft.im[one + l];
-      const float re2 = fft.re[other + l], im2 = fft.im[other + l];
-      out[l] = (re + re2) * c + (im - im2) * s;
-      out[l + kFftLanes] = (im + im2) * c - (re - re2) * s;
+BlockProduct half_matrix(int n, int m, Parity parity) {
+  const int rows = parity == Parity::even ? (m + 1) / 2 : m / 2;
+  const int columns = parity == Parity::even ? (n + 1) / 2 : n / 2;
+  const double sign = parity == Parity::even ? 1 : -1;
+  std::vector<double> matrix;
+  for (int j = 0; j < rows; ++j) {
+    for (int i = 0; i < columns; ++i) {
+      // A sample in the middle of the line is its own mirror image.
+      const int mirror = n - 1 - i;
+      const double one = weight(j, m, i, n);
+      matrix.push_back(i == mirror ? one : (one + sign * weight(j, m, mirror, n)) / 2);
     }
   }
+  return BlockProduct(rows, columns, matrix);
 }
 
-// What the inverse FFT of length n makes a line of: the reverse of the above.
-MDR_CLONES void from_cosines(const float* cosines, int64_t n, int64_t kept, const float* turns,
-                             Lines fft) {
-  const float none[kLanes] = {};
-  for (int64_t k = 0; k < n; ++k) {
-    const float c = turns[2 * k], s = turns[2 * k + 1];
-    const float* one = k < kept ? cosines + k * kLanes : none;
-    const float* other = k > 0 && n - k < kept ? cosines + (n - k) * kLanes : none;
-    float* __restrict re = fft.re + k * kFftLanes;
-    float* __restrict im = fft.im + k * kFftLanes;
-    for (int l = 0; l < kFftLanes; ++l) {
-      const float a = one[l], a2 = other[l];
-      const float b = one[l + kFftLanes], b2 = other[l + kFftLanes];
-      re[l] = (c * a + s * a2) - (s * b - c * b2);
-      im[l] = (s * a - c * a2) + (c * b + s * b2);
+struct Split {
+  template <typename V>
+  MDR_KERNEL run(const float* in, int n, float* even, float* odd) {
+    for (int i = 0; i < n / 2; ++i) {
+      const V *one = lanes_at<V>(in, i), *other = lanes_at<V>(in, n - 1 - i);
+      for (int p = 0; p < lane_parts<V>; ++p) {
+        lanes_at<V>(even, i)[p] = one[p] + other[p];
+        lanes_at<V>(odd, i)[p] = one[p] - other[p];
+      }
     }
+    if (n % 2 == 0) return;
+    for (int p = 0; p < lane_parts<V>; ++p) lanes_at<V>(even, n / 2)[p] = lanes_at<V>(in, n / 2)[p];
   }
-}
+};
 
-// cos and sin of pi k / 2n, times `scale`.
-std::vector<float> quarter_turns(int n, double scale) {
-  std::vector<float> turns;
-  for (int k = 0; k < n; ++k) {
-    const double angle = std::acos(-1.0) * k / (2.0 * n);
-    turns.push_back(static_cast<float>(scale * std::cos(angle)));
-    turns.push_back(static_cast<float>(scale * std::sin(angle)));
+struct Join {
+  template <typename V>
+  MDR_KERNEL run(const float* even, const float* odd, int m, float* out) {
+    for (int j = 0; j < m / 2; ++j) {
+      const V *one = lanes_at<V>(even, j), *other = lanes_at<V>(odd, j);
+      for (int p = 0; p < lane_parts<V>; ++p) {
+        lanes_at<V>(out, j)[p] = one[p] + other[p];
+        lanes_at<V>(out, m - 1 - j)[p] = one[p] - other[p];
+      }
+    }
+    if (m % 2 == 0) return;
+    for (int p = 0; p < lane_parts<V>; ++p)
+      lanes_at<V>(out, m / 2)[p] = lanes_at<V>(even, m / 2)[p];
   }
-  return turns;
-}
+};
 
 class KspaceBand : public AxisResampler {
  public:
   KspaceBand(int from, int to)
       : AxisResampler(from, to),
-        analysis_(from),
-        synthesis_(to),
-        analysis_turns_(quarter_turns(from, 0.5 / from)),
-        synthesis_turns_(quarter_turns(to, 1)) {}
+        even_(half_matrix(from, to, Parity::even)),
+        odd_(half_matrix(from, to, Parity::odd)) {}
 
-  int64_t scratch() const override { return int64_t{4} * kFftLanes * std::max(from(), to()); }
+  int64_t scratch() const override {
+    return kLanes * (from() + 1 + even_.rows_written() + odd_.rows_written());
+  }
 
   void run(float* in, float* out, float* scratch) const override {
-    const int64_t n = from(), m = to(), kept = std::min(n, m);
-    const int64_t part = kFftLanes * std::max(n, m);
-    const Lines lines{scratch, scratch + part};
-    const Lines spare{scratch + 2 * part, scratch + 3 * part};
-    for (int64_t i = 0; i < n; ++i) {
-      const int64_t at = place(i, n) * kFftLanes;
-      std::copy_n(in + i * kLanes, kFftLanes, lines.re + at);
-      std::copy_n(in + i * kLanes + kFftLanes, kFftLanes, lines.im + at);
-    }
-    to_cosines(analysis_.run(lines, spare), n, kept, analysis_turns_.data(), in);
-    from_cosines(in, m, kept, synthesis_turns_.data(), lines);
-    const Lines swapped = synthesis_.run({lines.im, lines.re}, {spare.im, spare.re});
-    for (int64_t i = 0; i < m; ++i) {
-      const int64_t at = place(i, m) * kFftLanes;
-      std::copy_n(swapped.im + at, kFftLanes, out + i * kLanes);
-      std::copy_n(swapped.re + at, kFftLanes, out + i * kLanes + kFftLanes);
-    }
+    const Vectors vectors = widest_vectors();
+    float* even_in = scratch;
+    float* odd_in = even_in + kLanes * ((from() + 1) / 2);
+    float* even_out = odd_in + kLanes * ((from() + 1) / 2);
+    float* odd_out = even_out + kLanes * even_.rows_written();
+    run_kernel<Split>(vectors, in, from(), even_in, odd_in);
+    even_.run(even_in, even_out, vectors);
+    odd_.run(odd_in, odd_out, vectors);
+    run_kernel<Join>(vectors, even_out, odd_out, to(), out);
   }
 
  private:
-  LaneFft analysis_, synthesis_;
-  std::vector<float> analysis_turns_, synthesis_turns_;
+  BlockProduct even_, odd_;
 };
 
 }  // namespace

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/axis_resampler.h"
+#include "core/transpose.h"
 #include "core/voxels.h"
 
 namespace mdr {
@@ -23,16 +25,16 @@ Axes make_axes(const VolumeShape& from, const VolumeShape& to, const Make& make)
   return {axis(from.nz, to.nz), axis(from.ny, to.ny), axis(from.nx, to.nx)};
 }
 
-int size_after(const Axis& axis, int n) { return axis ? axis->to() : n; }
+int64_t size_after(const Axis& axis, int64_t n) { return axis ? axis->to() : n; }
 
 // Whether results replace what is in the output or are added to it.
 enum class Store { replace, add };
 
-void store(const float* from, int count, Store how, float* to) {
+inline void store(const float* from, int64_t count, Store how, float* to) {
   if (how == Store::replace) {
     std::copy_n(from, count, to);
   } else {
-    for (int i = 0; i < count; ++i) to[i] += from[i];
+    for (int64_t i = 0; i < count; ++i) to[i] += from[i];
   }
 }
 
@@ -43,6 +45,7 @@ class Lanes {
       : axis_(axis),
         in_(int64_t{axis.from()} * kLanes),
         out_(int64_t{axis.to()} * kLanes),
+        rows_(int64_t{axis.to()} * kLanes),
         scratch_(axis.scratch()) {}
 
   // Along the slow axis of a matrix of `columns`: columns [begin, end) of (from, columns) into
@@ -51,84 +54,97 @@ class Lanes {
                float* out) {
     for (int64_t c = begin; c < end; c += kLanes) {
       const int count = static_cast<int>(std::min<int64_t>(kLanes, end - c));
-      for (int i = 0; i < axis_.from(); ++i) {
-        float* lane = in_.data() + int64_t{i} * kLanes;
-        std::copy_n(in + i * columns + c, count, lane);
-        std::fill(lane + count, lane + kLanes, 0.0f);
-      }
+      load(in + c, columns, count);
       axis_.run(in_.data(), out_.data(), scratch_.data());
       for (int j = 0; j < axis_.to(); ++j) {
-        store(out_.data() + int64_t{j} * kLanes, count, how, out + j * columns + c);
-      }
-    }
-  }
-
-  // Along the fast axis: `rows` rows of (rows, from) into those of (rows, to).
-  void rows(const float* in, int rows, Store how, float* out) {
-    const int64_t n = axis_.from(), m = axis_.to();
-    for (int64_t r = 0; r < rows; r += kLanes) {
-      const int count = static_cast<int>(std::min<int64_t>(kLanes, rows - r));
-      for (int l = 0; l < kLanes; ++l) {
-        const float* row = in + (r + std::min(l, count - 1)) * n;
-        for (int64_t i = 0; i < n; ++i) in_[i * kLanes + l] = l < count ? row[i] : 0.0f;
-      }
-      axis_.run(in_.data(), out_.data(), scratch_.data());
-      for (int l = 0; l < count; ++l) {
-        float* row = out + (r + l) * m;
-        if (how == Store::replace) {
-          for (int64_t j = 0; j < m; ++j) row[j] = out_[j * kLanes + l];
+        const float* lanes = out_.data() + int64_t{j} * kLanes;
+        if (count == kLanes) {
+          store(lanes, kLanes, how, out + j * columns + c);
         } else {
-          for (int64_t j = 0; j < m; ++j) row[j] += out_[j * kLanes + l];
+          store(lanes, count, how, out + j * columns + c);
         }
       }
     }
   }
 
- private:
-  const AxisResampler& axis_;
-  std::vector<float> in_, out_, scratch_;
-};
-
-// Slices of (count, ny, nx) along y and x, each while it is in the cache.
-class SliceStage {
- public:
-  SliceStage(const Axes& axes, int ny, int nx)
-      : axes_(axes), ny_(ny), nx_(nx), my_(size_after(axes.y, ny)), mx_(size_after(axes.x, nx)) {}
-
-  void run(Parallel& parallel, const float* in, int count, Store how, float* out) const {
-    parallel.ranges(count, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t z = begin; z < end; ++z) {
-        one(in + z * ny_ * nx_, how, out + z * my_ * mx_);
+  // Along the fast axis: `rows` rows of (rows, from) into those of (rows, to).
+  void rows(const float* in, int64_t rows, Store how, float* out) {
+    const int64_t n = axis_.from(), m = axis_.to();
+    for (int64_t r = 0; r < rows; r += kLanes) {
+      const int count = static_cast<int>(std::min<int64_t>(kLanes, rows - r));
+      if (count < kLanes) std::fill(in_.begin(), in_.end(), 0.0f);
+      transpose(in + r * n, count, n, n, kLanes, in_.data());
+      axis_.run(in_.data(), out_.data(), scratch_.data());
+      if (how == Store::replace) {
+        transpose(out_.data(), m, count, kLanes, m, out + r * m);
+      } else {
+        transpose(out_.data(), m, count, kLanes, m, rows_.data());
+        store(rows_.data(), count * m, how, out + r * m);
       }
-    });
+    }
   }
 
  private:
-  void one(const float* in, Store how, float* out) const {
-    if (!axes_.y && !axes_.x) return store_whole(in, how, out);
-    if (!axes_.y) return Lanes(*axes_.x).rows(in, ny_, how, out);
-    if (!axes_.x) return Lanes(*axes_.y).columns(in, nx_, 0, nx_, how, out);
-    // The order that keeps what is in between small.
-    if (ny_ * mx_ <= my_ * nx_) {
-      std::vector<float> between(ny_ * mx_);
-      Lanes(*axes_.x).rows(in, static_cast<int>(ny_), Store::replace, between.data());
-      Lanes(*axes_.y).columns(between.data(), mx_, 0, mx_, how, out);
-    } else {
-      std::vector<float> between(my_ * nx_);
-      Lanes(*axes_.y).columns(in, nx_, 0, nx_, Store::replace, between.data());
-      Lanes(*axes_.x).rows(between.data(), static_cast<int>(my_), how, out);
+  // `count` columns of a matrix whose rows are `apart`; zeros in the other lanes.
+  void load(const float* in, int64_t apart, int count) {
+    if (count < kLanes) std::fill(in_.begin(), in_.end(), 0.0f);
+    for (int i = 0; i < axis_.from(); ++i) {
+      float* lanes = in_.data() + int64_t{i} * kLanes;
+      if (count == kLanes) {
+        std::copy_n(in + i * apart, kLanes, lanes);
+      } else {
+        std::copy_n(in + i * apart, count, lanes);
+      }
     }
   }
 
-  void store_whole(const float* in, Store how, float* out) const {
-    for (int64_t y = 0; y < ny_; ++y) {
-      store(in + y * nx_, static_cast<int>(nx_), how, out + y * nx_);
-    }
-  }
-
-  const Axes& axes_;
-  int64_t ny_, nx_, my_, mx_;
+  const AxisResampler& axis_;
+  std::vector<float> in_, out_, rows_, scratch_;
 };
+
+// One thread's slices, (ny, nx), along y and x: each while it is in the cache.
+class Slices {
+ public:
+  Slices(const Axes& axes, int64_t ny, int64_t nx)
+      : ny_(ny), nx_(nx), my_(size_after(axes.y, ny)), mx_(size_after(axes.x, nx)) {
+    if (axes.y) along_y_.emplace(*axes.y);
+    if (axes.x) along_x_.emplace(*axes.x);
+    if (axes.y && axes.x) between_.resize(x_first() ? ny_ * mx_ : my_ * nx_);
+  }
+
+  void resample(const float* in, Store how, float* out) {
+    if (!along_y_ && !along_x_) return store(in, ny_ * nx_, how, out);
+    if (!along_y_) return along_x_->rows(in, ny_, how, out);
+    if (!along_x_) return along_y_->columns(in, nx_, 0, nx_, how, out);
+    if (x_first()) {
+      along_x_->rows(in, ny_, Store::replace, between_.data());
+      along_y_->columns(between_.data(), mx_, 0, mx_, how, out);
+    } else {
+      along_y_->columns(in, nx_, 0, nx_, Store::replace, between_.data());
+      along_x_->rows(between_.data(), my_, how, out);
+    }
+  }
+
+ private:
+  // The order that keeps what is in between small.
+  bool x_first() const { return ny_ * mx_ <= my_ * nx_; }
+
+  int64_t ny_, nx_, my_, mx_;
+  std::optional<Lanes> along_y_, along_x_;
+  std::vector<float> between_;
+};
+
+void along_slices(Parallel& parallel, const Axes& axes, const float* in, const VolumeShape& shape,
+                  Store how, float* out) {
+  constexpr int64_t kGrain = 4;
+  const int64_t out_slice = size_after(axes.y, shape.ny) * size_after(axes.x, shape.nx);
+  parallel.ranges(shape.nz, kGrain, [&](int64_t begin, int64_t end) {
+    Slices slices(axes, shape.ny, shape.nx);
+    for (int64_t z = begin; z < end; ++z) {
+      slices.resample(in + z * shape.slice(), how, out + z * out_slice);
+    }
+  });
+}
 
 void along_z(Parallel& parallel, const AxisResampler& axis, const float* in, int64_t slice,
              Store how, float* out) {
@@ -140,19 +156,18 @@ void along_z(Parallel& parallel, const AxisResampler& axis, const float* in, int
 
 void resample(Parallel& parallel, const Axes& axes, const float* in, const VolumeShape& shape,
               Store how, float* out) {
-  const SliceStage slices(axes, shape.ny, shape.nx);
-  if (!axes.z) return slices.run(parallel, in, shape.nz, how, out);
-  const VolumeShape slices_done{shape.nz, size_after(axes.y, shape.ny),
-                                size_after(axes.x, shape.nx)};
+  if (!axes.z) return along_slices(parallel, axes, in, shape, how, out);
   if (!axes.y && !axes.x) return along_z(parallel, *axes.z, in, shape.slice(), how, out);
+  const VolumeShape slices_done{shape.nz, static_cast<int>(size_after(axes.y, shape.ny)),
+                                static_cast<int>(size_after(axes.x, shape.nx))};
   const VolumeShape z_done{axes.z->to(), shape.ny, shape.nx};
   if (z_done.voxels() < slices_done.voxels()) {
     const Voxels between(z_done);
     along_z(parallel, *axes.z, in, shape.slice(), Store::replace, between.data());
-    slices.run(parallel, between.data(), z_done.nz, how, out);
+    along_slices(parallel, axes, between.data(), z_done, how, out);
   } else {
     const Voxels between(slices_done);
-    slices.run(parallel, in, shape.nz, Store::replace, between.data());
+    along_slices(parallel, axes, in, shape, Store::replace, between.data());
     along_z(parallel, *axes.z, between.data(), slices_done.slice(), how, out);
   }
 }
