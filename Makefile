@@ -6,11 +6,13 @@ BIN := $(VENV)/bin
 SAMPLE := tests/data/sample_T1w.nii.gz
 DEMO := demo
 
-.PHONY: help demo test lint format bench gpu-check train study clean
+.PHONY: help demo test test-sanitize c-library lint format bench gpu-check train study clean
 
 help:
 	@echo "make demo   install into $(VENV), build engines, enhance the sample scan"
 	@echo "make test   everything that CI runs"
+	@echo "make test-sanitize  the C and C++ tests under ASan, UBSan, TSan and valgrind"
+	@echo "make c-library PREFIX=DIR  build the C library and install it there"
 	@echo "make lint   formatting, linting and type checks"
 	@echo "make bench  the benchmarks, against the PyTorch path"
 	@echo "make gpu-check  on a GPU machine: build, GPU tests, figures"
@@ -48,12 +50,47 @@ demo: $(VENV)/.runtime
 	@echo "how it was made:  $(DEMO)/sample_desc-moediffsr_T1w.json"
 	@echo "before and after: $(DEMO)/before_after.png"
 
+CONFIGURE = $(BIN)/cmake -S csrc -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) \
+	-DPython_EXECUTABLE=$(abspath $(BIN)/python) -DMOEDIFF_RT_PYTHON=OFF
+
 test: $(VENV)/.authoring
-	$(BIN)/cmake -S csrc -B build/tests -G Ninja -DMOEDIFF_RT_TESTS=ON -DMOEDIFF_RT_PYTHON=OFF \
-		-DPython_EXECUTABLE=$(abspath $(BIN)/python) -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja)
+	$(CONFIGURE) -B build/tests -DMOEDIFF_RT_TESTS=ON -DMOEDIFF_RT_C_LIBRARY=ON
 	$(BIN)/cmake --build build/tests
 	$(BIN)/ctest --test-dir build/tests --output-on-failure
-	$(BIN)/pytest
+	MOEDIFF_RT_C_LIBRARY_BUILD=build/tests $(BIN)/pytest
+
+# Engines that stand in for OpenVINO's are sanitized, too; OpenVINO's own code is not.
+SANITIZED := build/sanitize-
+test-sanitize: $(VENV)/.authoring
+	rm -rf build/tiny
+	PYTHONPATH=tests/python $(BIN)/python -c "import tiny_bundle; tiny_bundle.make_bundle('build/tiny')"
+	for kind in address,undefined thread; do \
+		$(CONFIGURE) -B $(SANITIZED)$$kind -DMOEDIFF_RT_TESTS=ON -DMOEDIFF_RT_CUDA=OFF \
+			-DMOEDIFF_RT_SANITIZE=$$kind && $(BIN)/cmake --build $(SANITIZED)$$kind || exit; \
+	done
+	$(BIN)/ctest --test-dir $(SANITIZED)address,undefined --output-on-failure
+	$(BIN)/ctest --test-dir $(SANITIZED)thread --output-on-failure
+	$(SANITIZED)address,undefined/test_c_threads build/tiny
+	TSAN_OPTIONS="$(TSAN_WITH_OPENVINO)" $(SANITIZED)thread/test_c_threads build/tiny
+	$(CONFIGURE) -B build/tests -DMOEDIFF_RT_TESTS=ON -DMOEDIFF_RT_C_LIBRARY=ON
+	$(BIN)/cmake --build build/tests
+	for name in c_library c_threads c_device_memory c_guard; do \
+		valgrind --quiet --error-exitcode=1 --leak-check=full \
+			--suppressions=tests/csrc/valgrind.supp build/tests/test_$$name || exit; \
+	done
+
+# A C program needs no Python: the environment is for the build, which takes OpenVINO from its wheel.
+OPENVINO := $(shell sed -n 's/.*"\(openvino==[^"]*\)".*/\1/p' pyproject.toml | head -1)
+$(VENV)/.native: $(BIN)/python pyproject.toml
+	$(BIN)/pip install --quiet '$(OPENVINO)' 'cmake>=3.21,<5' ninja
+	@touch $@
+
+c-library: $(VENV)/.native
+	@test -n "$(PREFIX)" || { echo "make c-library: expected PREFIX=DIR, found none;" \
+		"name the folder to install into"; exit 2; }
+	$(CONFIGURE) -B build/c-library -DMOEDIFF_RT_C_LIBRARY=ON
+	$(BIN)/cmake --build build/c-library
+	$(BIN)/cmake --install build/c-library --prefix "$(PREFIX)"
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check

@@ -312,6 +312,82 @@ class Model:
         Cancelled
             ``cancel`` returned True.
         """
+    def enhance_scan(
+        self,
+        scan: NDArray[np.float32],
+        spacing: tuple[float, float, float],
+        *,
+        output_spacing: float = 0.0,
+        steps: int = 0,
+        seed: int = 0,
+        samples: int = 1,
+        data_consistency: bool = True,
+        save_gates: bool = False,
+        progress: Callable[[int, int], object] | None = None,
+        cancel: Callable[[], bool] | None = None,
+        threads: int = 0,
+    ) -> ScanResult:
+        """The whole way: intensity scale, interpolation, :meth:`enhance`, consistency, and back.
+
+        The result is the same, bit for bit, for any thread count.
+
+        Parameters
+        ----------
+        scan
+            (nz, ny, nx) float32, C-contiguous, in any intensity unit; z from foot to head.
+        spacing
+            (z, y, x) voxel edges, mm.
+        output_spacing
+            Edge of the isotropic output voxels, mm; 0: half the smallest input edge, within what
+            the bundle was trained for.
+        steps, seed, save_gates, progress, cancel
+            As in :meth:`enhance`; progress is that of all samples.
+        samples
+            Results averaged, with the seeds from ``seed`` on.
+        data_consistency
+            Make the result agree with the scan at the scan's resolution.
+        threads
+            Of what is not done by an engine; 0 means the model's.
+
+        Raises
+        ------
+        InputError
+            A scan, a spacing or a setting that cannot be used.
+        EngineError, Cancelled
+            As :meth:`enhance`.
+        """
+
+class ScanResult:
+    """What :meth:`Model.enhance_scan` returns; intensities are in the scan's unit.
+
+    ``volume`` and ``deviation`` (None of a single sample) are (nz, ny, nx) float32, ``gates`` as in
+    :class:`EnhanceResult`; ``spacing`` is (z, y, x) in mm. ``largest_correction`` is None without
+    data consistency. ``seconds`` is the time that passed in "prepare", "model" and "consistency",
+    and the busy time of each of the model's stages.
+    """
+
+    @property
+    def volume(self) -> NDArray[np.float32]: ...
+    @property
+    def gates(self) -> NDArray[np.uint8] | None: ...
+    @property
+    def deviation(self) -> NDArray[np.float32] | None: ...
+    @property
+    def spacing(self) -> tuple[float, float, float]: ...
+    @property
+    def noise_sigma(self) -> float: ...
+    @property
+    def largest_correction(self) -> float | None: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def tiles(self) -> int: ...
+    @property
+    def expert_calls(self) -> int: ...
+    @property
+    def expert_calls_saved(self) -> int: ...
+    @property
+    def seconds(self) -> dict[str, float]: ...
 
 def gpu_model(
     bundle: Bundle,
@@ -535,3 +611,115 @@ def step_coefficients(
 
 def tile_starts(n: int, lo: int, hi: int, tile: int, overlap: int, align: int) -> list[int]:
     """Tile starts that cover [lo, hi) of an axis of n voxels."""
+
+def interpolate(
+    volume: NDArray[np.float32], shape: tuple[int, int, int], *, threads: int = 0
+) -> NDArray[np.float32]:
+    """Resample a C-contiguous volume on a grid of ``shape`` over the same box.
+
+    Cubic B-spline towards finer voxels, k-space cut towards coarser ones. ``threads`` 0 means every
+    core that this process may use, here and below; the result does not depend on it.
+    """
+
+def resample_kspace(
+    volume: NDArray[np.float32], shape: tuple[int, int, int], *, threads: int = 0
+) -> NDArray[np.float32]:
+    """Resample a C-contiguous volume: k-space cut towards coarser voxels, zeros towards finer."""
+
+def check_output_spacing(bundle: Bundle, output_spacing: float) -> None:
+    """InputError for an output voxel edge (mm) outside what the bundle was trained for."""
+
+def output_shape(
+    bundle: Bundle,
+    shape: tuple[int, int, int],
+    spacing: tuple[float, float, float],
+    output_spacing: float = 0.0,
+) -> tuple[int, int, int]:
+    """Shape of the output over the box of a scan of ``shape`` voxels with edges ``spacing``, mm.
+
+    ``output_spacing`` is as in :meth:`Model.enhance_scan`. InputError when a voxel size is outside
+    what the bundle was trained for, or no computer this is meant for holds the output.
+    """
+
+class Foreground:
+    """A mask over blocks of a scan's voxels; axes are z, y, x.
+
+    ``inside`` are the blocks of the head, holes filled; ``reach`` is that grown by a margin.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of the scan."""
+    @property
+    def block(self) -> tuple[int, int, int]:
+        """Voxels of the scan per block."""
+    @property
+    def inside(self) -> NDArray[np.bool_]: ...
+    @property
+    def reach(self) -> NDArray[np.bool_]: ...
+    def voxels(self) -> NDArray[np.bool_]:
+        """``inside`` on the scan's grid."""
+    def reach_voxels(self) -> NDArray[np.bool_]:
+        """``reach`` on the scan's grid."""
+    def boxes(self, output_shape: tuple[int, int, int]) -> NDArray[np.int32]:
+        """Bounding box of ``reach`` in each slice of a grid over the same box.
+
+        (nz, 4) of [y0, y1, x0, x1), zeros where a slice has no foreground.
+        """
+
+def find_foreground(
+    volume: NDArray[np.float32], spacing: tuple[float, float, float], *, threads: int = 0
+) -> Foreground:
+    """The head in a C-contiguous scan, or all of it where there is no background around it."""
+
+def noise_sigma(volume: NDArray[np.float32], foreground: Foreground, *, threads: int = 0) -> float:
+    """Noise standard deviation of a C-contiguous magnitude scan, inside the head."""
+
+class Prepared:
+    """A scan ready for the model; arrays are (z, y, x), C order.
+
+    ``measured`` is the scan in the model's intensity unit (``scan = scale * measured``), ``volume``
+    that interpolated on the output grid, ``boxes`` the foreground of each output slice as
+    :meth:`Model.enhance` takes it.
+    """
+
+    @property
+    def measured(self) -> NDArray[np.float32]: ...
+    @property
+    def volume(self) -> NDArray[np.float32]: ...
+    @property
+    def boxes(self) -> NDArray[np.int32]: ...
+    @property
+    def foreground(self) -> Foreground: ...
+    @property
+    def scale(self) -> float: ...
+
+def prepare(
+    scan: NDArray[np.float32],
+    spacing: tuple[float, float, float],
+    output_shape: tuple[int, int, int],
+    *,
+    percentile: float,
+    value: float,
+    threads: int = 0,
+) -> Prepared:
+    """Scale a C-contiguous scan so that ``percentile`` of its foreground becomes ``value``.
+
+    InputError when that percentile is not above zero.
+    """
+
+# How far, in noise standard deviations, a result may stay from the scan.
+KAPPA: float
+
+def enforce_consistency(
+    result: NDArray[np.float32],
+    scan: NDArray[np.float32],
+    sigma: float,
+    *,
+    kappa: float = ...,
+    threads: int = 0,
+) -> float:
+    """Put back into ``result``, in place, what of ``scan`` it has lost; both C-contiguous.
+
+    Returns the largest correction made at the scan's resolution.
+    """

@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
-
-from .resample import Matrix, add_along_axes, apply_along_axes, band_matrix
-
-# How far, in noise standard deviations, the result may stay from the scan: of 0.25 to 1.5, 1
-# measured best on simulated scans of two heads, with 1 % and with 3 % noise.
-KAPPA = 1.0
 
 
 def enforce_consistency(
@@ -20,7 +11,7 @@ def enforce_consistency(
     measured: npt.NDArray[np.float32],
     sigma: float,
     *,
-    kappa: float = KAPPA,
+    kappa: float | None = None,
 ) -> float:
     """Back-project what of the scan the result has lost, in place.
 
@@ -33,25 +24,25 @@ def enforce_consistency(
     ----------
     volume : (mz, my, mx) float32 array, C order
         The result x; changed in place.
-    measured : (nz, ny, nx) float32 array, C order
+    measured : (nz, ny, nx) float32 array
         The scan y over the same box, in the same unit.
     sigma : float
         Noise standard deviation of `measured`.
-    kappa : float
+    kappa : float, optional
+        Default: what measured best, `moediff_rt._core.KAPPA`.
 
     Returns
     -------
     float
         Largest correction made at the scan's resolution, in the volume's unit.
+
+    Raises
+    ------
+    InputError
+        `volume` is no C-contiguous float32 array that may be changed, or sigma is below zero.
     """
-    common = tuple(min(m, n) for m, n in zip(volume.shape, measured.shape, strict=True))
-    target = apply_along_axes(measured, _band_matrices(measured.shape, common))
-    limit = kappa * sigma * math.sqrt(math.prod(common) / measured.size)
-    residual = target - apply_along_axes(volume, _band_matrices(volume.shape, common))
-    residual -= np.clip(residual, -limit, limit)
-    add_along_axes(volume, residual, _band_matrices(common, volume.shape))
-    return float(np.abs(residual).max())
+    from . import _core
 
-
-def _band_matrices(shape: Sequence[int], new_shape: Sequence[int]) -> list[Matrix | None]:
-    return [None if n == m else band_matrix(n, m) for n, m in zip(shape, new_shape, strict=True)]
+    scan = np.ascontiguousarray(measured, dtype=np.float32)
+    kappa = _core.KAPPA if kappa is None else kappa
+    return _core.enforce_consistency(volume, scan, sigma, kappa=kappa)

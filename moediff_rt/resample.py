@@ -1,4 +1,4 @@
-"""Resampling over the same box as one small matrix per axis.
+"""Resampling over the same box, one axis after the other.
 
 Both grids cover the same box, so output voxel `j` sits at input index
 `(j + 0.5) * n_in / n_out - 0.5`, and beyond its faces the volume is mirrored (half-sample
@@ -13,135 +13,43 @@ import numpy as np
 import numpy.typing as npt
 
 Volume = npt.NDArray[np.float32]
-Matrix = npt.NDArray[np.float64]
 
 
-def cubic_spline_matrix(n_in: int, n_out: int) -> Matrix:
-    """Cubic B-spline interpolation along one axis.
+def interpolate(volume: Volume, output_shape: Sequence[int], *, threads: int = 0) -> Volume:
+    """Resample on a grid over the same box.
 
-    The spline goes through every input sample (Unser 1999, Splines: a perfect fit for signal and
-    image processing), as `scipy.ndimage.zoom(order=3, mode="reflect", grid_mode=True)` does.
-
-    Parameters
-    ----------
-    n_in, n_out : int
-        Voxels along the axis before and after.
-
-    Returns
-    -------
-    (n_out, n_in) float64 array
-
-    Examples
-    --------
-    >>> matrix = cubic_spline_matrix(10, 20)
-    >>> bool(abs(matrix.sum(axis=1) - 1).max() < 1e-12)
-    True
-    """
-    sampled = np.zeros((n_in, n_in))
-    rows = np.arange(n_in)
-    for offset, weight in ((-1, 1 / 6), (0, 4 / 6), (1, 1 / 6)):
-        np.add.at(sampled, (rows, _mirror(rows + offset, n_in)), weight)
-    position = (np.arange(n_out) + 0.5) * n_in / n_out - 0.5
-    first = np.floor(position).astype(int)
-    evaluated = np.zeros((n_out, n_in))
-    for offset in (-1, 0, 1, 2):
-        index = first + offset
-        np.add.at(
-            evaluated,
-            (np.arange(n_out), _mirror(index, n_in)),
-            _cubic_bspline(position - index),
-        )
-    # evaluated @ inv(sampled); sampled is symmetric.
-    return np.asarray(np.linalg.solve(sampled, evaluated.T).T)
-
-
-def band_matrix(n_from: int, n_to: int) -> Matrix:
-    """K-space resampling along one axis of a mirrored volume.
-
-    Towards fewer voxels it cuts k-space at the new Nyquist frequency; towards more it fills with
-    zeros. In the mirrored world k-space is the DCT-II. `band_matrix(m, n) @ band_matrix(n, m)` is
-    the identity for n >= m, and a constant stays what it is.
-
-    Returns
-    -------
-    (n_to, n_from) float64 array
-
-    Examples
-    --------
-    >>> down, up = band_matrix(20, 10), band_matrix(10, 20)
-    >>> bool(abs(down @ up - np.eye(10)).max() < 1e-12)
-    True
-    """
-    from scipy.fft import dct
-
-    kept = min(n_from, n_to)
-    analysis = dct(np.eye(n_from), norm="ortho", axis=0)[:kept]
-    synthesis = dct(np.eye(n_to), norm="ortho", axis=0)[:kept]
-    return np.asarray(np.sqrt(n_to / n_from) * (synthesis.T @ analysis))
-
-
-def apply_along_axes(volume: Volume, matrices: Sequence[Matrix | None]) -> Volume:
-    """Multiply a volume by one matrix per axis, in float32.
+    Towards finer voxels with the cubic B-spline that goes through every sample (Unser 1999,
+    Splines: a perfect fit for signal and image processing), as
+    `scipy.ndimage.zoom(order=3, mode="reflect", grid_mode=True)` does; towards coarser ones by
+    cutting k-space.
 
     Parameters
     ----------
-    volume : (n0, n1, n2) float32 array, C order
-    matrices : three (m_i, n_i) arrays, None for the identity
+    volume : (n0, n1, n2) float32 array
+    output_shape : (m0, m1, m2)
+    threads : int
+        0: every core. The result does not depend on it.
 
     Returns
     -------
     (m0, m1, m2) float32 array, C order
     """
-    pending = [(axis, matrix) for axis, matrix in enumerate(matrices) if matrix is not None]
-    # Shrinking axes first and the slowest axis last keeps the steps in between small.
-    pending.sort(key=lambda item: (item[1].shape[0] / item[1].shape[1], -item[0]))
-    for axis, matrix in pending:
-        volume = _apply(volume, matrix.astype(np.float32), axis)
-    return volume
+    from . import _core
+
+    n0, n1, n2 = output_shape
+    values = np.ascontiguousarray(volume, dtype=np.float32)
+    return _core.interpolate(values, (n0, n1, n2), threads=threads)
 
 
-def add_along_axes(target: Volume, volume: Volume, matrices: Sequence[Matrix | None]) -> None:
-    """`target += apply_along_axes(volume, matrices)`, without a second array of target's size.
+def resample_kspace(volume: Volume, output_shape: Sequence[int], *, threads: int = 0) -> Volume:
+    """Resample in k-space; parameters and return are those of `interpolate`.
 
-    Parameters
-    ----------
-    target : (m0, m1, m2) float32 array, changed in place
-    volume, matrices
-        As in `apply_along_axes`.
+    Towards fewer voxels it cuts k-space at the new Nyquist frequency; towards more it fills with
+    zeros. In the mirrored world k-space is the DCT-II. There and back again is the identity where
+    nothing is cut, and a constant stays what it is.
     """
-    slow, *fast = matrices
-    partial = apply_along_axes(volume, (None, *fast))
-    if slow is None:
-        target += partial
-        return
-    flat = partial.reshape(partial.shape[0], -1)
-    rows = slow.astype(np.float32)
-    slab = 64
-    for start in range(0, target.shape[0], slab):
-        piece = rows[start : start + slab] @ flat
-        target[start : start + slab] += piece.reshape(-1, *target.shape[1:])
+    from . import _core
 
-
-def _apply(volume: Volume, matrix: Volume, axis: int) -> Volume:
-    n0, n1, n2 = volume.shape
-    if axis == 2:
-        return np.asarray((volume.reshape(-1, n2) @ matrix.T).reshape(n0, n1, -1))
-    if axis == 1:
-        # One product per slice: numpy's stacked matmul is several times slower here.
-        out = np.empty((n0, matrix.shape[0], n2), dtype=np.float32)
-        for k in range(n0):
-            np.matmul(matrix, volume[k], out=out[k])
-        return out
-    return np.asarray((matrix @ volume.reshape(n0, -1)).reshape(-1, n1, n2))
-
-
-def _mirror(index: npt.NDArray[np.int_], n: int) -> npt.NDArray[np.int_]:
-    wrapped = np.mod(index, 2 * n)
-    return np.asarray(np.where(wrapped < n, wrapped, 2 * n - 1 - wrapped))
-
-
-def _cubic_bspline(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    x = np.abs(x)
-    inner = 2 / 3 - x**2 + x**3 / 2
-    outer = np.maximum(2 - x, 0) ** 3 / 6
-    return np.asarray(np.where(x < 1, inner, outer))
+    n0, n1, n2 = output_shape
+    values = np.ascontiguousarray(volume, dtype=np.float32)
+    return _core.resample_kspace(values, (n0, n1, n2), threads=threads)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,15 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from . import cache
-from .average import Average
-from .clock import Clock
 from .errors import InputError
 from .grid import AxisOrder
 from .interchange import like
 from .io import Scan, as_scan, to_deviation_image, to_gate_image, to_image
-from .noise import noise_sigma
-from .postprocess import enforce_consistency
-from .preprocess import prepare
 from .request import (
     checked_array,
     checked_memory,
@@ -31,7 +26,7 @@ from .request import (
     checked_whole,
 )
 from .results import Enhanced, Inferred
-from .spacing import choose_output_shape
+from .spacing import checked_output_spacing, choose_output_shape
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Image
@@ -277,74 +272,43 @@ class Session:
         -------
         Enhanced
         """
-        clock = Clock()
         data = checked_array(array)
-        sizes = checked_spacing(spacing)
+        x, y, z = checked_spacing(spacing)
         steps, seed = checked_sampling(steps, seed, self.bundle)
         samples = checked_samples(samples)
-        shape = choose_output_shape(data.shape, sizes, output_spacing, self.bundle)
+        output_spacing = checked_output_spacing(output_spacing, self.bundle)
+        # Refused, if it must be, before engines are built.
+        choose_output_shape(data.shape, (x, y, z), output_spacing, self.bundle)
+        begin = time.perf_counter()
         model = self.model
-        clock.lap("engines")
-        prepared = prepare(
-            data,
-            sizes,
-            shape,
-            percentile=self.bundle.percentile,
-            value=self.bundle.intensity_value,
-        )
-        measured, scale = prepared.measured, prepared.scale
-        sigma = noise_sigma(measured, prepared.foreground)
-        clock.lap("prepare")
-        volume, boxes = prepared.volume, prepared.boxes
-        del prepared
-        average, counts, corrections = Average(), Counter[str](), []
-        gates = None
-        for number in range(samples):
-            result = model.enhance(
-                volume,
-                boxes,
-                steps=steps or 0,
-                seed=(seed + number) % 2**64,
-                save_gates=save_gates and number == 0,
-                progress=_share(progress, number, samples),
-                cancel=cancel,
-            )
-            if number == samples - 1:
-                # As large as the result: let it go before the next stage.
-                volume = np.empty((0, 0, 0), np.float32)
-            gates = gates if number else result.gates
-            counts.update(
-                tiles=result.tiles,
-                expert_calls=result.expert_calls,
-                expert_calls_saved=result.expert_calls_saved,
-            )
-            clock.lap("model")
-            for stage, spent in result.seconds.items():
-                clock.add(f"model.{stage}", spent)
-            if data_consistency:
-                corrections.append(scale * enforce_consistency(result.volume, measured, sigma))
-            average.add(result.volume)
-            clock.lap("consistency")
-        mean, deviation = average.mean, average.standard_deviation()
-        mean *= np.float32(scale)
-        if deviation is not None:
-            deviation *= np.float32(scale)
-        clock.lap("consistency")
-        x, y, z = (size * n / m for size, n, m in zip(sizes, data.shape, shape, strict=True))
-        return Enhanced(
-            data=mean.T,
-            spacing=(x, y, z),
-            noise_sigma=sigma * scale,
-            largest_correction=max(corrections, default=None),
-            gates=None if gates is None else gates.T,
-            standard_deviation=None if deviation is None else deviation.T,
-            steps=steps or self.bundle.sampler.steps,
+        seconds = {"engines": time.perf_counter() - begin}
+        result = model.enhance_scan(
+            np.ascontiguousarray(data.T),
+            (z, y, x),
+            output_spacing=output_spacing or 0.0,
+            steps=steps or 0,
             seed=seed,
             samples=samples,
-            tiles=counts["tiles"],
-            expert_calls=counts["expert_calls"],
-            expert_calls_saved=counts["expert_calls_saved"],
-            seconds=clock.laps,
+            data_consistency=data_consistency,
+            save_gates=save_gates,
+            progress=progress,
+            cancel=cancel,
+        )
+        dz, dy, dx = result.spacing
+        return Enhanced(
+            data=result.volume.T,
+            spacing=(dx, dy, dz),
+            noise_sigma=result.noise_sigma,
+            largest_correction=result.largest_correction,
+            gates=None if result.gates is None else result.gates.T,
+            standard_deviation=None if result.deviation is None else result.deviation.T,
+            steps=result.steps,
+            seed=seed,
+            samples=samples,
+            tiles=result.tiles,
+            expert_calls=result.expert_calls,
+            expert_calls_saved=result.expert_calls_saved,
+            seconds=seconds | result.seconds,
         )
 
     def infer(
@@ -427,10 +391,3 @@ class Session:
         if run.standard_deviation is not None:
             deviation = to_deviation_image(axes.from_ras(run.standard_deviation), affine, scan)
         return Inferred(to_image(data, affine, scan), gates, deviation, run)
-
-
-def _share(progress: Progress | None, number: int, samples: int) -> Progress | None:
-    """The progress of one sample as a part of that of all."""
-    if progress is None or samples == 1:
-        return progress
-    return lambda done, total: progress(number * total + done, samples * total)

@@ -20,5 +20,12 @@ void bind_noise(pybind11::module_& m);
 void bind_sampler(pybind11::module_& m);
 void bind_start_latent(pybind11::module_& m);
 void bind_tiler(pybind11::module_& m);
+void bind_resample(pybind11::module_& m);
+void bind_output_grid(pybind11::module_& m);
+void bind_foreground(pybind11::module_& m);
+void bind_noise_level(pybind11::module_& m);
+void bind_prepare(pybind11::module_& m);
+void bind_consistency(pybind11::module_& m);
+void bind_pipeline(pybind11::module_& m);
 
 }  // namespace mdr::bindings

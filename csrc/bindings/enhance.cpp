@@ -4,7 +4,8 @@
 
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
-#include "core/error.h"
+#include "bindings/observer.h"
+#include "bindings/volumes.h"
 
 namespace py = pybind11;
 
@@ -25,26 +26,6 @@ std::vector<Box> boxes_of(const py::array_t<int32_t>& array) {
   return boxes;
 }
 
-EnhanceObserver observer_of(const py::object& progress, const py::object& cancel) {
-  EnhanceObserver observer;
-  if (!progress.is_none()) {
-    observer.progress = [&progress](int done, int total) {
-      const py::gil_scoped_acquire acquire;
-      progress(done, total);
-    };
-  }
-  observer.poll = [&cancel] {
-    const py::gil_scoped_acquire acquire;
-    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-    if (!cancel.is_none() && cancel().cast<bool>()) {
-      fail(ErrorKind::cancelled,
-           "enhance: expected to finish, but cancel() asked to stop; nothing was written; start ",
-           "again for a result");
-    }
-  };
-  return observer;
-}
-
 EnhanceResult enhance_arrays(const Model& model, const py::object& volume, const py::object& boxes,
                              int steps, uint64_t seed, const std::string& method,
                              const std::string& start, int start_timestep, double gate_threshold,
@@ -52,16 +33,8 @@ EnhanceResult enhance_arrays(const Model& model, const py::object& volume, const
                              const py::object& cancel) {
   const auto voxels = checked_array<float>(volume, "enhance", "volume", {-1, -1, -1});
   const auto box_array = checked_array<int32_t>(boxes, "enhance", "boxes", {-1, 4});
-  constexpr py::ssize_t kMaxSize = 1 << 20;
-  for (int axis = 0; axis < 3; ++axis) {
-    if (voxels.shape(axis) > kMaxSize) {
-      fail(ErrorKind::input, "enhance: expected at most ", kMaxSize, " voxels an axis, found ",
-           voxels.shape(axis), "; the axes are probably wrong; give (nz, ny, nx)");
-    }
-  }
-  const VolumeShape shape{static_cast<int>(voxels.shape(0)), static_cast<int>(voxels.shape(1)),
-                          static_cast<int>(voxels.shape(2))};
-  EnhanceResult result{py::array_t<float>({shape.nz, shape.ny, shape.nx}), py::none(), {}};
+  const VolumeShape shape = volume_shape(voxels, "enhance");
+  EnhanceResult result{new_volume(shape), py::none(), {}};
   uint8_t* gates = nullptr;
   if (save_gates) {
     py::array_t<uint8_t> array({model.bundle().experts, shape.nz, shape.ny, shape.nx});

@@ -19,4 +19,11 @@ PYBIND11_MODULE(_core, m) {
   bind_sampler(m);
   bind_start_latent(m);
   bind_tiler(m);
+  bind_resample(m);
+  bind_output_grid(m);
+  bind_foreground(m);
+  bind_noise_level(m);
+  bind_prepare(m);
+  bind_consistency(m);
+  bind_pipeline(m);
 }

@@ -79,8 +79,7 @@ int window(const HostDevice& device, int batch) {
     fail(ErrorKind::input, "enhance: expected a batch of 0 (automatic) to ", kMaxBatch, ", found ",
          batch, "; probably mistyped; give a number of tiles");
   }
-  if (batch > 0) return batch;
-  return std::max({8, 2 * device.threads(), 2 * device.tiles_per_request()});
+  return batch > 0 ? batch : default_batch(device);
 }
 
 EnhanceReport run(const TilePlan& plan, const std::vector<Tile>& tiles, int batch,
@@ -95,6 +94,10 @@ EnhanceReport run(const TilePlan& plan, const std::vector<Tile>& tiles, int batc
 }
 
 }  // namespace
+
+int default_batch(const HostDevice& device) {
+  return std::max({8, 2 * device.threads(), 2 * device.tiles_per_request()});
+}
 
 EnhanceReport enhance(const Model& model, const float* volume, const VolumeShape& shape,
                       const std::vector<Box>& boxes, const EnhanceOptions& options, float* out,

@@ -35,6 +35,9 @@ struct EnhanceReport {
   std::map<std::string, double> seconds;  // busy time of each stage over all threads; "total"
 };
 
+// Tiles under way at once where EnhanceOptions leaves them to the device.
+int default_batch(const HostDevice& device);
+
 // Enhances `volume` (nz, ny, nx) into `out` of the same shape. `gates` is null or takes the gates
 // that were applied, blended, as (experts, nz, ny, nx) in 1/255; 0 where no tile was.
 EnhanceReport enhance(const Model& model, const float* volume, const VolumeShape& shape,

@@ -16,7 +16,8 @@ from moediff_rt.bias import correct_bias
 from moediff_rt.foreground import find_foreground
 from moediff_rt.grid import AxisOrder, Grid
 from moediff_rt.io import Scan, load_scan
-from moediff_rt.preprocess import interpolate, prepare
+from moediff_rt.preprocess import prepare
+from moediff_rt.resample import interpolate
 
 from .pairs import INTENSITY_PERCENTILE
 from .regions import BAND_MM, region_masks

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from moediff_rt.gradients import GradientCoil
-from moediff_rt.preprocess import interpolate
+from moediff_rt.resample import interpolate
 
 Volume = NDArray[np.float32]
 
@@ -74,7 +74,8 @@ def rician_noise(rng: Generator, volume: Volume, sigma: float) -> Volume:
 def smooth_field(rng: Generator, shape: tuple[int, ...], knot_voxels: float) -> Volume:
     """Smooth random field, unit variance at knots ``knot_voxels`` apart, cubic between them."""
     knots = tuple(max(4, int(np.ceil(n / knot_voxels)) + 1) for n in shape)
-    return interpolate(rng.standard_normal(knots, dtype=np.float32), shape)
+    # One thread: pairs are simulated side by side.
+    return interpolate(rng.standard_normal(knots, dtype=np.float32), shape, threads=1)
 
 
 def log_bias_field(rng: Generator, shape: tuple[int, ...], strength: float) -> Volume:

@@ -12,8 +12,7 @@ from skimage.restoration import denoise_nl_means
 from moediff_rt.foreground import find_foreground
 from moediff_rt.noise import noise_sigma
 from moediff_rt.postprocess import enforce_consistency
-from moediff_rt.preprocess import interpolate
-from moediff_rt.resample import apply_along_axes, band_matrix
+from moediff_rt.resample import interpolate, resample_kspace
 
 Volume = NDArray[np.float32]
 
@@ -45,10 +44,7 @@ def cubic_spline(low: Volume, shape: Sequence[int]) -> Volume:
 
 def zero_filling(low: Volume, shape: Sequence[int]) -> Volume:
     """k-space filled with zeros, as scanners interpolate; see `trilinear`."""
-    matrices = [
-        None if n == m else band_matrix(m, n) for m, n in zip(low.shape, shape, strict=True)
-    ]
-    return np.ascontiguousarray(apply_along_axes(low, matrices))
+    return resample_kspace(low, shape)
 
 
 def non_local_means(low: Volume, spacing: Sequence[float], shape: Sequence[int]) -> Volume:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from moediff_rt.resample import apply_along_axes, band_matrix
+from moediff_rt.resample import resample_kspace
 
 Volume = NDArray[np.float32]
 
@@ -27,10 +27,7 @@ def scan_residual(volume: Volume, scan: Volume, sigma: float) -> dict[str, float
     dict
         ``rms`` and ``largest`` of `|y - A x| / sigma` over all voxels.
     """
-    matrices = [
-        None if n == m else band_matrix(n, m) for n, m in zip(volume.shape, scan.shape, strict=True)
-    ]
-    residual = np.abs(scan - apply_along_axes(volume, matrices)) / sigma
+    residual = np.abs(scan - resample_kspace(volume, scan.shape)) / sigma
     return {
         "rms": float(np.sqrt(np.mean(residual**2, dtype=np.float64))),
         "largest": float(residual.max()),

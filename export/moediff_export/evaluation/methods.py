@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from nibabel.nifti1 import Nifti1Image
@@ -15,12 +16,15 @@ from moediff_rt import Session
 from moediff_rt.grid import Grid, voxel_sizes
 from moediff_rt.noise import noise_sigma
 from moediff_rt.postprocess import enforce_consistency
-from moediff_rt.preprocess import Prepared, prepare
+from moediff_rt.preprocess import prepare
 
 from ..data.pairs import INTENSITY_PERCENTILE
 from ..enhance import enhance_volume
 from ..model import MoEDiffSR, RegressionUNet
 from . import baselines
+
+if TYPE_CHECKING:
+    from moediff_rt._core import Prepared
 
 Volume = NDArray[np.float32]
 

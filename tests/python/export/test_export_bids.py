@@ -8,7 +8,8 @@ from scipy import ndimage
 
 from moediff_rt.bias import correct_bias
 from moediff_rt.io import load_scan
-from moediff_rt.preprocess import interpolate, prepare
+from moediff_rt.preprocess import prepare
+from moediff_rt.resample import interpolate
 
 SHAPE = (48, 52, 44)  # of the 7T scan, (x, y, z); voxels of 1 mm, those of 3T of 2 mm
 AFFINE = np.diag([1.0, 1.0, 1.0, 1.0])

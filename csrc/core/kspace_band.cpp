@@ -1,0 +1,110 @@
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "core/axis_resampler.h"
+#include "core/block_product.h"
+
+namespace mdr {
+namespace {
+
+// sin((kept - 1/2) angle) / (2 sin(angle / 2)), where angle is pi times a fraction: Dirichlet's
+// kernel, 1/2 + sum of cos(k angle) for k from 1 to kept - 1.
+double dirichlet(int64_t numerator, int64_t denominator, int kept) {
+  if (numerator == 0) return kept - 0.5;
+  const double angle = std::acos(-1.0) * static_cast<double>(numerator) / denominator;
+  return std::sin((kept - 0.5) * angle) / (2 * std::sin(angle / 2));
+}
+
+// Weight of sample i of n in sample j of m: 1/n (1 + 2 sum over 0 < k < kept of
+// cos(pi k (2j + 1) / 2m) cos(pi k (2i + 1) / 2n)), the DCT-II of n and the DCT-III of m in one.
+double weight(int64_t j, int64_t m, int64_t i, int64_t n) {
+  const int kept = static_cast<int>(std::min(n, m));
+  const int64_t to = (2 * j + 1) * n, from = (2 * i + 1) * m;
+  return (dirichlet(to + from, 2 * m * n, kept) + dirichlet(to - from, 2 * m * n, kept)) / n;
+}
+
+// A line is the sum of its even half and its odd half, and so is the result: half the products.
+enum class Parity { even, odd };
+
+BlockProduct half_matrix(int n, int m, Parity parity) {
+  const int rows = parity == Parity::even ? (m + 1) / 2 : m / 2;
+  const int columns = parity == Parity::even ? (n + 1) / 2 : n / 2;
+  const double sign = parity == Parity::even ? 1 : -1;
+  std::vector<double> matrix;
+  for (int j = 0; j < rows; ++j) {
+    for (int i = 0; i < columns; ++i) {
+      // A sample in the middle of the line is its own mirror image.
+      const int mirror = n - 1 - i;
+      const double one = weight(j, m, i, n);
+      matrix.push_back(i == mirror ? one : (one + sign * weight(j, m, mirror, n)) / 2);
+    }
+  }
+  return BlockProduct(rows, columns, matrix);
+}
+
+struct Split {
+  template <typename V>
+  MDR_KERNEL run(const float* in, int n, float* even, float* odd) {
+    for (int i = 0; i < n / 2; ++i) {
+      const V *one = lanes_at<V>(in, i), *other = lanes_at<V>(in, n - 1 - i);
+      for (int p = 0; p < lane_parts<V>; ++p) {
+        lanes_at<V>(even, i)[p] = one[p] + other[p];
+        lanes_at<V>(odd, i)[p] = one[p] - other[p];
+      }
+    }
+    if (n % 2 == 0) return;
+    for (int p = 0; p < lane_parts<V>; ++p) lanes_at<V>(even, n / 2)[p] = lanes_at<V>(in, n / 2)[p];
+  }
+};
+
+struct Join {
+  template <typename V>
+  MDR_KERNEL run(const float* even, const float* odd, int m, float* out) {
+    for (int j = 0; j < m / 2; ++j) {
+      const V *one = lanes_at<V>(even, j), *other = lanes_at<V>(odd, j);
+      for (int p = 0; p < lane_parts<V>; ++p) {
+        lanes_at<V>(out, j)[p] = one[p] + other[p];
+        lanes_at<V>(out, m - 1 - j)[p] = one[p] - other[p];
+      }
+    }
+    if (m % 2 == 0) return;
+    for (int p = 0; p < lane_parts<V>; ++p)
+      lanes_at<V>(out, m / 2)[p] = lanes_at<V>(even, m / 2)[p];
+  }
+};
+
+class KspaceBand : public AxisResampler {
+ public:
+  KspaceBand(int from, int to)
+      : AxisResampler(from, to),
+        even_(half_matrix(from, to, Parity::even)),
+        odd_(half_matrix(from, to, Parity::odd)) {}
+
+  int64_t scratch() const override {
+    return kLanes * (from() + 1 + even_.rows_written() + odd_.rows_written());
+  }
+
+  void run(float* in, float* out, float* scratch) const override {
+    const Vectors vectors = widest_vectors();
+    float* even_in = scratch;
+    float* odd_in = even_in + kLanes * ((from() + 1) / 2);
+    float* even_out = odd_in + kLanes * ((from() + 1) / 2);
+    float* odd_out = even_out + kLanes * even_.rows_written();
+    run_kernel<Split>(vectors, in, from(), even_in, odd_in);
+    even_.run(even_in, even_out, vectors);
+    odd_.run(odd_in, odd_out, vectors);
+    run_kernel<Join>(vectors, even_out, odd_out, to(), out);
+  }
+
+ private:
+  BlockProduct even_, odd_;
+};
+
+}  // namespace
+
+std::unique_ptr<AxisResampler> kspace_band(int from, int to) {
+  return std::make_unique<KspaceBand>(from, to);
+}
+
+}  // namespace mdr

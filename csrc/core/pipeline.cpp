@@ -1,0 +1,188 @@
+#include "core/pipeline.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <vector>
+
+#include "core/average.h"
+#include "core/consistency.h"
+#include "core/error.h"
+#include "core/noise_level.h"
+#include "core/parallel.h"
+#include "core/prepare.h"
+#include "core/scan_checks.h"
+#include "core/voxels.h"
+
+namespace mdr {
+namespace {
+
+constexpr int kMaxSamples = 1000;
+constexpr int kMaxThreads = 1024;
+
+int checked_threads(const Model& model, int threads) {
+  if (threads < 0 || threads > kMaxThreads) {
+    fail(ErrorKind::input, "expected from 0 (those of the model) to ", kMaxThreads,
+         " threads, got ", threads, "; give the number of cores");
+  }
+  return threads > 0 ? threads : model.device().threads();
+}
+
+void check_samples(int samples) {
+  if (samples >= 1 && samples <= kMaxSamples) return;
+  fail(ErrorKind::input, "expected from 1 to ", kMaxSamples, " samples, got ", samples,
+       "; give 1 for one result, more for their average");
+}
+
+void check_given(const char* what, double value) {
+  if (std::isfinite(value) && value >= 0) return;
+  fail(ErrorKind::input, "expected ", what, " above zero, or 0 for the scan's own, got ", value,
+       "; give what the report of another slab says");
+}
+
+// Wall time by stage, each from lap to lap, in the order in which stages are first seen.
+class Laps {
+ public:
+  void lap(const std::string& stage) {
+    const auto now = Clock::now();
+    add(stage, std::chrono::duration<double>(now - last_).count());
+    last_ = now;
+  }
+
+  void add(const std::string& stage, double seconds) {
+    const auto known = std::find_if(laps_.begin(), laps_.end(),
+                                    [&](const auto& lap) { return lap.first == stage; });
+    if (known != laps_.end()) {
+      known->second += seconds;
+    } else {
+      laps_.emplace_back(stage, seconds);
+    }
+  }
+
+  const std::vector<std::pair<std::string, double>>& all() const { return laps_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point last_ = Clock::now();
+  std::vector<std::pair<std::string, double>> laps_;
+};
+
+// The observer of one sample out of several: its progress is a part of that of all.
+EnhanceObserver share_of(const EnhanceObserver& observer, int sample, int samples) {
+  EnhanceObserver one = observer;
+  if (observer.progress && samples > 1) {
+    one.progress = [&observer, sample, samples](int done, int total) {
+      observer.progress(sample * total + done, samples * total);
+    };
+  }
+  return one;
+}
+
+// One run: the scan prepared, then sampled as often as asked.
+class Run {
+ public:
+  Run(const Model& model, const float* scan, const VolumeShape& shape,
+      const PipelineOptions& options, const PipelineOutput& out, const EnhanceObserver& observer,
+      int threads)
+      : model_(model),
+        scan_(scan),
+        shape_(shape),
+        options_(options),
+        out_(out),
+        observer_(observer),
+        parallel_(threads, observer.poll) {}
+
+  void prepare_scan(const std::array<double, 3>& spacing_mm) {
+    check_scan(parallel_, scan_, shape_);
+    const Bundle& bundle = model_.bundle();
+    const VolumeShape output = output_shape(bundle, shape_, spacing_mm, options_.output_spacing_mm);
+    report_.output = output;
+    report_.spacing_mm = {spacing_mm[0] * shape_.nz / output.nz,
+                          spacing_mm[1] * shape_.ny / output.ny,
+                          spacing_mm[2] * shape_.nx / output.nx};
+    report_.steps = options_.sampling.steps > 0 ? options_.sampling.steps : bundle.sampler.steps;
+    Prepared ready = prepare(parallel_, scan_, shape_, spacing_mm, output, bundle.percentile,
+                             bundle.intensity_value, options_.intensity_level);
+    scale_ = ready.scale;
+    report_.intensity_level = scale_ * bundle.intensity_value;
+    sigma_ = options_.noise_sigma > 0
+                 ? options_.noise_sigma / scale_
+                 : noise_sigma(parallel_, ready.measured.data(), shape_, ready.foreground);
+    report_.noise_sigma = sigma_ * scale_;
+    volume_ = std::move(ready.volume);
+    boxes_ = std::move(ready.boxes);
+    laps_.lap("prepare");
+  }
+
+  PipelineReport sample_all() {
+    const int samples = options_.samples;
+    Average average(report_.output.voxels(), out_.volume, out_.deviation);
+    sample(0, out_.volume);
+    for (int number = 1; number < samples; ++number) {
+      if (number == 1) another_ = Voxels(report_.output);
+      sample(number, another_.data());
+      average.add(parallel_, another_.data());
+    }
+    average.finish(parallel_, static_cast<float>(scale_));
+    laps_.lap("consistency");
+    report_.seconds = laps_.all();
+    return report_;
+  }
+
+ private:
+  void sample(int number, float* result) {
+    EnhanceOptions sampling = options_.sampling;
+    sampling.seed += static_cast<uint64_t>(number);
+    const EnhanceReport run =
+        enhance(model_, volume_.data(), report_.output, boxes_, sampling, result,
+                number == 0 ? out_.gates : nullptr, share_of(observer_, number, options_.samples));
+    // As large as the result: let it go before the next stage.
+    if (number == options_.samples - 1) volume_.release();
+    count(run);
+    if (!options_.data_consistency) return;
+    // Made again, so that it takes no memory beside the model.
+    const Voxels measured = in_model_unit(parallel_, scan_, shape_, scale_);
+    const double correction = scale_ * enforce_consistency(parallel_, result, report_.output,
+                                                           measured.data(), shape_, sigma_);
+    report_.largest_correction = std::max(report_.largest_correction.value_or(0), correction);
+    laps_.lap("consistency");
+  }
+
+  void count(const EnhanceReport& run) {
+    report_.tiles += run.tiles;
+    report_.expert_calls += run.expert_calls;
+    report_.expert_calls_saved += run.expert_calls_saved;
+    laps_.lap("model");
+    for (const auto& [stage, seconds] : run.seconds) laps_.add("model." + stage, seconds);
+  }
+
+  const Model& model_;
+  const float* scan_;
+  const VolumeShape shape_;
+  const PipelineOptions& options_;
+  const PipelineOutput& out_;
+  const EnhanceObserver& observer_;
+  Parallel parallel_;
+  Voxels volume_;  // on the output's grid, in the model's unit, like sigma_
+  std::vector<Box> boxes_;
+  double scale_ = 0, sigma_ = 0;
+  Voxels another_;  // a sample after the first
+  Laps laps_;
+  PipelineReport report_;
+};
+
+}  // namespace
+
+PipelineReport enhance_scan(const Model& model, const float* scan, const VolumeShape& shape,
+                            const std::array<double, 3>& spacing_mm, const PipelineOptions& options,
+                            const PipelineOutput& out, const EnhanceObserver& observer,
+                            int threads) {
+  check_samples(options.samples);
+  check_given("an intensity level", options.intensity_level);
+  check_given("a noise standard deviation", options.noise_sigma);
+  Run run(model, scan, shape, options, out, observer, checked_threads(model, threads));
+  run.prepare_scan(spacing_mm);
+  return run.sample_all();
+}
+
+}  // namespace mdr

@@ -1,0 +1,57 @@
+/* What a run really holds, against the limit that it asks for. */
+#include "counted_memory.h"
+#include "scan_for_c.h"
+#include "stand_in_engine.h"
+
+static const mdr_grid kLarge = {48, 44, 24, {2.0, 2.0, 2.0}};
+
+static float* make_large_scan(void) {
+  float* scan = malloc(mdr_grid_voxels(&kLarge) * sizeof *scan);
+  for (size_t i = 0; i < mdr_grid_voxels(&kLarge); ++i) {
+    scan[i] = (float)(i % 48 > 3 && i % 48 < 45 ? 500 + i % 37 : 1 + i % 3);
+  }
+  return scan;
+}
+
+/* The most that a run held beyond what was there before, under a limit. */
+static size_t held(const float* scan, const mdr_enhance_params* params, uint64_t limit) {
+  mdr_engine_params asked = mdr_engine_default_params();
+  asked.memory_limit = limit;
+  mdr_engine* engine = stand_in_engine(&asked);
+  mdr_session* session = NULL;
+  mdr_grid output;
+  check(mdr_session_create(engine, &session) == MDR_OK, "a session is made");
+  check(mdr_output_grid(engine, &kLarge, params, &output) == MDR_OK, "the output grid is told");
+  float* out = make_out(mdr_grid_voxels(&output));
+  const size_t before = counted_begin();
+  const mdr_status status =
+      mdr_enhance(session, scan, &kLarge, params, out, mdr_grid_voxels(&output));
+  const size_t most = counted_most() - before;
+  mdr_session_free(session);
+  mdr_engine_free(engine);
+  free(out);
+  return status == MDR_OK ? most : 0;
+}
+
+int main(void) {
+  float* scan = make_large_scan();
+  for (int samples = 1; samples <= 3; ++samples) {
+    for (int finer = 0; finer < 2; ++finer) {
+      mdr_enhance_params params = mdr_enhance_default_params();
+      params.samples = samples;
+      params.output_mm = finer ? 0.8 : 1.25;
+      check(held(scan, &params, 1000) == 0, "a limit of nothing is refused");
+      const char* words = "memory limit of ";
+      const uint64_t least = strtoull(strstr(mdr_last_error(), words) + strlen(words), NULL, 10);
+      const size_t most = held(scan, &params, least);
+      printf("%d samples at %g mm: limit %.2f MB, held %.2f MB\n", samples, params.output_mm,
+             (double)least / 1e6, (double)most / 1e6);
+      check(most > 0, "the least limit is enough");
+      check(most <= least, "what is held stays within it");
+      check(most > least / 3, "which is not far more than is needed");
+    }
+  }
+  free(scan);
+  puts("all claims hold");
+  return 0;
+}

@@ -1,0 +1,172 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "claim.h"
+#include "core/pipeline.h"
+#include "fake_device.h"
+
+using claims::check;
+using claims::Claim;
+using claims::equal;
+using claims::throws;
+using namespace mdr;
+
+namespace {
+
+constexpr VolumeShape kScan{9, 20, 18};
+constexpr std::array<double, 3> kSpacing{2, 2, 2};
+
+Bundle bundle() {
+  Bundle bundle = fake_bundle();
+  bundle.percentile = 99.5;
+  bundle.intensity_value = 1;
+  bundle.output_min_mm = 0.5;
+  bundle.output_max_mm = 1.25;
+  bundle.input_min_mm = 0.5;
+  bundle.input_max_mm = 5;
+  return bundle;
+}
+
+Model model() { return Model(bundle(), std::make_shared<FakeDevice>(FakeSettings{}), {}); }
+
+// A bright ball in dim air.
+std::vector<float> scan() {
+  std::vector<float> voxels;
+  for (int z = 0; z < kScan.nz; ++z) {
+    for (int y = 0; y < kScan.ny; ++y) {
+      for (int x = 0; x < kScan.nx; ++x) {
+        const double r = std::hypot(z / 4.0 - 1, y / 9.5 - 1, x / 8.5 - 1);
+        const double texture = std::sin(3.0 * x) * std::cos(2.0 * y + z);
+        voxels.push_back(static_cast<float>(r < 0.8 ? 700 + 50 * texture : 4 + texture));
+      }
+    }
+  }
+  return voxels;
+}
+
+struct Result {
+  std::vector<float> volume, deviation;
+  std::vector<uint8_t> gates;
+  PipelineReport report;
+};
+
+Result enhance_whole(const PipelineOptions& options, int threads = 0,
+                     const EnhanceObserver& observer = {}) {
+  const Model fake = model();
+  const std::vector<float> voxels = scan();
+  const VolumeShape to = output_shape(fake.bundle(), kScan, kSpacing, options.output_spacing_mm);
+  Result result;
+  result.volume.assign(to.voxels(), -1);
+  result.deviation.assign(to.voxels(), -1);
+  result.gates.assign(fake.bundle().experts * to.voxels(), 1);
+  const PipelineOutput out{result.volume.data(), result.gates.data(), result.deviation.data()};
+  result.report =
+      enhance_scan(fake, voxels.data(), kScan, kSpacing, options, out, observer, threads);
+  return result;
+}
+
+PipelineOptions samples_of(int samples) {
+  PipelineOptions options;
+  options.samples = samples;
+  return options;
+}
+
+const Claim same_bits("the result is the same bits for any number of threads", [] {
+  const Result expected = enhance_whole(samples_of(2), 1);
+  for (const int threads : {0, 2, 5}) {
+    const Result found = enhance_whole(samples_of(2), threads);
+    check(found.volume == expected.volume, "volume differs on ", threads);
+    check(found.deviation == expected.deviation, "deviation differs on ", threads);
+    check(found.gates == expected.gates, "gates differ on ", threads);
+    equal(found.report.noise_sigma, expected.report.noise_sigma);
+    equal(*found.report.largest_correction, *expected.report.largest_correction);
+  }
+});
+
+const Claim report("the report says what the result is", [] {
+  PipelineOptions options;
+  options.output_spacing_mm = 1.2;
+  options.data_consistency = false;
+  const Result found = enhance_whole(options);
+  equal(found.report.output.nz, 15);
+  equal(found.report.output.ny, 33);
+  equal(found.report.output.nx, 30);
+  equal(found.report.spacing_mm[0], 2.0 * 9 / 15);
+  equal(found.report.steps, 3);
+  equal(found.report.largest_correction.has_value(), false);
+  check(found.report.tiles > 0 && found.report.noise_sigma > 0, "nothing was counted");
+  check(found.report.seconds.front().first == "prepare", "the first stage is another");
+  for (const float value : found.deviation) equal(value, 0.0f);
+  for (const float value : found.volume) check(std::isfinite(value), "found ", value);
+});
+
+const Claim optional("gates and deviation may be left out, with the same result", [] {
+  const Model fake = model();
+  const std::vector<float> voxels = scan();
+  const Result expected = enhance_whole(samples_of(2));
+  std::vector<float> volume(expected.volume.size());
+  enhance_scan(fake, voxels.data(), kScan, kSpacing, samples_of(2), {volume.data()}, {});
+  equal(volume == expected.volume, true);
+});
+
+const Claim observed("progress counts all samples and is told on the calling thread", [] {
+  const std::thread::id caller = std::this_thread::get_id();
+  int last = -1, all = 0;
+  EnhanceObserver observer;
+  observer.progress = [&](int done, int total) {
+    equal(std::this_thread::get_id() == caller, true);
+    check(done > last || done % (total / 2) == 0, "went back from ", last, " to ", done);
+    last = done;
+    all = total;
+  };
+  const Result found = enhance_whole(samples_of(2), 3, observer);
+  equal(last, found.report.tiles);
+  equal(all, found.report.tiles);
+});
+
+const Claim stopped("what the observer throws stops the run", [] {
+  EnhanceObserver observer;
+  observer.poll = [] { fail(ErrorKind::cancelled, "asked to stop"); };
+  throws<Error>("asked to stop", [&] { enhance_whole(samples_of(1), 2, observer); });
+});
+
+void refused(const std::string& words, const std::vector<float>& voxels, const VolumeShape& shape,
+             const std::array<double, 3>& spacing, const PipelineOptions& options, int threads) {
+  const Model fake = model();
+  std::vector<float> out(36 * 40 * 40, -7);
+  throws<Error>(words, [&] {
+    enhance_scan(fake, voxels.data(), shape, spacing, options, {out.data()}, {}, threads);
+  });
+  for (const float value : out) equal(value, -7.0f);
+}
+
+const Claim refusals("what cannot be enhanced is refused before anything is written", [] {
+  const PipelineOptions plain;
+  std::vector<float> holed = scan();
+  holed[77] = std::numeric_limits<float>::quiet_NaN();
+  refused("found 1 NaN or infinite of 3240", holed, kScan, kSpacing, plain, 2);
+  std::vector<float> dark = scan();
+  for (float& value : dark) value = -value;
+  refused("above zero", dark, kScan, kSpacing, plain, 1);
+  refused("all voxels are 5", std::vector<float>(kScan.voxels(), 5), kScan, kSpacing, plain, 1);
+  refused("at least 8 voxels", scan(), {7, 20, 18}, kSpacing, plain, 1);
+  refused("at least 8 voxels", scan(), {9, -20, 18}, kSpacing, plain, 1);
+  refused("at most 1500000000 voxels", scan(), {1 << 20, 1 << 20, 8}, kSpacing, plain, 1);
+  refused("at most", scan(), {9, 20, std::numeric_limits<int>::max()}, kSpacing, plain, 1);
+  refused("above zero", scan(), kScan, {2, 0, 2}, plain, 1);
+  refused("expected input voxels", scan(), kScan, {2, 2, 6}, plain, 1);
+  refused("expected from 1 to 1000 samples", scan(), kScan, kSpacing, samples_of(0), 1);
+  refused("1024 threads, got 1025", scan(), kScan, kSpacing, plain, 1025);
+  PipelineOptions fine;
+  fine.output_spacing_mm = 0.1;
+  refused("output spacing from 0.5 to 1.25", scan(), kScan, kSpacing, fine, 1);
+  PipelineOptions steps;
+  steps.sampling.steps = 1000;
+  refused("steps", scan(), kScan, kSpacing, steps, 1);
+});
+
+}  // namespace

@@ -1,0 +1,190 @@
+"""The whole way from a scan to its result in the C++ core."""
+
+from __future__ import annotations
+
+import numpy as np
+import oracle.consistency
+import oracle.foreground
+import oracle.noise
+import oracle.resample
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moediff_rt import _core
+from moediff_rt.errors import Cancelled, InputError
+from moediff_rt.grid import resized_shape
+from moediff_rt.spacing import choose_output_shape
+
+SHAPE = (20, 30, 28)
+SPACING = (3.0, 2.0, 2.0)
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_bundle):
+    return _core.load_bundle(str(tiny_bundle))
+
+
+@pytest.fixture(scope="module")
+def model(bundle):
+    return _core.Model(bundle, precision="fp32", threads=2)
+
+
+def head(shape: tuple[int, int, int] = SHAPE, level: float = 800.0) -> np.ndarray:
+    grid = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    tissue = (sum(axis**2 for axis in grid) < 0.5) * (1 + 0.2 * np.sin(9 * grid[0]))
+    noise = np.random.default_rng(0).standard_normal((2, *shape))
+    return np.hypot(level * tissue + 8 * noise[0], 8 * noise[1]).astype(np.float32)
+
+
+def test_the_result_is_the_steps_one_after_the_other(model, bundle):
+    scan = head()
+    found = model.enhance_scan(scan, SPACING, seed=3, save_gates=True)
+    foreground = oracle.foreground.find_foreground(scan, SPACING)
+    inside = scan[foreground.voxels()].astype(np.float64)
+    scale = np.percentile(inside, bundle.percentile) / bundle.intensity_value
+    measured = scan / scale
+    shape = (60, 60, 56)
+    volume = oracle.resample.interpolate(measured, shape).astype(np.float32)
+    enhanced = model.enhance(volume, foreground.boxes(shape), seed=3, save_gates=True)
+    sigma = oracle.noise.noise_sigma(measured, foreground)
+    result, largest = oracle.consistency.enforce_consistency(enhanced.volume, measured, sigma)
+    assert found.volume.shape == shape
+    np.testing.assert_allclose(found.volume, scale * result, rtol=0, atol=1e-4 * scan.max())
+    assert np.count_nonzero(found.gates != enhanced.gates) < 1e-3 * found.gates.size
+    assert found.noise_sigma == pytest.approx(scale * sigma, rel=1e-4)
+    assert found.largest_correction == pytest.approx(scale * largest, rel=1e-2)
+    assert found.spacing == pytest.approx((1, 1, 1))
+    assert (found.tiles, found.expert_calls) == (enhanced.tiles, enhanced.expert_calls)
+    assert found.deviation is None
+
+
+def test_the_result_has_the_same_bits_for_any_number_of_threads(model):
+    one = model.enhance_scan(head(), SPACING, samples=2, threads=1)
+    for threads in (0, 3):
+        other = model.enhance_scan(head(), SPACING, samples=2, threads=threads)
+        np.testing.assert_array_equal(other.volume, one.volume)
+        np.testing.assert_array_equal(other.deviation, one.deviation)
+        assert other.noise_sigma == one.noise_sigma
+
+
+@pytest.mark.parametrize("data_consistency", [True, False])
+def test_samples_are_averaged_and_their_spread_is_told(model, data_consistency):
+    settings = {"data_consistency": data_consistency, "steps": 2}
+    seeds = (2**64 - 1, 0, 1)
+    single = [model.enhance_scan(head(), SPACING, seed=seed, **settings) for seed in seeds]
+    found = model.enhance_scan(
+        head(), SPACING, seed=seeds[0], samples=3, save_gates=True, **settings
+    )
+    volumes = np.array([one.volume for one in single], np.float64)
+    np.testing.assert_allclose(found.volume, volumes.mean(axis=0), rtol=1e-5, atol=1e-2)
+    np.testing.assert_allclose(found.deviation, volumes.std(axis=0, ddof=1), rtol=1e-2, atol=1e-2)
+    assert found.deviation.max() > 0
+    assert found.tiles == sum(one.tiles for one in single)
+    assert found.gates.shape == (3, *found.volume.shape)
+    if data_consistency:
+        largest = max(one.largest_correction for one in single)
+        assert found.largest_correction == pytest.approx(largest, rel=1e-6)
+    else:
+        assert found.largest_correction is None
+
+
+def test_progress_runs_once_from_the_first_sample_to_the_last(model):
+    seen = []
+    found = model.enhance_scan(
+        head(), SPACING, samples=3, progress=lambda *at: seen.append(at), data_consistency=False
+    )
+    assert seen[-1] == (found.tiles, found.tiles)
+    assert {total for _, total in seen} == {found.tiles}
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_the_stages_are_told_in_their_order(model):
+    seconds = model.enhance_scan(head(), SPACING).seconds
+    stages = [stage for stage in seconds if "." not in stage]
+    assert stages == ["prepare", "model", "consistency"]
+    assert {"model.encoder", "model.experts", "model.decoder", "model.total"} <= set(seconds)
+    assert all(spent >= 0 for spent in seconds.values())
+
+
+def test_the_scan_is_left_as_it_is(model):
+    scan = head()
+    scan.flags.writeable = False
+    model.enhance_scan(scan, SPACING)
+    np.testing.assert_array_equal(scan, head())
+
+
+def test_cancel_stops_it_and_errors_of_the_callbacks_come_through(model):
+    with pytest.raises(Cancelled):
+        model.enhance_scan(head(), SPACING, cancel=lambda: True)
+
+    def fails(*_: int) -> None:
+        raise RuntimeError("the caller's own")
+
+    with pytest.raises(RuntimeError, match="own"):
+        model.enhance_scan(head(), SPACING, progress=fails)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"scan": head().astype(np.float64)}, "float32"),
+        ({"scan": head()[..., ::2]}, "not C-contiguous"),
+        ({"scan": head()[0]}, "any, any, any"),
+        ({"scan": np.ones((0, 9, 9), np.float32)}, r"with voxels, .* shape \(0, 9, 9\)"),
+        (
+            {"scan": np.ones((7, 9, 9), np.float32)},
+            "at least 8 voxels along each axis, got 9 x 9 x",
+        ),
+        ({"scan": np.where(head() > 800, np.float32(np.nan), head())}, "NaN or infinite of 16800"),
+        ({"scan": np.where(head() > 800, np.float32(np.inf), head())}, "NaN or infinite"),
+        ({"scan": np.full(SHAPE, np.nan, np.float32)}, "found 16800 NaN"),
+        ({"scan": np.zeros(SHAPE, np.float32)}, "all voxels are 0"),
+        ({"scan": -head()}, "above zero"),
+        ({"spacing": (0.0, 2.0, 2.0)}, "above zero in mm, got 2 x 2 x 0 mm"),
+        ({"spacing": (2.0, np.nan, 2.0)}, "above zero"),
+        ({"spacing": (2.0, 2.0, np.inf)}, "above zero"),
+        ({"spacing": (9.0, 2.0, 1.0)}, "got 1 x 2 x 9 mm; the bundle was not trained"),
+        ({"output_spacing": 0.01}, "output spacing"),
+        ({"output_spacing": -1.0}, "output spacing"),
+        ({"output_spacing": np.nan}, "output spacing"),
+        ({"samples": 0}, "from 1 to 1000 samples, got 0"),
+        ({"samples": 1001}, "got 1001"),
+        ({"threads": -1}, "1024 threads, got -1"),
+        ({"steps": -1}, "steps"),
+        ({"steps": 10**6}, "steps"),
+    ],
+)
+def test_what_cannot_be_enhanced_is_refused(model, change, words):
+    request = {"scan": head(), "spacing": SPACING} | change
+    with pytest.raises(InputError, match=words) as caught:
+        model.enhance_scan(request.pop("scan"), request.pop("spacing"), **request)
+    assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.tuples(*[st.integers(1, 120)] * 3),
+    st.tuples(*[st.floats(0.6, 4.9)] * 3),
+    st.floats(0.6, 1.2),
+)
+def test_the_output_keeps_the_scans_box(bundle, shape, spacing, wanted):
+    found = choose_output_shape(shape, spacing, wanted, bundle)
+    assert found == resized_shape(shape, spacing, (wanted,) * 3)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "expected"),
+    [((2.0, 2.0, 2.0), 1.0), ((1.0, 1.0, 3.0), 0.5), ((0.6, 3.0, 3.0), 0.5), ((4.0,) * 3, 1.25)],
+)
+def test_by_default_the_smallest_edge_is_halved_within_the_bundles_range(bundle, spacing, expected):
+    assert (bundle.output_min_mm, bundle.output_max_mm) == (0.5, 1.25)
+    shape = (40, 50, 60)
+    assert choose_output_shape(shape, spacing, None, bundle) == resized_shape(
+        shape, spacing, (expected,) * 3
+    )
+
+
+def test_an_output_that_no_computer_holds_is_refused(bundle):
+    with pytest.raises(InputError, match="at most 1500000000 output voxels, the spacing asks for"):
+        choose_output_shape((1000, 1000, 1000), (2.0, 2.0, 2.0), 0.5, bundle)
