@@ -38,7 +38,11 @@ class SamplerSettings:
     def eta(self) -> float: ...
 
 class Bundle:
-    """A verified bundle. Sizes in pixels, latent cells or gate cells; spacings in mm."""
+    """A verified bundle. Sizes in pixels, latent cells or gate cells; spacings in mm.
+
+    A tile may have any height and width from `smallest_tile` to `tile` that are multiples of
+    `tile_pitch`; `latent` and `gate` are those of the largest.
+    """
 
     @property
     def path(self) -> str: ...
@@ -54,7 +58,13 @@ class Bundle:
     def format_version(self) -> int: ...
     @property
     def tile(self) -> tuple[int, int, int]:
-        """(height, width, slices)."""
+        """(height, width, slices) of the largest."""
+    @property
+    def smallest_tile(self) -> tuple[int, int]:
+        """(height, width)."""
+    @property
+    def tile_pitch(self) -> tuple[int, int]:
+        """Step of its (height, width)."""
     @property
     def latent(self) -> tuple[int, int, int]:
         """(channels, height, width)."""

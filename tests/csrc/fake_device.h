@@ -235,6 +235,7 @@ class FakeDevice : public mdr::HostDevice {
   const std::string& name() const override { return word_; }
   const std::string& precision() const override { return word_; }
   int threads() const override { return 3; }
+  bool any_tile_size() const override { return false; }
   int requests_in_flight() const override { return settings_.requests_in_flight; }
   int tiles_per_request() const override { return settings_.tiles_per_request; }
   std::shared_ptr<mdr::Engine> load(const mdr::EngineSource& source) override {

@@ -11,6 +11,13 @@ from moediff_rt import _core
 from moediff_rt.errors import BundleError
 
 MODULES = ["encoder", "conditioner", "gate", "expert_0", "expert_1", "expert_2", "decoder"]
+SHAPES = {
+    "encoder": "-3x32x32",
+    "conditioner": "-3x32x32-2x8x8",
+    "gate": "-4x4x4",
+    **dict.fromkeys(("expert_0", "expert_1", "expert_2"), "-2x8x8-3x8x8"),
+    "decoder": "-2x8x8-3x32x32",
+}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +73,7 @@ def test_names_tell_module_hash_backend_device_precision_and_profile(bundle, eng
     load(bundle, engines, precision="fp32")
     assert len(list(engines.iterdir())) == len(MODULES)
     for module in bundle.modules:
-        stem = f"{module.name}-{module.sha256[:16]}-openvino-CPU-fp32-b1-"
+        stem = f"{module.name}-{module.sha256[:16]}-openvino-CPU-fp32-b1{SHAPES[module.name]}-"
         assert re.fullmatch(stem + "[0-9a-f]{8}.engine", entry_of(engines, module.name).name)
 
 

@@ -49,13 +49,19 @@ def bundle(tmp_path_factory):
         (folder / f"{name}.onnx").write_bytes(b"-")
     card = {
         "format": "moediff-bundle",
-        "format_version": 1,
+        "format_version": 2,
         "name": "tiny",
         "description": "made by a test",
         "license": "Apache-2.0",
         "created": "2026-01-01T00:00:00Z",
         "producer": "tests",
-        "tile": {"height": TINY.tile, "width": TINY.tile, "slices": TINY.slices},
+        "tile": {
+            "height": TINY.tile,
+            "width": TINY.tile,
+            "slices": TINY.slices,
+            "smallest": {"height": TINY.smallest_tile, "width": TINY.smallest_tile},
+            "pitch": {"height": TINY.tile_pitch, "width": TINY.tile_pitch},
+        },
         "latent": {
             "channels": TINY.latent_channels,
             "height": TINY.latent_size,
