@@ -339,6 +339,7 @@ class Session:
             tiles=counts["tiles"],
             expert_calls=counts["expert_calls"],
             expert_calls_saved=counts["expert_calls_saved"],
+            tile=result.tile,
             seconds=clock.laps,
         )
 

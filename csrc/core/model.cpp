@@ -1,11 +1,16 @@
 #include "core/model.h"
 
+#include <algorithm>
+
 #include "backends/gpu.h"
 #include "core/error.h"
 #include "core/gpu_types.h"
 
 namespace mdr {
 namespace {
+
+// Scans of one protocol need one size, those of a day a few.
+constexpr size_t kMostFitted = 4;
 
 std::string shape_text(const TensorInfo& info) {
   std::string out = info.name + " (N";
@@ -77,6 +82,23 @@ Model::Model(Bundle bundle, std::shared_ptr<Device> device, const OnEngine& on_e
   decoder_ = load("decoder", {{"z0", latent}, slices}, {"image"});
   check_outputs(*decoder_, {{"image", {1, height, width}}});
   if (dynamic_cast<const GpuDevice*>(device_.get())) check_gpu_types(*this);
+}
+
+std::shared_ptr<const Model> Model::fitted(TileSize size, const std::function<void()>& poll) const {
+  if (size == bundle_.tile()) return {std::shared_ptr<const Model>(), this};
+  const std::lock_guard<std::mutex> lock(fitted_mutex_);
+  const auto kept = std::find_if(fitted_.begin(), fitted_.end(),
+                                 [&](const auto& model) { return model->bundle().tile() == size; });
+  if (kept != fitted_.end()) {
+    fitted_.splice(fitted_.begin(), fitted_, kept);
+    return fitted_.front();
+  }
+  const auto on_engine = [&](const EngineReport&) {
+    if (poll) poll();
+  };
+  fitted_.push_front(std::make_shared<Model>(bundle_.with_tile(size), device_, on_engine));
+  if (fitted_.size() > kMostFitted) fitted_.pop_back();
+  return fitted_.front();
 }
 
 std::vector<std::shared_ptr<Engine>> Model::engines() const {

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def set_tile(model: onnx.ModelProto, bundle: Bundle) -> None:
     """Give a module's inputs the sizes of the bundle's largest tile, in place.
 
-    Only what the graph leaves free, and not the batch. What was known of other tensors' shapes goes:
-    it is found again from the inputs'.
+    Only what the graph leaves free, and not the batch. What was known of other tensors' shapes
+    goes: it is found again from the inputs'.
 
     Parameters
     ----------
