@@ -38,7 +38,11 @@ class SamplerSettings:
     def eta(self) -> float: ...
 
 class Bundle:
-    """A verified bundle. Sizes in pixels, latent cells or gate cells; spacings in mm."""
+    """A verified bundle. Sizes in pixels, latent cells or gate cells; spacings in mm.
+
+    A tile may have any height and width from `smallest_tile` to `tile` that are multiples of
+    `tile_pitch`; `latent` and `gate` are those of the largest.
+    """
 
     @property
     def path(self) -> str: ...
@@ -54,7 +58,13 @@ class Bundle:
     def format_version(self) -> int: ...
     @property
     def tile(self) -> tuple[int, int, int]:
-        """(height, width, slices)."""
+        """(height, width, slices) of the largest."""
+    @property
+    def smallest_tile(self) -> tuple[int, int]:
+        """(height, width)."""
+    @property
+    def tile_pitch(self) -> tuple[int, int]:
+        """Step of its (height, width)."""
     @property
     def latent(self) -> tuple[int, int, int]:
         """(channels, height, width)."""
@@ -204,6 +214,9 @@ class EnhanceResult:
     @property
     def tiles(self) -> int: ...
     @property
+    def tile(self) -> tuple[int, int]:
+        """(height, width) of the tiles: the size that fits the boxes best."""
+    @property
     def expert_calls(self) -> int: ...
     @property
     def expert_calls_saved(self) -> int: ...
@@ -289,7 +302,9 @@ class Model:
             (nz, ny, nx) float32, C-contiguous.
         boxes
             (nz, 4) int32, C-contiguous: the foreground of each slice as [y0, y1, x0, x1) in
-            voxels, empty when y1 <= y0. Where no tile is, the volume comes back as it was.
+            voxels, empty when y1 <= y0. Where no tile is, the volume comes back as it was. On a
+            device that takes any size (OpenVINO's), the tiles are fitted to the boxes, and their
+            engines are built or loaded when a size is first used.
         steps, method, start, start_timestep, gate_threshold
             0, "", "", -1 and -1 mean the bundle's own setting.
         seed
@@ -382,6 +397,8 @@ class ScanResult:
     def steps(self) -> int: ...
     @property
     def tiles(self) -> int: ...
+    @property
+    def tile(self) -> tuple[int, int]: ...
     @property
     def expert_calls(self) -> int: ...
     @property
@@ -562,7 +579,6 @@ def gather_rows_cuda(
 def blend_add_cuda(
     *,
     shape: tuple[int, int, int],
-    overlap: int,
     slice_shape: tuple[int, int],
     images: int,
     places: int,
@@ -578,13 +594,12 @@ def blend_add_cuda(
     ----------
     shape
         (tiles, height, width) of ``images``, float32.
-    overlap
-        Voxels over which a tile's weight rises.
     slice_shape
         (ny, nx) of the slices in ``sum`` and ``weight``, float32.
     places
-        (tiles, 3) int32: the tile's slice, y and x; tiles of one slice follow each other, and a
-        negative slice leaves the tile out.
+        (tiles, 7) int32: the tile's slice, y and x, and the voxels over which its weight rises at
+        its first row, falls at its last, rises at its first column and falls at its last. Tiles of
+        one slice follow each other, and a negative slice leaves the tile out.
 
     Raises
     ------
@@ -611,6 +626,22 @@ def step_coefficients(
 
 def tile_starts(n: int, lo: int, hi: int, tile: int, overlap: int, align: int) -> list[int]:
     """Tile starts that cover [lo, hi) of an axis of n voxels."""
+
+def fit_tile(
+    shape: tuple[int, int, int],
+    boxes: NDArray[np.int32],
+    *,
+    smallest: tuple[int, int],
+    largest: tuple[int, int],
+    pitch: tuple[int, int],
+    overlap: int,
+    align: tuple[int, int],
+) -> tuple[int, int]:
+    """(height, width) of the tiles that cover the boxes with the fewest pixels.
+
+    ``boxes`` are (nz, 4) as for :meth:`Model.enhance`, ``align`` pixels per latent cell; the
+    largest where all boxes are empty. Raises InputError when the sizes or boxes are impossible.
+    """
 
 def interpolate(
     volume: NDArray[np.float32], shape: tuple[int, int, int], *, threads: int = 0

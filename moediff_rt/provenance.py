@@ -74,6 +74,7 @@ def describe(
         "NoiseSigma": run.noise_sigma,
         "LargestCorrection": run.largest_correction,
         "Tiles": run.tiles,
+        "Tile": list(run.tile),
         "ExpertCalls": run.expert_calls,
         "ExpertCallsSaved": run.expert_calls_saved,
         "Seconds": {stage: round(spent, 3) for stage, spent in run.seconds.items()},

@@ -34,6 +34,8 @@ class Enhanced:
         Sampler steps, first noise seed, and how many were averaged.
     tiles, expert_calls, expert_calls_saved : int
         Tiles run; expert evaluations run, and not run because the gate was shut: of all samples.
+    tile : tuple of 2 int
+        Height and width of the tiles in voxels: those that fit the head best.
     seconds : dict of str to float
         Wall time of each stage.
     """
@@ -50,6 +52,7 @@ class Enhanced:
     tiles: int
     expert_calls: int
     expert_calls_saved: int
+    tile: tuple[int, int]
     seconds: dict[str, float] = field(default_factory=dict)
 
 

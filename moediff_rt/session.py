@@ -308,6 +308,7 @@ class Session:
             tiles=result.tiles,
             expert_calls=result.expert_calls,
             expert_calls_saved=result.expert_calls_saved,
+            tile=result.tile,
             seconds=seconds | result.seconds,
         )
 

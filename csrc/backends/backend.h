@@ -44,6 +44,8 @@ struct EngineSource {
   std::string onnx_path;
   std::string onnx_sha256;
   std::vector<std::string> inputs, outputs;  // the order in which the engine will be given them
+  // Of the inputs, without the batch: what the file leaves free is built for these.
+  std::vector<std::vector<int64_t>> input_dims;
 };
 
 struct TensorInfo {
@@ -85,6 +87,8 @@ class Device {
   virtual const std::string& name() const = 0;
   virtual const std::string& precision() const = 0;
   virtual int threads() const = 0;  // of the host
+  // Whether load() makes engines for any tile of the bundle, or for the largest alone.
+  virtual bool any_tile_size() const = 0;
   virtual std::shared_ptr<Engine> load(const EngineSource& source) = 0;
 };
 

@@ -18,7 +18,7 @@ struct EngineKey {
   std::string device;       // short: "CPU"
   std::string device_name;  // full, as the device calls itself
   std::string precision;
-  std::string profile;  // the shapes it is built for: "b1"
+  std::string profile;  // the shapes it is built for: "b1-3x256x256"
 };
 
 // Engines on disk, one file each: a manifest (JSON on one line), then the backend's blob. One

@@ -67,6 +67,34 @@ std::string choose_precision(ov::Core& core, const std::string& device, const st
        "; give one of these");
 }
 
+// The shapes that an engine is built for: "b1-5x256x256-4x128x128".
+std::string profile_of(const EngineSource& source, int batch) {
+  std::string profile = text("b", batch);
+  for (const std::vector<int64_t>& dims : source.input_dims) {
+    for (size_t i = 0; i < dims.size(); ++i) profile += text(i ? "x" : "-", dims[i]);
+  }
+  return profile;
+}
+
+// An input's shape with what it leaves free as the source has it: fixed sizes, as engines for any
+// size are slower.
+ov::PartialShape fixed(const ov::Output<ov::Node>& input, const EngineSource& source, int batch) {
+  const auto named = [&](const std::string& name) { return input.get_names().count(name) > 0; };
+  const auto found = std::find_if(source.inputs.begin(), source.inputs.end(), named);
+  if (found == source.inputs.end()) {
+    fail(ErrorKind::bundle, "engine: expected inputs ", joined(source.inputs), " of ",
+         source.module, ", found ", input.get_any_name(), " in ", source.onnx_path,
+         "; bundle.json and the module are probably of different exports; export the bundle again");
+  }
+  const std::vector<int64_t>& dims = source.input_dims[found - source.inputs.begin()];
+  ov::PartialShape shape = input.get_partial_shape();
+  shape[0] = batch;
+  for (size_t axis = 0; axis < dims.size() && axis + 1 < shape.size(); ++axis) {
+    if (shape[axis + 1].is_dynamic()) shape[axis + 1] = dims[axis];
+  }
+  return shape;
+}
+
 // Every request is one tile on one thread: as fast as one request over all threads, and the result
 // cannot depend on the batch size or the number of threads. One request more than threads is under
 // way, so that no thread waits for the next.
@@ -88,12 +116,14 @@ class OpenvinoDevice : public HostDevice {
   const std::string& name() const override { return name_; }
   const std::string& precision() const override { return precision_; }
   int threads() const override { return threads_; }
+  bool any_tile_size() const override { return true; }
   int requests_in_flight() const override { return threads_ + 1; }
   int tiles_per_request() const override { return 1; }
 
   std::shared_ptr<Engine> load(const EngineSource& source) override {
-    const EngineKey key{source.module, source.onnx_sha256, kName,      version(),
-                        name_,         full_name_,         precision_, "b1"};
+    const EngineKey key{
+        source.module, source.onnx_sha256, kName,      version(),
+        name_,         full_name_,         precision_, profile_of(source, tiles_per_request())};
     EngineReport report{source.module, kName, name_, precision_, "", 0, 0, false, ""};
     const auto begin = std::chrono::steady_clock::now();
     const auto seconds = [&] {
@@ -164,12 +194,12 @@ class OpenvinoDevice : public HostDevice {
       const auto onnx = core_.read_model(bytes, ov::Tensor());
       std::map<ov::Output<ov::Node>, ov::PartialShape> shapes;
       for (const auto& input : onnx->inputs()) {
-        ov::PartialShape shape = input.get_partial_shape();
-        shape[0] = tiles_per_request();
-        shapes[input] = shape;
+        shapes[input] = fixed(input, source, tiles_per_request());
       }
       onnx->reshape(shapes);
       return core_.compile_model(onnx, name_, properties());
+    } catch (const Error&) {
+      throw;
     } catch (const std::exception& error) {
       fail(ErrorKind::engine, "engine: expected OpenVINO to compile ", source.onnx_path, ", found ",
            one_line(error),

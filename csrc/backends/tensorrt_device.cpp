@@ -67,6 +67,7 @@ class TensorRTDevice : public GpuDevice {
   const std::string& name() const override { return identity_.name; }
   const std::string& precision() const override { return precision_; }
   int threads() const override { return 1; }
+  bool any_tile_size() const override { return false; }
   std::shared_ptr<Engine> load(const EngineSource& source) override;
   Gpu& gpu() const override { return *gpu_; }
   int largest_batch() const override { return largest_batch_; }

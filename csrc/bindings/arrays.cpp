@@ -56,4 +56,12 @@ template py::array_t<int32_t> checked_array<int32_t>(const py::object&, const ch
                                                      const std::string&,
                                                      const std::vector<int64_t>&);
 
+std::vector<Box> boxes_of(const py::array_t<int32_t>& array) {
+  std::vector<Box> boxes(array.shape(0));
+  for (size_t z = 0; z < boxes.size(); ++z) {
+    boxes[z] = {array.at(z, 0), array.at(z, 1), array.at(z, 2), array.at(z, 3)};
+  }
+  return boxes;
+}
+
 }  // namespace mdr::bindings

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "core/tiler.h"
+
 namespace mdr::bindings {
 
 // Checks that `value` is a C-contiguous array of T with these dimensions (-1: any), and throws an
@@ -20,5 +22,8 @@ extern template pybind11::array_t<float> checked_array<float>(const pybind11::ob
 extern template pybind11::array_t<int32_t> checked_array<int32_t>(const pybind11::object&,
                                                                   const char*, const std::string&,
                                                                   const std::vector<int64_t>&);
+
+// Rows [y0, y1, x0, x1) of a checked (nz, 4) array.
+std::vector<Box> boxes_of(const pybind11::array_t<int32_t>& array);
 
 }  // namespace mdr::bindings

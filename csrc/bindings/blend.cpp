@@ -12,7 +12,7 @@ namespace py = pybind11;
 namespace mdr::bindings {
 namespace {
 
-void blend_add_on_device(std::tuple<int, int, int> shape, int overlap, std::tuple<int, int> slice,
+void blend_add_on_device(std::tuple<int, int, int> shape, std::tuple<int, int> slice,
                          DeviceAddress images, DeviceAddress places, DeviceAddress sum,
                          DeviceAddress weight, DeviceAddress stream) {
   constexpr const char* kWhere = "blend_add_cuda";
@@ -20,7 +20,6 @@ void blend_add_on_device(std::tuple<int, int, int> shape, int overlap, std::tupl
   BlendShape sizes;
   std::tie(batch.tiles, sizes.tile_height, sizes.tile_width) = shape;
   std::tie(sizes.ny, sizes.nx) = slice;
-  sizes.tile_overlap = overlap;
   for (const int size : {batch.tiles, sizes.tile_height, sizes.tile_width, sizes.ny, sizes.nx}) {
     check_size(kWhere, "shape", size);
   }
@@ -50,7 +49,7 @@ void blend_finish_on_device(DeviceAddress sum, DeviceAddress weight, DeviceAddre
 }  // namespace
 
 void bind_blend(py::module_& m) {
-  m.def("blend_add_cuda", &blend_add_on_device, py::kw_only(), py::arg("shape"), py::arg("overlap"),
+  m.def("blend_add_cuda", &blend_add_on_device, py::kw_only(), py::arg("shape"),
         py::arg("slice_shape"), py::arg("images"), py::arg("places"), py::arg("sum"),
         py::arg("weight"), py::arg("stream") = DeviceAddress{0},
         "Adds a batch of tiles to the sums of their slices.");

@@ -33,6 +33,12 @@ void bind_bundle(py::module_& m) {
       .def_property_readonly(
           "tile",
           [](const Bundle& b) { return std::tuple(b.tile_height, b.tile_width, b.tile_slices); })
+      .def_property_readonly(
+          "smallest_tile",
+          [](const Bundle& b) { return std::tuple(b.smallest_tile.height, b.smallest_tile.width); })
+      .def_property_readonly(
+          "tile_pitch",
+          [](const Bundle& b) { return std::tuple(b.tile_pitch.height, b.tile_pitch.width); })
       .def_property_readonly("latent",
                              [](const Bundle& b) {
                                return std::tuple(b.latent_channels, b.latent_height,

@@ -2,6 +2,8 @@
 
 #include <pybind11/stl.h>
 
+#include <tuple>
+
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "bindings/observer.h"
@@ -17,14 +19,6 @@ struct EnhanceResult {
   py::object gates;
   EnhanceReport report;
 };
-
-std::vector<Box> boxes_of(const py::array_t<int32_t>& array) {
-  std::vector<Box> boxes(array.shape(0));
-  for (size_t z = 0; z < boxes.size(); ++z) {
-    boxes[z] = {array.at(z, 0), array.at(z, 1), array.at(z, 2), array.at(z, 3)};
-  }
-  return boxes;
-}
 
 EnhanceResult enhance_arrays(const Model& model, const py::object& volume, const py::object& boxes,
                              int steps, uint64_t seed, const std::string& method,
@@ -58,6 +52,10 @@ void bind_enhance(py::module_& m) {
       .def_readonly("volume", &EnhanceResult::volume)
       .def_readonly("gates", &EnhanceResult::gates)
       .def_property_readonly("tiles", [](const EnhanceResult& r) { return r.report.tiles; })
+      .def_property_readonly("tile",
+                             [](const EnhanceResult& r) {
+                               return std::tuple(r.report.tile.height, r.report.tile.width);
+                             })
       .def_property_readonly("expert_calls",
                              [](const EnhanceResult& r) { return r.report.expert_calls; })
       .def_property_readonly("expert_calls_saved",

@@ -96,6 +96,7 @@ class PyGpuDevice : public GpuDevice {
   const std::string& name() const override { return name_; }
   const std::string& precision() const override { return precision_; }
   int threads() const override { return 1; }
+  bool any_tile_size() const override { return false; }
   std::shared_ptr<Engine> load(const EngineSource& source) override {
     const py::gil_scoped_acquire acquire;
     return std::make_shared<PyGpuEngine>(

@@ -61,6 +61,33 @@ void check_format(const BundleFields& card) {
   }
 }
 
+// One axis of the tiles: `latent` and `gate` are the cells of the largest.
+void check_tile_axis(const BundleFields& card, const std::string& axis, int largest, int smallest,
+                     int pitch, int latent, int gate) {
+  if (smallest % pitch || largest % pitch) {
+    card.wrong("tile.pitch." + axis, text("a divisor of the tile's ", axis, "s"),
+               text(pitch, " for ", smallest, " to ", largest));
+  }
+  if (int64_t{pitch} * latent % largest || int64_t{pitch} * gate % largest) {
+    card.wrong("tile.pitch." + axis, "whole latent and gate cells",
+               text(pitch, " with ", latent, " and ", gate, " cells in ", largest));
+  }
+}
+
+void read_tile_sizes(const BundleFields& card, Bundle& bundle) {
+  const int height = bundle.tile_height, width = bundle.tile_width;
+  TileSize& smallest = bundle.smallest_tile;
+  TileSize& pitch = bundle.tile_pitch;
+  smallest = {card.integer("tile.smallest.height", 1, height),
+              card.integer("tile.smallest.width", 1, width)};
+  pitch = {card.integer("tile.pitch.height", 1, smallest.height),
+           card.integer("tile.pitch.width", 1, smallest.width)};
+  check_tile_axis(card, "height", height, smallest.height, pitch.height, bundle.latent_height,
+                  bundle.gate_height);
+  check_tile_axis(card, "width", width, smallest.width, pitch.width, bundle.latent_width,
+                  bundle.gate_width);
+}
+
 void read_sizes(const BundleFields& card, Bundle& bundle) {
   bundle.tile_height = card.integer("tile.height", 1, kMaxSize);
   bundle.tile_width = card.integer("tile.width", 1, kMaxSize);
@@ -84,6 +111,7 @@ void read_sizes(const BundleFields& card, Bundle& bundle) {
                text(bundle.latent_height, " x ", bundle.latent_width, " for a tile of ",
                     bundle.tile_height, " x ", bundle.tile_width));
   }
+  read_tile_sizes(card, bundle);
 }
 
 void read_schedule(const BundleFields& card, Bundle& bundle) {
@@ -116,7 +144,7 @@ void read_settings(const BundleFields& card, Bundle& bundle) {
     card.wrong("dispatch.gate_threshold", text("less than 1/", bundle.experts),
                text(bundle.gate_threshold));
   }
-  const int half = std::min(bundle.tile_height, bundle.tile_width) / 2;
+  const int half = std::min(bundle.smallest_tile.height, bundle.smallest_tile.width) / 2;
   bundle.tile_overlap = card.integer("dispatch.tile_overlap", 0, half);
   if (bundle.tile_overlap % bundle.align_y() || bundle.tile_overlap % bundle.align_x()) {
     card.wrong("dispatch.tile_overlap",
@@ -180,6 +208,17 @@ const ModuleFile& Bundle::module(const std::string& module_name) const {
   }
   fail(ErrorKind::bundle, "bundle: expected a module named ", module_name, ", found none in ",
        path.string(), "; export the bundle again");
+}
+
+Bundle Bundle::with_tile(TileSize size) const {
+  Bundle other = *this;
+  other.tile_height = size.height;
+  other.tile_width = size.width;
+  other.latent_height = latent_height * size.height / tile_height;
+  other.latent_width = latent_width * size.width / tile_width;
+  other.gate_height = gate_height * size.height / tile_height;
+  other.gate_width = gate_width * size.width / tile_width;
+  return other;
 }
 
 Bundle load_bundle(const fs::path& path) {

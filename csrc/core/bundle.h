@@ -5,11 +5,12 @@
 #include <string>
 #include <vector>
 
+#include "core/tile_size.h"
 #include "ops/experts.h"
 
 namespace mdr {
 
-constexpr int kBundleFormatVersion = 1;
+constexpr int kBundleFormatVersion = 2;
 
 struct ModuleFile {
   std::string name;
@@ -26,7 +27,8 @@ struct SamplerSettings {
   double eta = 0;
 };
 
-// What bundle.json says. Sizes in pixels, latent cells or gate cells; spacings in mm.
+// What bundle.json says. Sizes in pixels, latent cells or gate cells, all of the largest tile;
+// spacings in mm.
 struct Bundle {
   std::filesystem::path path;
   std::string name;
@@ -34,6 +36,7 @@ struct Bundle {
   std::string json;
   int format_version = 0;
   int tile_height = 0, tile_width = 0;
+  TileSize smallest_tile, tile_pitch;
   int tile_slices = 0;  // odd; the middle one is enhanced
   int latent_channels = 0, latent_height = 0, latent_width = 0;
   int condition_channels = 0;
@@ -50,7 +53,11 @@ struct Bundle {
   // Pixels per latent cell.
   int align_y() const { return tile_height / latent_height; }
   int align_x() const { return tile_width / latent_width; }
+  TileSize tile() const { return {tile_height, tile_width}; }
+  TileSizes tile_sizes() const { return {smallest_tile, tile(), tile_pitch}; }
   const ModuleFile& module(const std::string& module_name) const;
+  // The same with the sizes of another tile, one of tile_sizes().
+  Bundle with_tile(TileSize size) const;
 };
 
 // Reads and verifies the folder: format, sizes and the SHA-256 of every file. Throws

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <memory>
 
 #include "core/error.h"
 #include "core/gpu_scheduler.h"
@@ -105,13 +106,18 @@ EnhanceReport enhance(const Model& model, const float* volume, const VolumeShape
   const auto begin = std::chrono::steady_clock::now();
   check_volume(shape, boxes);
   const Bundle& bundle = model.bundle();
-  const TilePlan plan = make_plan(model, volume, shape, options);
-  const TileShape tile{bundle.tile_height, bundle.tile_width, bundle.tile_overlap, bundle.align_y(),
-                       bundle.align_x()};
-  const std::vector<Tile> tiles = list_tiles(shape, boxes, tile);
-  SliceBlend blend(bundle, volume, shape, tiles, out, gates);
+  TilePlan plan = make_plan(model, volume, shape, options);
+  const TileSpacing spacing{bundle.tile_overlap, bundle.align_y(), bundle.align_x()};
+  const TileSize size = model.device().any_tile_size()
+                            ? fit_tile(shape, boxes, bundle.tile_sizes(), spacing)
+                            : bundle.tile();
+  const std::vector<Tile> tiles = list_tiles(shape, boxes, size, spacing);
+  const std::shared_ptr<const Model> fitted = model.fitted(size, observer.poll);
+  plan.model = fitted.get();
+  SliceBlend blend(fitted->bundle(), volume, shape, tiles, out, gates);
   EnhanceReport report = run(plan, tiles, options.batch, blend, observer);
   blend.finish();
+  report.tile = size;
   report.seconds["total"] =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return report;

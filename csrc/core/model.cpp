@@ -1,11 +1,16 @@
 #include "core/model.h"
 
+#include <algorithm>
+
 #include "backends/gpu.h"
 #include "core/error.h"
 #include "core/gpu_types.h"
 
 namespace mdr {
 namespace {
+
+// Scans of one protocol need one size, those of a day a few.
+constexpr size_t kMostFitted = 4;
 
 std::string shape_text(const TensorInfo& info) {
   std::string out = info.name + " (N";
@@ -35,23 +40,25 @@ void check(const Bundle& bundle, const Engine& engine, const char* what,
        "; bundle.json and the module are probably of different exports; export the bundle again");
 }
 
-void check(const Bundle& bundle, const Engine& engine, const std::vector<TensorInfo>& inputs,
-           const std::vector<TensorInfo>& outputs) {
-  check(bundle, engine, "inputs", inputs, engine.inputs());
-  check(bundle, engine, "outputs", outputs, engine.outputs());
-}
-
 }  // namespace
 
 Model::Model(Bundle bundle, std::shared_ptr<Device> device, const OnEngine& on_engine)
     : bundle_(std::move(bundle)), device_(std::move(device)) {
-  using Names = std::vector<std::string>;
-  const auto load = [&](const std::string& name, const Names& inputs, const Names& outputs) {
+  const auto load = [&](const std::string& name, const std::vector<TensorInfo>& inputs,
+                        const std::vector<std::string>& outputs) {
     const ModuleFile& file = bundle_.module(name);
-    auto engine =
-        device_->load({name, (bundle_.path / file.file).string(), file.sha256, inputs, outputs});
+    EngineSource source{name, (bundle_.path / file.file).string(), file.sha256, {}, outputs, {}};
+    for (const TensorInfo& input : inputs) {
+      source.inputs.push_back(input.name);
+      source.input_dims.push_back(input.dims);
+    }
+    auto engine = device_->load(source);
     if (on_engine) on_engine(engine->report());
+    check(bundle_, *engine, "inputs", inputs, engine->inputs());
     return engine;
+  };
+  const auto check_outputs = [&](const Engine& engine, const std::vector<TensorInfo>& outputs) {
+    check(bundle_, engine, "outputs", outputs, engine.outputs());
   };
   const Bundle& b = bundle_;
   const int64_t height = b.tile_height, width = b.tile_width;
@@ -59,22 +66,39 @@ Model::Model(Bundle bundle, std::shared_ptr<Device> device, const OnEngine& on_e
   const std::vector<int64_t> latent = {b.latent_channels, b.latent_height, b.latent_width};
   const TensorInfo z_c{"z_c", {b.condition_channels, b.latent_height, b.latent_width}};
 
-  encoder_ = load("encoder", {"image"}, {"z"});
-  check(b, *encoder_, {{"image", {3, height, width}}}, {{"z", latent}});
-  conditioner_ = load("conditioner", {"slices", "z_low"}, {"z_c", "tokens"});
+  encoder_ = load("encoder", {{"image", {3, height, width}}}, {"z"});
+  check_outputs(*encoder_, {{"z", latent}});
+  conditioner_ = load("conditioner", {slices, {"z_low", latent}}, {"z_c", "tokens"});
   TensorInfo tokens = conditioner_->outputs().back();
   tokens.name = "tokens";
   token_elements_ = tokens.elements();
-  check(b, *conditioner_, {slices, {"z_low", latent}}, {z_c, tokens});
-  gate_ = load("gate", {"tokens"}, {"gates"});
-  check(b, *gate_, {tokens}, {{"gates", {b.experts, b.gate_height, b.gate_width}}});
+  check_outputs(*conditioner_, {z_c, tokens});
+  gate_ = load("gate", {tokens}, {"gates"});
+  check_outputs(*gate_, {{"gates", {b.experts, b.gate_height, b.gate_width}}});
   for (int i = 0; i < b.experts; ++i) {
-    experts_.push_back(load("expert_" + std::to_string(i), {"z_t", "z_c", "t"}, {"z0"}));
-    check(b, *experts_.back(), {{"z_t", latent}, z_c, {"t", {}}}, {{"z0", latent}});
+    experts_.push_back(load(text("expert_", i), {{"z_t", latent}, z_c, {"t", {}}}, {"z0"}));
+    check_outputs(*experts_.back(), {{"z0", latent}});
   }
-  decoder_ = load("decoder", {"z0", "slices"}, {"image"});
-  check(b, *decoder_, {{"z0", latent}, slices}, {{"image", {1, height, width}}});
+  decoder_ = load("decoder", {{"z0", latent}, slices}, {"image"});
+  check_outputs(*decoder_, {{"image", {1, height, width}}});
   if (dynamic_cast<const GpuDevice*>(device_.get())) check_gpu_types(*this);
+}
+
+std::shared_ptr<const Model> Model::fitted(TileSize size, const std::function<void()>& poll) const {
+  if (size == bundle_.tile()) return {std::shared_ptr<const Model>(), this};
+  const std::lock_guard<std::mutex> lock(fitted_mutex_);
+  const auto kept = std::find_if(fitted_.begin(), fitted_.end(),
+                                 [&](const auto& model) { return model->bundle().tile() == size; });
+  if (kept != fitted_.end()) {
+    fitted_.splice(fitted_.begin(), fitted_, kept);
+    return fitted_.front();
+  }
+  const auto on_engine = [&](const EngineReport&) {
+    if (poll) poll();
+  };
+  fitted_.push_front(std::make_shared<Model>(bundle_.with_tile(size), device_, on_engine));
+  if (fitted_.size() > kMostFitted) fitted_.pop_back();
+  return fitted_.front();
 }
 
 std::vector<std::shared_ptr<Engine>> Model::engines() const {

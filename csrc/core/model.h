@@ -1,7 +1,9 @@
 #pragma once
 
 #include <functional>
+#include <list>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "backends/backend.h"
@@ -29,12 +31,19 @@ class Model {
   std::vector<std::shared_ptr<Engine>> engines() const;
   int64_t token_elements() const { return token_elements_; }
 
+  // This model for tiles of another size, one of bundle().tile_sizes(), on a device that takes any;
+  // itself for its own, as long as it lives. The sizes last asked for are kept loaded. Calls `poll`
+  // between engines; throws as the constructor, and what `poll` throws.
+  std::shared_ptr<const Model> fitted(TileSize size, const std::function<void()>& poll) const;
+
  private:
   Bundle bundle_;
   std::shared_ptr<Device> device_;
   std::shared_ptr<Engine> encoder_, conditioner_, gate_, decoder_;
   std::vector<std::shared_ptr<Engine>> experts_;
   int64_t token_elements_ = 0;
+  mutable std::mutex fitted_mutex_;
+  mutable std::list<std::shared_ptr<const Model>> fitted_;  // the last used first
 };
 
 }  // namespace mdr

@@ -149,6 +149,7 @@ class Run {
   }
 
   void count(const EnhanceReport& run) {
+    report_.tile = run.tile;
     report_.tiles += run.tiles;
     report_.expert_calls += run.expert_calls;
     report_.expert_calls_saved += run.expert_calls_saved;

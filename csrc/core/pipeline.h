@@ -31,6 +31,7 @@ struct PipelineReport {
   double noise_sigma = 0;                    // standard deviation
   std::optional<double> largest_correction;  // by data consistency; none without it
   int steps = 0;
+  TileSize tile;
   int tiles = 0;  // of all samples, like the two below
   int64_t expert_calls = 0;
   int64_t expert_calls_saved = 0;

@@ -9,11 +9,9 @@
 namespace mdr {
 namespace {
 
-void ramp(int start, int size, int tile, int overlap, std::vector<float>& weights) {
+void ramp(int tile, const Ramps& ramps, std::vector<float>& weights) {
   weights.resize(tile);
-  for (int i = 0; i < tile; ++i) {
-    weights[i] = axis_weight(i, start, size, tile, overlap);
-  }
+  for (int i = 0; i < tile; ++i) weights[i] = ramp_weight(i, tile, ramps);
 }
 
 }  // namespace
@@ -40,8 +38,8 @@ void SliceBlend::begin(int z) {
 
 void SliceBlend::add(const Tile& tile, const float* image, const float* gates) {
   if (tile.z != z_) begin(tile.z);
-  ramp(tile.y, shape_.ny, bundle_.tile_height, bundle_.tile_overlap, weight_y_);
-  ramp(tile.x, shape_.nx, bundle_.tile_width, bundle_.tile_overlap, weight_x_);
+  ramp(bundle_.tile_height, tile.ramps_y, weight_y_);
+  ramp(bundle_.tile_width, tile.ramps_x, weight_x_);
   const int rows = std::min(bundle_.tile_height, shape_.ny - tile.y);
   const int columns = std::min(bundle_.tile_width, shape_.nx - tile.x);
   const int64_t at = int64_t{tile.y} * shape_.nx + tile.x;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "core/error.h"
 
@@ -27,18 +28,28 @@ bool too_far_apart(const std::vector<int>& starts, int most) {
   return false;
 }
 
-Box union_of(const std::vector<Box>& boxes) {
-  Box all;
-  for (const Box& box : boxes) {
-    if (box.empty()) continue;
-    if (all.empty()) {
-      all = box;
-      continue;
+// A tile more has to save this many pixels: each has seams.
+constexpr int64_t kTilePixels = 2048;
+
+Ramps ramps_of(const std::vector<int>& starts, size_t i, int n, int tile, int overlap) {
+  Ramps ramps{overlap, overlap};
+  if (i == 0) ramps.low = starts[i] > 0 ? kEdgeRamp : 0;
+  if (i + 1 == starts.size()) ramps.high = starts[i] + tile < n ? kEdgeRamp : 0;
+  return ramps;
+}
+
+// Tiles that each slice needs along an axis, for every size from `smallest` to `largest`.
+template <typename Starts>
+std::vector<std::vector<int64_t>> count_along(const std::vector<Box>& boxes, int smallest,
+                                              int largest, int pitch, const Starts& starts) {
+  std::vector<std::vector<int64_t>> counts;
+  for (int size = smallest; size <= largest; size += pitch) {
+    counts.emplace_back();
+    for (const Box& box : boxes) {
+      counts.back().push_back(box.empty() ? 0 : static_cast<int64_t>(starts(box, size).size()));
     }
-    all = {std::min(all.y0, box.y0), std::max(all.y1, box.y1), std::min(all.x0, box.x0),
-           std::max(all.x1, box.x1)};
   }
-  return all;
+  return counts;
 }
 
 }  // namespace
@@ -72,24 +83,51 @@ std::vector<int> tile_starts(int n, int lo, int hi, int tile, int overlap, int a
 }
 
 std::vector<Tile> list_tiles(const VolumeShape& volume, const std::vector<Box>& boxes,
-                             const TileShape& shape) {
-  const Box all = union_of(boxes);
-  if (all.empty()) return {};
-  const auto ys =
-      tile_starts(volume.ny, all.y0, all.y1, shape.height, shape.overlap, shape.align_y);
-  const auto xs = tile_starts(volume.nx, all.x0, all.x1, shape.width, shape.overlap, shape.align_x);
+                             TileSize tile, const TileSpacing& spacing) {
   std::vector<Tile> tiles;
   for (int z = 0; z < volume.nz; ++z) {
     const Box& box = boxes[z];
     if (box.empty()) continue;
-    for (const int y : ys) {
-      if (y >= box.y1 || y + shape.height <= box.y0) continue;
-      for (const int x : xs) {
-        if (x < box.x1 && x + shape.width > box.x0) tiles.push_back({z, y, x});
+    const int overlap = spacing.overlap;
+    const auto ys = tile_starts(volume.ny, box.y0, box.y1, tile.height, overlap, spacing.align_y);
+    const auto xs = tile_starts(volume.nx, box.x0, box.x1, tile.width, overlap, spacing.align_x);
+    for (size_t i = 0; i < ys.size(); ++i) {
+      for (size_t k = 0; k < xs.size(); ++k) {
+        tiles.push_back({z, ys[i], xs[k], ramps_of(ys, i, volume.ny, tile.height, overlap),
+                         ramps_of(xs, k, volume.nx, tile.width, overlap)});
       }
     }
   }
   return tiles;
+}
+
+TileSize fit_tile(const VolumeShape& volume, const std::vector<Box>& boxes, const TileSizes& sizes,
+                  const TileSpacing& spacing) {
+  const auto rows = count_along(boxes, sizes.smallest.height, sizes.largest.height,
+                                sizes.pitch.height, [&](const Box& box, int size) {
+                                  return tile_starts(volume.ny, box.y0, box.y1, size,
+                                                     spacing.overlap, spacing.align_y);
+                                });
+  const auto columns = count_along(boxes, sizes.smallest.width, sizes.largest.width,
+                                   sizes.pitch.width, [&](const Box& box, int size) {
+                                     return tile_starts(volume.nx, box.x0, box.x1, size,
+                                                        spacing.overlap, spacing.align_x);
+                                   });
+  TileSize best = sizes.largest;
+  int64_t least = INT64_MAX;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    for (size_t k = 0; k < columns.size(); ++k) {
+      const TileSize size{sizes.smallest.height + static_cast<int>(i) * sizes.pitch.height,
+                          sizes.smallest.width + static_cast<int>(k) * sizes.pitch.width};
+      const int64_t tiles =
+          std::inner_product(rows[i].begin(), rows[i].end(), columns[k].begin(), int64_t{0});
+      const int64_t pixels = tiles * (size.pixels() + kTilePixels);
+      if (tiles == 0 || pixels >= least) continue;
+      least = pixels;
+      best = size;
+    }
+  }
+  return best;
 }
 
 void read_tile(const float* volume, const VolumeShape& shape, const Tile& tile, int count,

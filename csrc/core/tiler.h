@@ -3,6 +3,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/tile_size.h"
+#include "ops/blend.h"
+
 namespace mdr {
 
 // Foreground of one slice, [y0,y1) x [x0,x1) in voxels; empty when y1 <= y0 or x1 <= x0.
@@ -17,24 +20,32 @@ struct VolumeShape {
   int64_t voxels() const { return slice() * nz; }
 };
 
-struct TileShape {
-  int height = 0, width = 0, overlap = 0;
+struct TileSpacing {
+  int overlap = 0;               // of neighbours, at least
   int align_y = 1, align_x = 1;  // pixels per latent cell; tile starts are multiples of them
 };
 
-// A tile's first voxel; it may reach past the volume's far edges.
+// A tile's first voxel, and how its weight rises along each axis; it may reach past the volume's
+// far edges.
 struct Tile {
   int z = 0, y = 0, x = 0;
+  Ramps ramps_y, ramps_x;
 };
+
+// How far a tile fades into the input where no neighbour follows, but at the volume's edges.
+constexpr int kEdgeRamp = 4;
 
 // Starts along an axis of n voxels, rising, so that [lo,hi) is covered and neighbours overlap by at
 // least `overlap`. Throws Error(ErrorKind::input) on impossible sizes.
 std::vector<int> tile_starts(int n, int lo, int hi, int tile, int overlap, int align);
 
-// One box per slice. The grid covers the union of the boxes; tiles that touch their slice's box are
-// kept, ordered by z, y, x.
+// One box per slice, which that slice's tiles cover; ordered by z, y, x.
 std::vector<Tile> list_tiles(const VolumeShape& volume, const std::vector<Box>& boxes,
-                             const TileShape& shape);
+                             TileSize tile, const TileSpacing& spacing);
+
+// The size of which list_tiles() needs the fewest pixels; the largest where all boxes are empty.
+TileSize fit_tile(const VolumeShape& volume, const std::vector<Box>& boxes, const TileSizes& sizes,
+                  const TileSpacing& spacing);
 
 // The tile's slice in the middle of its `count` (odd) neighbours into `slices` (count, height,
 // width); past an edge the edge voxel repeats.

@@ -6,21 +6,24 @@
 
 namespace mdr {
 
-// Weight of voxel i of a tile along one axis. A tile has no ramp on a side where the volume ends.
-MDR_HD float ramp_weight(int i, int tile, int overlap, bool ramp_low, bool ramp_high) {
+// Over how many voxels a tile's weight rises at its low end and falls at its high one; 0: it ends
+// with its full weight.
+struct Ramps {
+  int low = 0, high = 0;
+};
+
+// Weight of voxel i of a tile along one axis.
+MDR_HD float ramp_weight(int i, int tile, const Ramps& ramps) {
   float weight = 1.0f;
-  if (overlap > 0) {
-    const float low = (static_cast<float>(i) + 0.5f) / static_cast<float>(overlap);
-    const float high = (static_cast<float>(tile - i) - 0.5f) / static_cast<float>(overlap);
-    if (ramp_low && low < weight) weight = low;
-    if (ramp_high && high < weight) weight = high;
+  if (ramps.low > 0) {
+    const float low = (static_cast<float>(i) + 0.5f) / static_cast<float>(ramps.low);
+    if (low < weight) weight = low;
+  }
+  if (ramps.high > 0) {
+    const float high = (static_cast<float>(tile - i) - 0.5f) / static_cast<float>(ramps.high);
+    if (high < weight) weight = high;
   }
   return weight;
-}
-
-// The same for a tile that starts at voxel `start` of an axis of `size`.
-MDR_HD float axis_weight(int i, int start, int size, int tile, int overlap) {
-  return ramp_weight(i, tile, overlap, start > 0, start + tile < size);
 }
 
 MDR_HD float blend_weight(float weight_y, float weight_x) { return weight_y * weight_x; }
@@ -42,15 +45,16 @@ void blend_add_cpu(const float* image, int64_t image_stride, int rows, int colum
 void blend_finish_cpu(const float* sum, const float* weight, const float* input, int64_t count,
                       float* out);
 
-// A tile of a batch: its first voxel, and which slice of the sums is its own (-1: a tile that pads
-// the batch, left out).
+// A tile of a batch: its first voxel and its ramps, and which slice of the sums is its own (-1: a
+// tile that pads the batch, left out).
 struct BlendTile {
   int slice = -1, y = 0, x = 0;
+  Ramps ramps_y, ramps_x;
 };
 
 struct BlendShape {
   int ny = 0, nx = 0;  // of a slice
-  int tile_height = 0, tile_width = 0, tile_overlap = 0;
+  int tile_height = 0, tile_width = 0;
 };
 
 // A batch of tiles in device memory. Tiles of one slice must follow each other; they are added in

@@ -22,9 +22,8 @@ __device__ __forceinline__ void add_tile(const BlendShape& shape, const BlendTil
                                          const float* image, int y, int x, float& sum,
                                          float& weight) {
   const int row = y - tile.y, column = x - tile.x;
-  const float share =
-      blend_weight(axis_weight(row, tile.y, shape.ny, shape.tile_height, shape.tile_overlap),
-                   axis_weight(column, tile.x, shape.nx, shape.tile_width, shape.tile_overlap));
+  const float share = blend_weight(ramp_weight(row, shape.tile_height, tile.ramps_y),
+                                   ramp_weight(column, shape.tile_width, tile.ramps_x));
   sum += share * image[int64_t{row} * shape.tile_width + column];
   weight += share;
 }

@@ -19,7 +19,7 @@ from .modules import list_modules
 from .onnx import export_module, read_weights, round_weights
 
 FORMAT = "moediff-bundle"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 # What training covers; on an axis the scan may also be as fine as the output already.
 SPACING_MM = {
     "output_min": OUTPUT_MM[0],
@@ -44,7 +44,13 @@ def bundle_json(model: MoEDiffSR, modules: dict[str, Any], card: dict[str, Any])
         **card,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "producer": f"moediff-export {__version__}",
-        "tile": {"height": config.tile, "width": config.tile, "slices": config.slices},
+        "tile": {
+            "height": config.tile,
+            "width": config.tile,
+            "slices": config.slices,
+            "smallest": {"height": config.smallest_tile, "width": config.smallest_tile},
+            "pitch": {"height": config.tile_pitch, "width": config.tile_pitch},
+        },
         "latent": {
             "channels": config.latent_channels,
             "height": config.latent_size,

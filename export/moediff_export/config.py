@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -17,11 +18,14 @@ class ModelConfig:
     name : str
         Name of the configuration and of the bundle made from it.
     tile : int
-        Edge of the square image tile, in pixels.
+        Edge of the largest image tile, a square, in pixels.
+    smallest_tile : int
+        Smallest edge of a tile: a tile may have any height and width from here to `tile` that are
+        multiples of `tile_pitch`.
     slices : int
         Neighbouring slices that come in as channels (2.5-D), odd; the middle one is enhanced.
     latent_channels, latent_size : int
-        Shape of the latent: (latent_channels, latent_size, latent_size).
+        Shape of the largest tile's latent: (latent_channels, latent_size, latent_size).
     vq_codes : int
         Codes in the vector-quantised autoencoder's codebook; 0 is the continuous autoencoder.
     autoencoder_widths : tuple of int
@@ -63,6 +67,7 @@ class ModelConfig:
 
     name: str
     tile: int = 256
+    smallest_tile: int = 128
     slices: int = 3
     latent_channels: int = 8
     latent_size: int = 64
@@ -91,10 +96,27 @@ class ModelConfig:
     gated: bool = True
     decoder_sees_scan: bool = True
 
+    def __post_init__(self) -> None:
+        if self.smallest_tile > self.tile or any(
+            size % self.tile_pitch for size in (self.tile, self.smallest_tile)
+        ):
+            raise ValueError(
+                f"ModelConfig: expected a tile and a smallest tile, no larger, in multiples of "
+                f"{self.tile_pitch} pixels, found {self.tile} and {self.smallest_tile}; the "
+                "networks' grids would not fit; change them, or the patches and windows"
+            )
+
     @property
     def factor(self) -> int:
         """Pixels of the tile per latent cell, along each axis."""
         return self.tile // self.latent_size
+
+    @property
+    def tile_pitch(self) -> int:
+        """What a tile's edges are multiples of: every network's grid fits whole, in pixels."""
+        windows = self.patch_sizes[-1] * self.swin_window
+        experts = self.factor * 2 ** (len(self.expert_mults) - 1)
+        return math.lcm(windows, self.patch_sizes[0], experts)
 
     @property
     def z_c_channels(self) -> int:
@@ -103,7 +125,7 @@ class ModelConfig:
 
     @property
     def gate_size(self) -> int:
-        """Edge of the token grid: one token per finest patch."""
+        """Edge of the largest tile's token grid: one token per finest patch."""
         return self.tile // self.patch_sizes[-1]
 
     def to_dict(self) -> dict[str, Any]:
@@ -140,6 +162,7 @@ EDGE = ModelConfig(
 # The paper's sizes: 1024 codes of length 512 on an 8 x 8 grid, base width 128, T = 1000.
 PAPER = ModelConfig(
     name="paper",
+    smallest_tile=256,
     latent_channels=512,
     latent_size=8,
     vq_codes=1024,
@@ -160,6 +183,7 @@ PAPER = ModelConfig(
 TINY = ModelConfig(
     name="tiny",
     tile=64,
+    smallest_tile=32,
     latent_channels=4,
     latent_size=16,
     autoencoder_widths=(8, 16),

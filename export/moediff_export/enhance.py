@@ -91,6 +91,7 @@ def enhance_volume(
     seed: int = 0,
     batch: int = 4,
     progress: Callable[[int, int], None] | None = None,
+    size: tiles.Size | None = None,
 ) -> NDArray[np.float32]:
     """Enhance a volume, tile by tile.
 
@@ -110,6 +111,9 @@ def enhance_volume(
         Tiles at a time; the result does not depend on it.
     progress : callable, optional
         Called with (tiles done, tiles in all).
+    size : (height, width), optional
+        Of the tiles, in multiples of the configuration's pitch; as :func:`tiles.fit_tile` has it
+        by default.
 
     Returns
     -------
@@ -118,15 +122,26 @@ def enhance_volume(
     config = model.config
     sampling = sampling or default_sampling(config)
     weights = next(model.parameters())
-    plan = tiles.plan_tiles(volume.shape, boxes, config.tile, config.tile_overlap, config.factor)
-    blend = tiles.Blend(volume, config.tile, config.tile_overlap)
-    shape = (config.latent_channels, config.latent_size, config.latent_size)
+    overlap, factor = config.tile_overlap, config.factor
+    if size is None:
+        size = tiles.fit_tile(
+            volume.shape,
+            boxes,
+            config.smallest_tile,
+            config.tile,
+            config.tile_pitch,
+            overlap,
+            factor,
+        )
+    plan = tiles.plan_tiles(volume.shape, boxes, size, overlap, factor)
+    blend = tiles.Blend(volume)
+    shape = (config.latent_channels, size[0] // factor, size[1] // factor)
     for first in range(0, len(plan), batch):
         group = plan[first : first + batch]
-        slices = np.stack([tiles.read_tile(volume, at, config.tile, config.slices) for at in group])
+        slices = np.stack([tiles.read_tile(volume, at, size, config.slices) for at in group])
 
         def noise_of(index: int, group: list[tiles.Tile] = group) -> Tensor:
-            origins = [(at.x // config.factor, at.y // config.factor, at.z) for at in group]
+            origins = [(at.x // factor, at.y // factor, at.z) for at in group]
             drawn = np.stack([noise.normal(seed, index, origin, shape) for origin in origins])
             return torch.from_numpy(drawn).to(weights)
 

@@ -1,10 +1,11 @@
-"""Export: one ONNX file per module, dynamic batch, fixed tile, checked against PyTorch."""
+"""Export: one ONNX file per module, for any batch and tile size, checked against PyTorch."""
 
 from __future__ import annotations
 
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from .errors import ExportError
 from .model import MoEDiffSR
-from .modules import ModuleExport
+from .modules import ROWS, ModuleExport
 
 RELATIVE_TOLERANCE = 1e-4
 OPSET = 18
@@ -67,6 +68,22 @@ def relative_error(result: np.ndarray, truth: np.ndarray) -> float:
     return float(np.linalg.norm(result - truth) / np.linalg.norm(truth))
 
 
+def free_dimensions(item: ModuleExport) -> tuple[dict[int, Any], ...]:
+    """What may vary in each input: the batch, and height and width in steps of the tile's pitch."""
+    config, pitch = item.config, item.config.tile_pitch
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    fewest, most = config.smallest_tile // pitch, config.tile // pitch
+    free: list[dict[int, Any]] = [{0: batch} for _ in item.inputs]
+    if fewest == most:
+        return tuple(free)
+    height, width = (torch.export.Dim(n, min=fewest, max=most) for n in ("height", "width"))
+    for name, dims in zip(item.inputs, free, strict=True):
+        if cell := item.cells.get(name):
+            rows = ROWS.get(name, 2)
+            dims.update({rows: pitch // cell * height, rows + 1: pitch // cell * width})
+    return tuple(free)
+
+
 def export_module(item: ModuleExport, path: Path, half: bool = True) -> float:
     """Write one module as ONNX and check it.
 
@@ -81,14 +98,13 @@ def export_module(item: ModuleExport, path: Path, half: bool = True) -> float:
     Returns
     -------
     float
-        The largest relative error of its outputs, over batches of 1 and of the example's size.
+        The largest relative error of its outputs; see :func:`check_module`.
 
     Raises
     ------
     ExportError
         If that error is above 1e-4.
     """
-    batch = torch.export.Dim("batch", min=1, max=4096)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -99,7 +115,7 @@ def export_module(item: ModuleExport, path: Path, half: bool = True) -> float:
             opset_version=OPSET,
             input_names=list(item.inputs),
             output_names=list(item.outputs),
-            dynamic_shapes=tuple({0: batch} for _ in item.inputs),
+            dynamic_shapes=free_dimensions(item),
             optimize=False,  # parameters keep their PyTorch names and shapes
             verbose=False,
         )
@@ -117,11 +133,23 @@ def export_module(item: ModuleExport, path: Path, half: bool = True) -> float:
 
 @torch.inference_mode()
 def check_module(item: ModuleExport, path: Path) -> float:
-    """Largest relative error of an ONNX file against PyTorch; see :func:`export_module`."""
+    """Largest relative error of an ONNX file against PyTorch.
+
+    Over a batch of 1 in the largest tile, and the example's batch in the smallest and in two that
+    are not square.
+
+    Raises
+    ------
+    ExportError
+        If that error is above 1e-4.
+    """
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     worst = 0.0
-    for count in (1, len(next(iter(item.inputs.values())))):
-        inputs = {k: v[:count] for k, v in item.inputs.items()}
+    batch = len(next(iter(item.inputs.values())))
+    large, small = item.config.tile, item.config.smallest_tile
+    sizes = ((1, large, large), (batch, small, large), (batch, large, small), (batch, small, small))
+    for size in sizes:
+        inputs = item.cut(*size)
         truth = item.module(*inputs.values())
         truths = truth if isinstance(truth, tuple) else (truth,)
         results = session.run(list(item.outputs), {k: v.numpy() for k, v in inputs.items()})

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
 
+# How far a tile fades into the input where no neighbour follows, but at the volume's edges.
+EDGE_RAMP = 4
+# A tile more has to save this many pixels: each has seams.
+TILE_PIXELS = 2048
+
+Size = tuple[int, int]  # height and width, pixels
+
 
 @dataclass(frozen=True)
 class Tile:
-    """A square window of slice ``z`` whose corner is at row ``y``, column ``x``."""
+    """A window of slice ``z`` whose corner is at row ``y``, column ``x``.
+
+    `ramps_y` and `ramps_x` are the voxels over which its weight rises at its first row and column,
+    and falls at its last ones.
+    """
 
     z: int
     y: int
     x: int
+    ramps_y: tuple[int, int] = (0, 0)
+    ramps_x: tuple[int, int] = (0, 0)
 
 
 def tile_starts(n: int, lo: int, hi: int, tile: int, overlap: int, align: int) -> list[int]:
@@ -43,10 +56,70 @@ def tile_starts(n: int, lo: int, hi: int, tile: int, overlap: int, align: int) -
         count += 1
 
 
+def along(
+    n: int, lo: int, hi: int, tile: int, overlap: int, align: int
+) -> list[tuple[int, tuple[int, int]]]:
+    """Starts along an axis as in :func:`tile_starts`, each with the ramps at its two ends."""
+    starts = tile_starts(n, lo, hi, tile, overlap, align)
+    first = EDGE_RAMP if starts[0] > 0 else 0
+    last = EDGE_RAMP if starts[-1] + tile < n else 0
+    between = [overlap] * (len(starts) - 1)
+    return list(zip(starts, zip([first, *between], [*between, last], strict=True), strict=True))
+
+
+def is_empty(box: NDArray[np.int32]) -> bool:
+    """Whether a box [y0, y1, x0, x1) has no voxels."""
+    return bool(box[1] <= box[0] or box[3] <= box[2])
+
+
+def fit_tile(
+    shape: tuple[int, int, int],
+    boxes: NDArray[np.int32],
+    smallest: int,
+    largest: int,
+    pitch: int,
+    overlap: int,
+    align: int,
+) -> Size:
+    """The size of tile whose tiles have the fewest pixels in all.
+
+    Parameters
+    ----------
+    shape, boxes
+        As for :func:`plan_tiles`.
+    smallest, largest, pitch : int
+        Either edge may be any multiple of the pitch between the two.
+
+    Returns
+    -------
+    (height, width); the largest where all boxes are empty.
+    """
+    _, ny, nx = shape
+    sizes = range(smallest, largest + 1, pitch)
+    full = [[int(value) for value in box] for box in boxes if not is_empty(box)]
+    if not full:
+        return largest, largest
+    rows, columns = (
+        {
+            size: np.array(
+                [len(tile_starts(n, *box[at : at + 2], size, overlap, align)) for box in full]
+            )
+            for size in sizes
+        }
+        for n, at in ((ny, 0), (nx, 2))
+    )
+
+    def pixels(size: Size) -> int:
+        height, width = size
+        return int(rows[height] @ columns[width]) * (height * width + TILE_PIXELS)
+
+    return min(product(sizes, sizes), key=pixels)
+
+
 def plan_tiles(
     shape: tuple[int, int, int],
     boxes: NDArray[np.int32],
-    tile: int,
+    size: Size,
     overlap: int,
     align: int,
 ) -> list[Tile]:
@@ -57,60 +130,61 @@ def plan_tiles(
     shape : (nz, ny, nx)
     boxes : ndarray, int32, (nz, 4)
         Foreground of each slice as [y0, y1, x0, x1); empty where y1 <= y0 or x1 <= x0.
+    size : (height, width)
     """
-    full = boxes[(boxes[:, 1] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 2])]
-    if not len(full):
-        return []
     _, ny, nx = shape
-    rows = tile_starts(ny, full[:, 0].min(), full[:, 1].max(), tile, overlap, align)
-    columns = tile_starts(nx, full[:, 2].min(), full[:, 3].max(), tile, overlap, align)
-    return [
-        Tile(z, int(y), int(x))
-        for z, (y0, y1, x0, x1) in enumerate(boxes)
-        for y in rows
-        for x in columns
-        if y0 < y1 and x0 < x1 and y < y1 and y0 < y + tile and x < x1 and x0 < x + tile
-    ]
+    height, width = size
+    plan = []
+    for z, box in enumerate(boxes):
+        if is_empty(box):
+            continue
+        y0, y1, x0, x1 = (int(value) for value in box)
+        rows = along(ny, y0, y1, height, overlap, align)
+        columns = along(nx, x0, x1, width, overlap, align)
+        plan += [Tile(z, y, x, ry, rx) for (y, ry), (x, rx) in product(rows, columns)]
+    return plan
 
 
-def read_tile(volume: NDArray[np.float32], at: Tile, tile: int, slices: int) -> NDArray[np.float32]:
-    """Voxels (slices, tile, tile) around slice ``at.z``; past the volume its edge voxel repeats."""
+def read_tile(
+    volume: NDArray[np.float32], at: Tile, size: Size, slices: int
+) -> NDArray[np.float32]:
+    """Voxels (slices, *size) around slice ``at.z``; past the volume its edge voxel repeats."""
     nz, ny, nx = volume.shape
     z = np.clip(np.arange(at.z - slices // 2, at.z + slices // 2 + 1), 0, nz - 1)
-    y = np.clip(np.arange(at.y, at.y + tile), 0, ny - 1)
-    x = np.clip(np.arange(at.x, at.x + tile), 0, nx - 1)
+    y = np.clip(np.arange(at.y, at.y + size[0]), 0, ny - 1)
+    x = np.clip(np.arange(at.x, at.x + size[1]), 0, nx - 1)
     return volume[np.ix_(z, y, x)]
 
 
-def ramp(start: int, n: int, tile: int, overlap: int) -> NDArray[np.float32]:
-    """Blending weight (tile,) along an axis: rises over the overlap, but not at a volume's edge."""
+def ramp(tile: int, ramps: tuple[int, int]) -> NDArray[np.float32]:
+    """Blending weight (tile,) along an axis: rises and falls over the ramps at its ends."""
     i = np.arange(tile, dtype=np.float32)
     weight = np.ones(tile, np.float32)
-    if start > 0:
-        weight = np.minimum(weight, (i + 0.5) / overlap)
-    if start + tile < n:
-        weight = np.minimum(weight, (tile - i - 0.5) / overlap)
+    low, high = ramps
+    if low:
+        weight = np.minimum(weight, (i + 0.5) / low)
+    if high:
+        weight = np.minimum(weight, (tile - i - 0.5) / high)
     return weight
 
 
 class Blend:
     """Accumulates tiles: ``out = (sum w x + max(0, 1 - W) volume) / max(1, W)``, W = sum w."""
 
-    def __init__(self, volume: NDArray[np.float32], tile: int, overlap: int) -> None:
-        self.volume, self.tile, self.overlap = volume, tile, overlap
+    def __init__(self, volume: NDArray[np.float32]) -> None:
+        self.volume = volume
         self.total = np.zeros_like(volume)
         self.weight = np.zeros_like(volume)
 
     def add(self, at: Tile, image: NDArray[np.float32]) -> None:
-        """Add one tile's image (tile, tile)."""
+        """Add one tile's image (height, width)."""
         _, ny, nx = self.volume.shape
-        wy = ramp(at.y, ny, self.tile, self.overlap)[:, None]
-        wx = ramp(at.x, nx, self.tile, self.overlap)[None, :]
-        rows, columns = min(self.tile, ny - at.y), min(self.tile, nx - at.x)
-        weight = (wy * wx)[:rows, :columns]
+        height, width = image.shape
+        weight = ramp(height, at.ramps_y)[:, None] * ramp(width, at.ramps_x)[None, :]
+        rows, columns = min(height, ny - at.y), min(width, nx - at.x)
         window = (at.z, slice(at.y, at.y + rows), slice(at.x, at.x + columns))
-        self.total[window] += weight * image[:rows, :columns]
-        self.weight[window] += weight
+        self.total[window] += weight[:rows, :columns] * image[:rows, :columns]
+        self.weight[window] += weight[:rows, :columns]
 
     def result(self) -> NDArray[np.float32]:
         """The blended volume (nz, ny, nx); voxels that no tile covers keep the input."""

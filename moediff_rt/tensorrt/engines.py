@@ -108,7 +108,7 @@ def build_engines(
     workshop = _Workshop(find_package(backend), folder, precision, targets, tuple(batches), force)
     reports = []
     for file in bundle.modules:
-        report = workshop.engine(Path(bundle.path), file, on_building)
+        report = workshop.engine(bundle, file, on_building)
         reports.append(report)
         if on_engine:
             on_engine(report)
@@ -186,7 +186,9 @@ class _Workshop:
         if place.gpu is not None:
             self.checker = Checker(package, self.recipe, place.gpu.name, self._kept("kernels"))
 
-    def engine(self, folder: Path, file: ModuleFile, on_building: OnBuilding | None) -> BuiltEngine:
+    def engine(
+        self, bundle: Bundle, file: ModuleFile, on_building: OnBuilding | None
+    ) -> BuiltEngine:
         """Find or make one module's engine."""
         begin = time.perf_counter()
         key = self._key(file)
@@ -194,7 +196,7 @@ class _Workshop:
         cached = entry is not None
         graph = None
         if entry is None or self._unknown_here(entry):
-            graph = _load(folder, file)
+            graph = _load(bundle, file)
         if entry is None:
             plan = self._build(file.name, graph, on_building)
             entry = _Entry(plan, time.perf_counter() - begin, None)
@@ -336,11 +338,11 @@ def _choose_place(package: Package, wanted: str | None, precision: str) -> _Plac
     return _Place(device, targets, None, f"{gpu.name} is {gpu.target}, not one of the targets")
 
 
-def _load(folder: Path, file: ModuleFile) -> onnx.ModelProto:
+def _load(bundle: Bundle, file: ModuleFile) -> onnx.ModelProto:
     """Read the module that the key names, even where the file was replaced meanwhile."""
     from .graph import load_graph
 
-    path = folder / file.file
+    path = Path(bundle.path) / file.file
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -354,7 +356,7 @@ def _load(folder: Path, file: ModuleFile) -> onnx.ModelProto:
             f"engine: expected SHA-256 {file.sha256[:16]}..., found {found[:16]}... in {path}; the "
             "file was probably replaced since the bundle was loaded; load the bundle again"
         )
-    return load_graph(data, file.name)
+    return load_graph(data, file.name, bundle)
 
 
 def _tensor(name: str, dtype: str, shape: list[int]) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,16 +13,20 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from ..errors import EngineError
+from .tile import set_tile
+
+if TYPE_CHECKING:
+    from .._core import Bundle
 
 FLOAT = onnx.TensorProto.FLOAT
 
 
-def load_graph(data: bytes, module: str) -> onnx.ModelProto:
+def load_graph(data: bytes, module: str, bundle: Bundle | None = None) -> onnx.ModelProto:
     """Read a module and put its graph into a form that every TensorRT package can parse.
 
-    What it computes does not change, not by a bit: parts that depend on no input are replaced by
-    their value (exporters store weights as halves and cast them back), and a tensor that is cut
-    with SplitToSequence, which TensorRT lacks, is cut with Split.
+    What it computes does not change, not by a bit: parts that depend on no input, or only on the
+    sizes of the tile, are replaced by their value (exporters store weights as halves and cast them
+    back), and a tensor that is cut with SplitToSequence, which TensorRT lacks, is cut with Split.
 
     Parameters
     ----------
@@ -30,6 +34,8 @@ def load_graph(data: bytes, module: str) -> onnx.ModelProto:
         The ONNX file.
     module : str
         Its name, for the error.
+    bundle : Bundle, optional
+        Whose largest tile the graph is for; without, its inputs' sizes stay free where they are.
 
     Returns
     -------
@@ -44,6 +50,8 @@ def load_graph(data: bytes, module: str) -> onnx.ModelProto:
     try:
         model = onnx.load_from_string(data)
         onnx.checker.check_model(model)
+        if bundle is not None:
+            set_tile(model, bundle)
         model = with_types(model)
     except Exception as error:
         raise EngineError(
@@ -59,7 +67,7 @@ def load_graph(data: bytes, module: str) -> onnx.ModelProto:
                 "operator in the model; export it without"
             )
     _cast_like_to_cast(model)
-    _fold_constants(model)
+    model = _fold(model)
     _sequences_to_splits(model)
     drop_unused(model)
     return with_types(model)
@@ -108,6 +116,34 @@ def _cast_like_to_cast(model: onnx.ModelProto) -> None:
             node.CopyFrom(
                 helper.make_node("Cast", [node.input[0]], list(node.output), node.name, to=to)
             )
+
+
+def _fold(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Fold constants, the sizes that they make known, and what these make constant, to the end."""
+    while True:
+        before = len(model.graph.node)
+        _sizes_to_constants(model)
+        _fold_constants(model)
+        if len(model.graph.node) == before:
+            return model
+        model = with_types(model)
+
+
+def _sizes_to_constants(model: onnx.ModelProto) -> None:
+    """Replace each Shape whose sizes are known by them."""
+    graph = model.graph
+    dims = {v.name: v.type.tensor_type.shape.dim for v in (*graph.input, *graph.value_info)}
+    kept = []
+    for node in graph.node:
+        known = dims.get(node.input[0]) if node.op_type == "Shape" else None
+        end = _attribute(node, "end", len(known or ()))
+        sizes = None if known is None else known[_attribute(node, "start", 0) : end]
+        if not sizes or not all(dim.HasField("dim_value") for dim in sizes):
+            kept.append(node)
+            continue
+        values = np.array([dim.dim_value for dim in sizes], np.int64)
+        graph.initializer.append(numpy_helper.from_array(values, node.output[0]))
+    replace_nodes(model, kept)
 
 
 def _fold_constants(model: onnx.ModelProto) -> None:

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -26,6 +27,7 @@ struct FakeSettings {
   bool bfloat16 = false;        // what experts read and write is rounded to it
   int experts_meet = 1;         // an expert's request ends once so many of them are under way
   std::function<void()> on_load = [] {};  // called before a module is loaded
+  bool any_tile_size = false;
 };
 
 struct FakeCounts {
@@ -60,6 +62,7 @@ inline mdr::Bundle fake_bundle() {
   mdr::Bundle bundle;
   bundle.name = "fake";
   bundle.tile_height = bundle.tile_width = 16;
+  bundle.smallest_tile = bundle.tile_pitch = {8, 8};
   bundle.tile_slices = 3;
   bundle.latent_channels = 2;
   bundle.latent_height = bundle.latent_width = 4;
@@ -90,25 +93,35 @@ struct FakeModule {
   std::string name;
   std::vector<mdr::TensorInfo> inputs, outputs;
 
-  explicit FakeModule(std::string module) : name(std::move(module)) {
-    const mdr::TensorInfo slices{"slices", {3, 16, 16}}, z_c{"z_c", {1, 4, 4}},
-        tokens{"tokens", {4, 1}};
+  explicit FakeModule(std::string module, mdr::TileSize tile = {16, 16}) : name(std::move(module)) {
+    const int64_t h = tile.height, w = tile.width;
+    const std::vector<int64_t> latent = {2, h / 4, w / 4};
+    const mdr::TensorInfo slices{"slices", {3, h, w}}, z_c{"z_c", {1, h / 4, w / 4}},
+        tokens{"tokens", {h / 8, w / 8, 1}};
     if (name == "encoder") {
-      inputs = {{"image", {3, 16, 16}}};
-      outputs = {{"z", {2, 4, 4}}};
+      inputs = {{"image", {3, h, w}}};
+      outputs = {{"z", latent}};
     } else if (name == "conditioner") {
-      inputs = {slices, {"z_low", {2, 4, 4}}};
+      inputs = {slices, {"z_low", latent}};
       outputs = {z_c, tokens};
     } else if (name == "gate") {
       inputs = {tokens};
-      outputs = {{"gates", {3, 2, 2}}};
+      outputs = {{"gates", {3, h / 8, w / 8}}};
     } else if (name == "decoder") {
-      inputs = {{"z0", {2, 4, 4}}, slices};
-      outputs = {{"image", {1, 16, 16}}};
+      inputs = {{"z0", latent}, slices};
+      outputs = {{"image", {1, h, w}}};
     } else {
-      inputs = {{"z_t", {2, 4, 4}}, z_c, {"t", {}}};
-      outputs = {{"z0", {2, 4, 4}}};
+      inputs = {{"z_t", latent}, z_c, {"t", {}}};
+      outputs = {{"z0", latent}};
     }
+  }
+
+  // The tile that a source's inputs are of.
+  static mdr::TileSize tile_of(const mdr::EngineSource& source) {
+    const auto& dims = source.input_dims[0];
+    const int cell = source.module == "gate" ? 8 : source.inputs[0][0] == 'z' ? 4 : 1;
+    const size_t rows = source.module == "gate" ? 0 : 1;
+    return {static_cast<int>(dims[rows]) * cell, static_cast<int>(dims[rows + 1]) * cell};
   }
 
   bool expert() const { return name.rfind("expert_", 0) == 0; }
@@ -127,7 +140,7 @@ struct FakeModule {
         const int out_of_use = static_cast<int>(from[0][0] * 30) % 4;
         for (int i = 0; i < 3; ++i) {
           const float gate = out_of_use == 3 ? 1.0f / 3 : i == out_of_use ? 0.1f : 0.45f;
-          for (int cell = 0; cell < 4; ++cell) out[i * 4 + cell] = gate;
+          std::fill_n(out + i * size / 3, size / 3, gate);
         }
         continue;
       }
@@ -156,7 +169,7 @@ inline std::vector<mdr::Box> fake_boxes() {
 
 class FakeEngine : public mdr::HostEngine {
  public:
-  FakeEngine(std::string module, FakeSettings settings, std::shared_ptr<FakeCounts> counts,
+  FakeEngine(FakeModule module, FakeSettings settings, std::shared_ptr<FakeCounts> counts,
              std::shared_ptr<Meeting> experts)
       : module_(std::move(module)),
         settings_(std::move(settings)),
@@ -235,11 +248,13 @@ class FakeDevice : public mdr::HostDevice {
   const std::string& name() const override { return word_; }
   const std::string& precision() const override { return word_; }
   int threads() const override { return 3; }
+  bool any_tile_size() const override { return settings_.any_tile_size; }
   int requests_in_flight() const override { return settings_.requests_in_flight; }
   int tiles_per_request() const override { return settings_.tiles_per_request; }
   std::shared_ptr<mdr::Engine> load(const mdr::EngineSource& source) override {
     settings_.on_load();
-    return std::make_shared<FakeEngine>(source.module, settings_, counts_, experts_);
+    FakeModule module(source.module, FakeModule::tile_of(source));
+    return std::make_shared<FakeEngine>(std::move(module), settings_, counts_, experts_);
   }
   const FakeCounts& counts() const { return *counts_; }
   bool experts_missed() const { return experts_->missed(); }

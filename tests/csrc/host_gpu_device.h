@@ -114,6 +114,7 @@ class HostGpuDevice : public mdr::GpuDevice {
   const std::string& name() const override { return word_; }
   const std::string& precision() const override { return word_; }
   int threads() const override { return 1; }
+  bool any_tile_size() const override { return false; }
   std::shared_ptr<mdr::Engine> load(const mdr::EngineSource& source) override {
     return std::make_shared<HostGpuEngine>(gpu_, source.module, settings_);
   }

@@ -23,23 +23,41 @@ Bundle bundle_of(int tile, int overlap) {
 
 const Claim ramps("facing ramps sum to 1 where tiles overlap exactly", [] {
   for (int i = 0; i < 8; ++i) {
-    const float left = ramp_weight(24 + i, 32, 8, true, true);
-    const float right = ramp_weight(i, 32, 8, true, true);
+    const float left = ramp_weight(24 + i, 32, {4, 8});
+    const float right = ramp_weight(i, 32, {8, 4});
     check(std::abs(left + right - 1) < 1e-6f, "at ", i);
   }
 });
 
-const Claim no_ramp("a tile has no ramp where the volume ends, nor without overlap", [] {
-  equal(ramp_weight(0, 32, 8, false, true), 1.0f);
-  equal(ramp_weight(31, 32, 8, true, false), 1.0f);
-  equal(ramp_weight(0, 32, 0, true, true), 1.0f);
+const Claim no_ramp("an end without a ramp has the full weight", [] {
+  equal(ramp_weight(0, 32, {0, 8}), 1.0f);
+  equal(ramp_weight(31, 32, {8, 0}), 1.0f);
+});
+
+const Claim covered("inside the box of several tiles nothing of the input is left", [] {
+  const VolumeShape shape{1, 80, 90};
+  const Box box{6, 71, 8, 83};
+  const Bundle bundle = bundle_of(32, 8);
+  const auto tiles = list_tiles(shape, {box}, {32, 32}, {8, 4, 4});
+  check(tiles.size() > 4, "too few tiles to have seams in both axes");
+  const std::vector<float> volume(shape.voxels(), 0.0f), image(32 * 32, 1.0f);
+  std::vector<float> out(shape.voxels());
+  SliceBlend blend(bundle, volume.data(), shape, tiles, out.data(), nullptr);
+  for (const Tile& tile : tiles) blend.add(tile, image.data(), nullptr);
+  blend.finish();
+  for (int y = box.y0 + kEdgeRamp; y < box.y1 - kEdgeRamp; ++y) {
+    for (int x = box.x0 + kEdgeRamp; x < box.x1 - kEdgeRamp; ++x) {
+      const float found = out[y * shape.nx + x];
+      check(std::abs(found - 1) < 1e-6f, "found ", found, " at ", y, ", ", x);
+    }
+  }
 });
 
 const Claim constant("tiles of one value blend to that value inside, the input elsewhere", [] {
   const Bundle bundle = bundle_of(16, 4);
   const VolumeShape shape{3, 40, 45};
   const std::vector<Box> boxes = {{}, {0, 40, 0, 45}, {}};
-  const auto tiles = list_tiles(shape, boxes, {16, 16, 4, 4, 4});
+  const auto tiles = list_tiles(shape, boxes, {16, 16}, {4, 4, 4});
   const std::vector<float> volume(shape.voxels(), 2.0f), image(256, 2.0f), gates(8, 0.5f);
   std::vector<float> out(shape.voxels());
   std::vector<uint8_t> saved(2 * shape.voxels());

@@ -288,9 +288,12 @@ const Claim gather("gather_rows moves each tile's row to where its experts read 
 
 // Two slices; in the first, five tiles overlap in both axes and reach past the far edges.
 const Claim blend("blend gives the bits of the CPU in any order of threads", [] {
-  const BlendShape shape{40, 45, 24, 20, 8};
-  const std::vector<BlendTile> tiles = {{0, 0, 0},   {0, 0, 12},  {-1, 0, 0}, {1, 0, 30},
-                                        {1, 16, 30}, {1, 20, 24}, {1, 20, 36}};
+  const BlendShape shape{40, 45, 24, 20};
+  const std::vector<BlendTile> tiles = {
+      {0, 0, 0, {0, 4}, {0, 8}},   {0, 0, 12, {0, 4}, {8, 4}},  {-1, 0, 0, {}, {}},
+      {1, 0, 30, {0, 8}, {8, 0}},  {1, 16, 30, {8, 4}, {8, 0}}, {1, 20, 24, {8, 0}, {4, 8}},
+      {1, 20, 36, {8, 0}, {8, 0}},
+  };
   const size_t slice = 40 * 45, size = 24 * 20;
   const auto images = random_floats(tiles.size() * size, 1), input = random_floats(2 * slice, 2);
   auto expected = random_floats(2 * slice, 3), expected_weight = std::vector<float>(2 * slice);
@@ -299,8 +302,8 @@ const Claim blend("blend gives the bits of the CPU in any order of threads", [] 
     const BlendTile& tile = tiles[b];
     if (tile.slice < 0) continue;
     std::vector<float> weight_y, weight_x;
-    for (int y = 0; y < 24; ++y) weight_y.push_back(axis_weight(y, tile.y, 40, 24, 8));
-    for (int x = 0; x < 20; ++x) weight_x.push_back(axis_weight(x, tile.x, 45, 20, 8));
+    for (int y = 0; y < 24; ++y) weight_y.push_back(ramp_weight(y, 24, tile.ramps_y));
+    for (int x = 0; x < 20; ++x) weight_x.push_back(ramp_weight(x, 20, tile.ramps_x));
     const size_t at = tile.slice * slice + tile.y * 45 + tile.x;
     blend_add_cpu(images.data() + b * size, 20, std::min(24, 40 - tile.y),
                   std::min(20, 45 - tile.x), weight_y.data(), weight_x.data(), 45,

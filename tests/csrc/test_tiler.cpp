@@ -34,14 +34,60 @@ const Claim spreads("tiles cover every voxel of the region, for all small axes",
   }
 });
 
-const Claim lists("tiles away from their slice's box are left out", [] {
+const Claim lists("each slice's tiles cover its own box", [] {
   const VolumeShape volume{4, 64, 64};
-  const std::vector<Box> boxes = {{0, 8, 0, 8}, {}, {0, 64, 0, 64}, {60, 64, 60, 64}};
-  const auto tiles = list_tiles(volume, boxes, {32, 32, 8, 4, 4});
+  const std::vector<Box> boxes = {{0, 8, 0, 8}, {}, {0, 64, 0, 64}, {20, 52, 22, 60}};
+  const auto tiles = list_tiles(volume, boxes, {32, 32}, {8, 4, 4});
   std::vector<int> per_slice(4);
   for (const Tile& tile : tiles) ++per_slice[tile.z];
-  check(per_slice == std::vector<int>{1, 0, 9, 1}, "other counts");
-  check(list_tiles(volume, std::vector<Box>(4), {32, 32, 8, 4, 4}).empty(), "tiles of nothing");
+  check(per_slice == std::vector<int>{1, 0, 9, 2}, "other counts");
+  check(list_tiles(volume, std::vector<Box>(4), {32, 32}, {8, 4, 4}).empty(), "tiles of nothing");
+});
+
+const Claim edges("a tile's ends have the ramp of what follows there", [] {
+  const VolumeShape volume{1, 100, 64};
+  const auto tiles = list_tiles(volume, {{10, 76, 0, 40}}, {32, 48}, {8, 4, 4});
+  equal(tiles.size(), size_t{3});
+  const auto is = [](const Ramps& found, int low, int high) {
+    check(found.low == low && found.high == high, "found ", found.low, " and ", found.high);
+  };
+  // Neighbours overlap; the volume goes on before the first and after the last.
+  is(tiles[0].ramps_y, kEdgeRamp, 8);
+  is(tiles[1].ramps_y, 8, 8);
+  is(tiles[2].ramps_y, 8, kEdgeRamp);
+  // The volume ends at the left.
+  is(tiles[0].ramps_x, 0, kEdgeRamp);
+  is(list_tiles(volume, {{0, 9, 50, 64}}, {32, 48}, {8, 4, 4})[0].ramps_x, kEdgeRamp, 0);
+});
+
+constexpr TileSizes kSizes{{16, 16}, {64, 64}, {8, 8}};
+
+const Claim fitted("the tile that fits has the fewest pixels of all sizes", [] {
+  const VolumeShape volume{3, 120, 140};
+  const std::vector<Box> boxes = {{10, 50, 3, 90}, {}, {30, 110, 60, 61}};
+  const TileSpacing spacing{8, 4, 4};
+  const auto pixels = [&](TileSize size) {
+    const auto tiles = static_cast<int64_t>(list_tiles(volume, boxes, size, spacing).size());
+    return tiles * (size.pixels() + 2048);
+  };
+  const TileSize found = fit_tile(volume, boxes, kSizes, spacing);
+  for (int height = 16; height <= 64; height += 8) {
+    for (int width = 16; width <= 64; width += 8) {
+      check(pixels(found) <= pixels({height, width}), "more than ", height, " x ", width);
+    }
+  }
+  check(!(found == kSizes.largest), "the largest is no better than smaller ones here");
+});
+
+const Claim one("a box that a tile just holds has one of that size", [] {
+  const VolumeShape volume{2, 200, 200};
+  const TileSize found = fit_tile(volume, {{40, 88, 100, 124}, {}}, kSizes, {8, 4, 4});
+  equal(found.height, 48);
+  equal(found.width, 24);
+});
+
+const Claim none("without foreground the largest tile is as good as any", [] {
+  check(fit_tile({2, 9, 9}, std::vector<Box>(2), kSizes, {8, 4, 4}) == kSizes.largest, "another");
 });
 
 const Claim reads("a tile past the edges repeats the edge voxel, for 1, 3 and 5 slices", [] {

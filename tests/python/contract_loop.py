@@ -58,6 +58,40 @@ def tile_starts(n, lo, hi, tile, overlap, align):
         count += 1
 
 
+EDGE, SEAM = 4, 2048
+
+
+def fit_tile(shape, boxes, smallest, largest, pitch, overlap, align):
+    """The (height, width) that takes the fewest pixels, and how many each size takes."""
+    best, costs = tuple(largest), {}
+    for height in range(smallest[0], largest[0] + 1, pitch[0]):
+        for width in range(smallest[1], largest[1] + 1, pitch[1]):
+            tiles = list_tiles(shape, boxes, (height, width), overlap, align)
+            costs[height, width] = len(tiles) * (height * width + SEAM)
+    if any(costs.values()):
+        best = min(costs, key=costs.get)
+    return best, costs
+
+
+def list_tiles(shape, boxes, size, overlap, align):
+    """(z, y, x) starts in order, each slice's over its own box."""
+    _, ny, nx = shape
+    return [
+        (z, y, x)
+        for z, (y0, y1, x0, x1) in enumerate(np.asarray(boxes).tolist())
+        if y0 < y1 and x0 < x1
+        for y in tile_starts(ny, y0, y1, size[0], overlap, align[0])
+        for x in tile_starts(nx, x0, x1, size[1], overlap, align[1])
+    ]
+
+
+def ends(start, starts, n, tile, overlap):
+    """Ramps of a tile along an axis."""
+    low = overlap if start > min(starts) else EDGE * (start > 0)
+    high = overlap if start < max(starts) else EDGE * (start + tile < n)
+    return low, high
+
+
 class ContractLoop:
     """Runs a bundle folder over volumes."""
 
@@ -75,36 +109,23 @@ class ContractLoop:
         feed = {key: np.asarray(value, np.float32)[None] for key, value in inputs.items()}
         return [out[0] for out in self.sessions[name].run(None, feed)]
 
-    def tiles(self, shape, boxes):
-        """(z, y, x) starts in order."""
-        card, (nz, ny, nx) = self.card, shape
-        full = [b for b in boxes if b[1] > b[0] and b[3] > b[2]]
-        if not full:
-            return []
-        full = np.array(full)
-        tile, overlap = card["tile"]["height"], card["dispatch"]["tile_overlap"]
-        align = tile // card["latent"]["height"]
-        ys = tile_starts(ny, full[:, 0].min(), full[:, 1].max(), tile, overlap, align)
-        xs = tile_starts(nx, full[:, 2].min(), full[:, 3].max(), tile, overlap, align)
-        return [
-            (z, y, x)
-            for z in range(nz)
-            for y in ys
-            for x in xs
-            if boxes[z][1] > boxes[z][0]
-            and boxes[z][3] > boxes[z][2]
-            and y < boxes[z][1]
-            and y + tile > boxes[z][0]
-            and x < boxes[z][3]
-            and x + tile > boxes[z][2]
-        ]
+    def placing(self):
+        """Overlap of tiles, and pixels per latent cell."""
+        tile, latent = self.card["tile"], self.card["latent"]
+        align = [tile[axis] // latent[axis] for axis in ("height", "width")]
+        return self.card["dispatch"]["tile_overlap"], align
 
-    def enhance_tile(self, volume, at, settings):
+    def size(self, shape, boxes):
+        """(height, width) of the tiles."""
+        tile = self.card["tile"]
+        sizes = [(t["height"], t["width"]) for t in (tile["smallest"], tile, tile["pitch"])]
+        return fit_tile(shape, boxes, *sizes, *self.placing())[0]
+
+    def enhance_tile(self, volume, at, size, settings):
         """The enhanced tile, its applied gates, and how many experts ran."""
         card, (z, y, x) = self.card, at
-        tile = card["tile"]["height"]
-        rows = np.minimum(np.arange(y, y + tile), volume.shape[1] - 1)
-        columns = np.minimum(np.arange(x, x + tile), volume.shape[2] - 1)
+        rows = np.minimum(np.arange(y, y + size[0]), volume.shape[1] - 1)
+        columns = np.minimum(np.arange(x, x + size[1]), volume.shape[2] - 1)
         half = card["tile"]["slices"] // 2
         planes = np.clip(np.arange(z - half, z + half + 1), 0, volume.shape[0] - 1)
         slices = volume[np.ix_(planes, rows, columns)]
@@ -116,9 +137,9 @@ class ContractLoop:
         gates = np.where(active[:, None, None], gates, 0)
         gates = gates / gates.sum(0)
 
-        c, h, w = (card["latent"][k] for k in ("channels", "height", "width"))
-        align = tile // h
-        origin = (x // align, y // align, z)
+        align = self.placing()[1]
+        c, h, w = card["latent"]["channels"], size[0] // align[0], size[1] // align[1]
+        origin = (x // align[1], y // align[0], z)
         alphas = card["schedule"]["alphas_cumprod"]
         taus = timesteps(settings["steps"], settings["start_timestep"])
         noise = normal(settings["seed"], 0, origin, (c, h, w))
@@ -152,23 +173,27 @@ class ContractLoop:
         settings = {**card["sampler"], **card["dispatch"], "seed": 0, **changes}
         if settings["start"] == "noise":
             settings["start_timestep"] = len(card["schedule"]["alphas_cumprod"]) - 1
-        tile, overlap = card["tile"]["height"], settings["tile_overlap"]
         experts = card["gate"]["experts"]
         total = np.zeros(volume.shape)
         weight = np.zeros(volume.shape)
         gate_total = np.zeros((experts, *volume.shape))
         calls = 0
-        for z, y, x in self.tiles(volume.shape, boxes):
-            image, gates, active = self.enhance_tile(volume, (z, y, x), settings)
+        size = self.size(volume.shape, boxes)
+        overlap, align = self.placing()
+        tiles = list_tiles(volume.shape, boxes, size, overlap, align)
+        for z, y, x in tiles:
+            image, gates, active = self.enhance_tile(volume, (z, y, x), size, settings)
             calls += active * settings["steps"]
+            ys, xs = ({at[axis] for at in tiles if at[0] == z} for axis in (1, 2))
             w = np.outer(
-                ramp(y, volume.shape[1], tile, overlap), ramp(x, volume.shape[2], tile, overlap)
+                ramp(size[0], *ends(y, ys, volume.shape[1], size[0], overlap)),
+                ramp(size[1], *ends(x, xs, volume.shape[2], size[1], overlap)),
             )
-            ny, nx = min(tile, volume.shape[1] - y), min(tile, volume.shape[2] - x)
+            ny, nx = min(size[0], volume.shape[1] - y), min(size[1], volume.shape[2] - x)
             place = (z, slice(y, y + ny), slice(x, x + nx))
             total[place] += (w * image)[:ny, :nx]
             weight[place] += w[:ny, :nx]
-            gate_total[(slice(None), *place)] += (w * bilinear(gates, tile, tile))[:, :ny, :nx]
+            gate_total[(slice(None), *place)] += (w * bilinear(gates, *size))[:, :ny, :nx]
         out = (total + np.maximum(0, 1 - weight) * volume) / np.maximum(1, weight)
         safe = np.where(weight > 0, weight, 1)
         return out, np.where(weight > 0, gate_total / safe, 0), calls

@@ -51,14 +51,12 @@ def bilinear(gates, height, width):
     )
 
 
-def ramp(start, n, tile, overlap):
-    """Blend weights along one axis."""
+def ramp(tile, low, high):
+    """Blend weights along one axis: they rise over `low` voxels and fall over `high`."""
     i = np.arange(tile)
     w = np.ones(tile)
-    if overlap == 0:
-        return w
-    if start > 0:
-        w = np.minimum(w, (i + 0.5) / overlap)
-    if start + tile < n:
-        w = np.minimum(w, (tile - i - 0.5) / overlap)
+    if low:
+        w = np.minimum(w, (i + 0.5) / low)
+    if high:
+        w = np.minimum(w, (tile - i - 0.5) / high)
     return w

@@ -38,9 +38,10 @@ def test_a_bundle_says_what_its_card_says(folder):
     content = json.loads(bundle.json)
     assert bundle.path == str(folder)
     assert bundle.name == "tiny"
-    assert bundle.format_version == 1
+    assert bundle.format_version == 2
     assert bundle.hash == hashlib.sha256((folder / "bundle.json").read_bytes()).hexdigest()
     assert bundle.tile == (32, 32, 3)
+    assert (bundle.smallest_tile, bundle.tile_pitch) == ((16, 16), (8, 8))
     assert bundle.latent == (2, 8, 8)
     assert bundle.gate == (3, 4, 4)
     assert bundle.expert_names == ["a", "b", "c"]
@@ -84,8 +85,8 @@ def test_a_card_that_is_no_json_object_is_refused(folder, text):
     ("change", "words"),
     [
         ({"format": "other"}, '"moediff-bundle" for format'),
-        ({"format_version": 2}, "format_version 1 .*found 2.*newer.*update"),
-        ({"format_version": 0}, "format_version 1 .*found 0.*older"),
+        ({"format_version": 3}, "format_version 2 .*found 3.*newer.*update"),
+        ({"format_version": 1}, "format_version 2 .*found 1.*older.*export it again"),
         ({"format_version": 1.5}, "whole number"),
         ({"name": ...}, "no such key"),
         ({"tile__height": "32"}, "found a string"),
@@ -94,6 +95,13 @@ def test_a_card_that_is_no_json_object_is_refused(folder, text):
         ({"tile__slices": 4}, "an odd number for tile.slices, found 4"),
         ({"tile__slices": 17}, "from 1 to 15"),
         ({"latent__height": 7}, "divide the tile"),
+        ({"tile__smallest": ...}, r"tile\.smallest\.height, found no such key"),
+        ({"tile__smallest__width": 40}, "from 1 to 32 for tile.smallest.width"),
+        ({"tile__smallest__width": 20}, "divisor .* tile.pitch.width, found 8 for 20 to 32"),
+        ({"tile__pitch__height": 24}, "from 1 to 16 for tile.pitch.height"),
+        ({"tile__pitch__height": 5}, "divisor .* tile.pitch.height, found 5 for 16 to 32"),
+        ({"tile__pitch__height": 4}, "whole latent and gate cells .* tile.pitch.height, found 4"),
+        ({"tile__pitch__height": 0}, "from 1 to 16"),
         ({"gate__experts": 9}, "from 1 to 8"),
         ({"gate__names": ["a"]}, "3 names"),
         ({"schedule__prediction": "eps"}, '"x0"'),
@@ -106,7 +114,7 @@ def test_a_card_that_is_no_json_object_is_refused(folder, text):
         ({"sampler__steps": 41}, "from 1 to 40"),
         ({"dispatch__gate_threshold": 0.34}, "less than 1/3"),
         ({"dispatch__tile_overlap": 6}, "multiple of 4"),
-        ({"dispatch__tile_overlap": 20}, "from 0 to 16"),
+        ({"dispatch__tile_overlap": 12}, "from 0 to 8"),
         ({"spacing_mm__output_max": 0.1}, "output_max"),
         ({"modules__gate": ...}, r"modules\.gate\.file"),
         ({"modules__gate__file": "../gate.onnx"}, "inside the bundle"),
@@ -161,7 +169,7 @@ def swap(folder, module, other):
 
 def test_modules_that_contradict_the_card_are_refused(folder):
     swap(folder, "gate", "encoder")
-    with pytest.raises(BundleError, match=r"expected inputs tokens .*found image"):
+    with pytest.raises(BundleError, match=r"expected inputs tokens of gate, found image"):
         _core.Model(_core.load_bundle(str(folder)))
 
 

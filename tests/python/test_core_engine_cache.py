@@ -11,6 +11,13 @@ from moediff_rt import _core
 from moediff_rt.errors import BundleError
 
 MODULES = ["encoder", "conditioner", "gate", "expert_0", "expert_1", "expert_2", "decoder"]
+SHAPES = {
+    "encoder": "-3x32x32",
+    "conditioner": "-3x32x32-2x8x8",
+    "gate": "-4x4x4",
+    **dict.fromkeys(("expert_0", "expert_1", "expert_2"), "-2x8x8-3x8x8"),
+    "decoder": "-2x8x8-3x32x32",
+}
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +73,21 @@ def test_names_tell_module_hash_backend_device_precision_and_profile(bundle, eng
     load(bundle, engines, precision="fp32")
     assert len(list(engines.iterdir())) == len(MODULES)
     for module in bundle.modules:
-        stem = f"{module.name}-{module.sha256[:16]}-openvino-CPU-fp32-b1-"
+        stem = f"{module.name}-{module.sha256[:16]}-openvino-CPU-fp32-b1{SHAPES[module.name]}-"
         assert re.fullmatch(stem + "[0-9a-f]{8}.engine", entry_of(engines, module.name).name)
+
+
+def test_engines_of_a_fitted_tile_are_kept_beside_those_of_the_largest(bundle, engines):
+    volume = np.zeros((1, 40, 40), np.float32)
+    box = np.array([[2, 14, 0, 22]], np.int32)
+    first = load(bundle, engines, precision="fp32").enhance(volume, box)
+    assert first.tile == (16, 24)
+    assert len(list(engines.iterdir())) == 2 * len(MODULES)
+    assert len(list(engines.glob("decoder-*-b1-2x4x6-3x16x24-*.engine"))) == 1
+    before = {path: path.stat().st_mtime_ns for path in engines.iterdir()}
+    again = load(bundle, engines, precision="fp32").enhance(volume, box)
+    np.testing.assert_array_equal(again.volume, first.volume)
+    assert {path: path.stat().st_mtime_ns for path in engines.iterdir()} == before
 
 
 def test_each_engine_is_told_as_it_is_loaded(bundle, engines):

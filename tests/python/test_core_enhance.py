@@ -133,6 +133,38 @@ def test_output_is_the_same_bits_for_any_batch_and_thread_count(bundle, model, t
     np.testing.assert_array_equal(found.gates, expected.gates)
 
 
+def test_the_tiles_are_the_size_that_the_plain_rule_finds(model, tiny_bundle):
+    loop = contract_loop.ContractLoop(tiny_bundle)
+    sizes = set()
+    for seed in range(6):
+        boxes = ragged_boxes((4, 40 + 9 * seed, 90), seed)
+        found = model.enhance(scan((4, 40 + 9 * seed, 90)), boxes)
+        assert found.tile == loop.size((4, 40 + 9 * seed, 90), boxes)
+        sizes.add(found.tile)
+    assert len(sizes) > 2
+
+
+def test_a_result_does_not_depend_on_which_sizes_the_model_had_before(bundle, model):
+    volume, boxes = scan((2, 60, 60)), full_boxes((2, 60, 60))
+    fresh = _core.Model(bundle, precision="fp32", threads=2).enhance(volume, boxes)
+    for box in ([0, 16, 0, 16], [0, 24, 0, 32], [0, 32, 0, 24], [0, 16, 0, 24], [0, 24, 0, 24]):
+        model.enhance(volume, np.array([box] * 2, np.int32))
+    np.testing.assert_array_equal(model.enhance(volume, boxes).volume, fresh.volume)
+
+
+def test_noise_is_the_same_wherever_the_tiles_lie(model):
+    volume = np.full((1, 64, 64), 0.5, np.float32)  # nothing but noise tells places apart
+    boxes = ([8, 40, 8, 40], [16, 40, 12, 44], [12, 44, 20, 44])
+    runs = [
+        model.enhance(volume, np.array([box], np.int32), start="noise", steps=1) for box in boxes
+    ]
+    assert [(run.tile, run.tiles) for run in runs] == [((32, 32), 1), ((24, 32), 1), ((32, 24), 1)]
+    inner = (0, slice(24, 32), slice(28, 32))  # further from each border than a voxel sees
+    assert np.ptp(runs[0].volume[inner]) > 0.1
+    for run in runs[1:]:
+        np.testing.assert_allclose(run.volume[inner], runs[0].volume[inner], rtol=0, atol=1e-5)
+
+
 def test_seed_changes_the_output(model):
     volume, boxes = scan((1, 32, 32)), full_boxes((1, 32, 32))
     one, two = (model.enhance(volume, boxes, seed=seed).volume for seed in (1, 2))

@@ -42,13 +42,69 @@ def test_tile_starts_match_the_plain_rule(axis):
 
 
 @given(axes())
-def test_blend_weights_reach_one_between_tiles(axis):
-    n, _, _, tile, overlap, _ = axis
+def test_blend_weights_reach_one_over_the_whole_region(axis):
+    n, lo, hi, tile, overlap, _ = axis
     weight = np.zeros(n + 2 * tile)
     for start in (starts := _core.tile_starts(*axis)):
-        weight[start : start + tile] += contract_ops.ramp(start, n, tile, overlap)
-    inner = slice(starts[0] + overlap, min(n, starts[-1] + tile - overlap))
-    assert (weight[inner] >= 1 - 1e-12).all()
+        ends = contract_loop.ends(start, starts, n, tile, overlap)
+        weight[start : start + tile] += contract_ops.ramp(tile, *ends)
+    edge = contract_loop.EDGE
+    inner = range(lo + edge if starts[0] else lo, hi - edge if starts[-1] + tile < n else hi)
+    assert all(weight[i] >= 1 - 1e-12 for i in inner)
+
+
+@st.composite
+def foregrounds(draw):
+    nz, ny, nx = (draw(st.integers(1, most)) for most in (4, 300, 300))
+    boxes = np.zeros((nz, 4), np.int32)
+    for z in range(nz):
+        boxes[z, :2] = sorted(draw(st.tuples(st.integers(0, ny), st.integers(0, ny))))
+        boxes[z, 2:] = sorted(draw(st.tuples(st.integers(0, nx), st.integers(0, nx))))
+    pitch = draw(st.sampled_from([8, 24]))
+    smallest = [pitch * draw(st.integers(2, 4)) for _ in "yx"]
+    largest = [size + pitch * draw(st.integers(0, 4)) for size in smallest]
+    overlap = draw(st.sampled_from([0, 4, 8]))
+    return (nz, ny, nx), boxes, tuple(smallest), tuple(largest), (pitch, pitch), overlap
+
+
+def fit(shape, boxes, smallest, largest, pitch, overlap):
+    return _core.fit_tile(
+        shape,
+        boxes,
+        smallest=smallest,
+        largest=largest,
+        pitch=pitch,
+        overlap=overlap,
+        align=(4, 4),
+    )
+
+
+@given(foregrounds())
+def test_the_tile_that_fits_takes_the_fewest_pixels(foreground):
+    found = fit(*foreground)
+    best, pixels = contract_loop.fit_tile(*foreground, (4, 4))
+    assert found == best
+    assert pixels[found] == min(pixels.values())
+
+
+def test_one_tile_holds_each_box_where_that_takes_the_fewest_pixels():
+    boxes = np.array([[100, 160, 40, 80], [0, 0, 0, 0], [90, 150, 30, 100]], np.int32)
+    assert fit((3, 400, 400), boxes, (16, 16), (256, 256), (8, 8), 8) == (64, 72)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"boxes": np.array([[0, 9, 0, 401]], np.int32)}, "region is probably not of this volume"),
+        ({"boxes": np.zeros((2, 4), np.int32)}, r"boxes .*\(1, 4\)"),
+        ({"pitch": (0, 8)}, "pitch of 1 or more"),
+        ({"overlap": 12}, "half the tile"),
+    ],
+)
+def test_a_wrong_foreground_is_refused(change, words):
+    call = {"boxes": np.array([[0, 9, 0, 9]], np.int32), "pitch": (8, 8), "overlap": 8, **change}
+    with pytest.raises(InputError, match=words):
+        fit((1, 400, 400), call["boxes"], (16, 16), (64, 64), call["pitch"], call["overlap"])
 
 
 @pytest.mark.parametrize(

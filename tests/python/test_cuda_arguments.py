@@ -30,7 +30,7 @@ START = {
 }
 GATHER = {"tiles": 2, "row": 8, "expert_type": "float32", "slots": 64, "source": 64, "to": [64]}
 ADD = {
-    **{"shape": (2, 8, 8), "overlap": 2, "slice_shape": (16, 16)},
+    **{"shape": (2, 8, 8), "slice_shape": (16, 16)},
     **{"images": 64, "places": 64, "sum": 64, "weight": 64},
 }
 FINISH = {"sum": 64, "weight": 64, "input": 64, "count": 8, "out": 64}

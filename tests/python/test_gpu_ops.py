@@ -250,18 +250,16 @@ def test_gather_rows_moves_each_tile_to_where_its_experts_read_it(gpu, rng, row,
     assert_expert_rows(to, slots, source)
 
 
-def blended_on_cpu(images, places, overlap, total, weight):
+def blended_on_cpu(images, places, total, weight):
     """The sums after each tile in turn, in float32, as the CPU op adds them."""
     total, weight = total.copy(), weight.copy()
     height, width = images.shape[1:]
     ny, nx = total.shape[1:]
-    for image, (z, y, x) in zip(images, places, strict=True):
+    for image, (z, y, x, *ramps) in zip(images, places, strict=True):
         if z < 0:
             continue
-        wy, wx = (
-            contract_ops.ramp(start, n, tile, overlap).astype(np.float32)
-            for start, n, tile in ((y, ny, height), (x, nx, width))
-        )
+        wy = contract_ops.ramp(height, *ramps[:2]).astype(np.float32)
+        wx = contract_ops.ramp(width, *ramps[2:]).astype(np.float32)
         share = (wy[:, None] * wx)[: ny - y, : nx - x]
         at = (z, slice(y, y + height), slice(x, x + width))
         total[at] += share * image[: ny - y, : nx - x]
@@ -273,8 +271,15 @@ def blended_on_cpu(images, places, overlap, total, weight):
 @pytest.mark.parametrize("overlap", [0, 8])
 def test_blend_adds_tiles_in_their_order(gpu, rng, ny, nx, overlap):
     height, width = 40, 48
-    grid = [(z, y, x) for z in (0, 2) for y in (0, 24, 48) for x in (0, 16, 40, 80)]
-    padding = (-1, 0, 0)
+    ends = {0: (0, overlap), 48: (overlap, 4), 80: (overlap, 4)}  # others have neighbours
+    between = (overlap, overlap)
+    grid = [
+        (z, y, x, *ends.get(y, between), *ends.get(x, between))
+        for z in (0, 2)
+        for y in (0, 24, 48)
+        for x in (0, 16, 40, 80)
+    ]
+    padding = (-1, *6 * [0])
     places = np.array([*grid[:12], padding, *grid[12:], padding], np.int32)
     images = rng.standard_normal((len(places), height, width), dtype=np.float32)
     before = rng.standard_normal((3, ny, nx), dtype=np.float32)
@@ -283,16 +288,13 @@ def test_blend_adds_tiles_in_their_order(gpu, rng, ny, nx, overlap):
     on_device = [gpu.send(images), gpu.send(places), gpu.send(volume)]
     _core.blend_add_cuda(
         shape=images.shape,
-        overlap=overlap,
         slice_shape=(ny, nx),
         images=on_device[0].address,
         places=on_device[1].address,
         sum=total.address,
         weight=weight.address,
     )
-    expected, expected_weight = blended_on_cpu(
-        images, places, overlap, before, np.zeros_like(before)
-    )
+    expected, expected_weight = blended_on_cpu(images, places, before, np.zeros_like(before))
     assert_same_bits(total.numpy(), expected)
     assert_same_bits(weight.numpy(), expected_weight)
     out = gpu.poisoned(before.shape, np.float32)

@@ -72,6 +72,9 @@ def test_an_enhanced_volume_says_how_it_was_made(session):
     assert run.spacing == pytest.approx((1.0, 1.0, 1.0))
     assert run.noise_sigma == pytest.approx(8, rel=0.25)
     assert run.tiles > 0 and run.expert_calls > 0
+    bundle = session.bundle
+    for low, size, high in zip(bundle.smallest_tile, run.tile, bundle.tile[:2], strict=True):
+        assert low <= size <= high
     assert progress[-1] == (run.tiles, run.tiles)
     assert {"prepare", "model", "consistency"} <= set(run.seconds)
     assert run.gates is not None and run.gates.dtype == np.uint8

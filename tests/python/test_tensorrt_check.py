@@ -9,6 +9,7 @@ import types
 import numpy as np
 import pytest
 
+from moediff_rt import _core
 from moediff_rt.errors import BackendError, EngineError
 from moediff_rt.tensorrt import check, driver
 from moediff_rt.tensorrt.accuracy import run_float32
@@ -124,9 +125,13 @@ class Player:
         return engine if self.loads else None
 
 
+def loaded(folder):
+    return _core.load_bundle(str(folder))
+
+
 def make(tiny_bundle, monkeypatch, precision="fp16", backend="tensorrt-rtx", module="expert_0"):
     """A checker, what to check, and the GPU it is checked on."""
-    model = load_graph((tiny_bundle / f"{module}.onnx").read_bytes(), module)
+    model = load_graph((tiny_bundle / f"{module}.onnx").read_bytes(), module, loaded(tiny_bundle))
     typed = to_precision(model, module, precision)
     played = with_rounding(typed, low_tensors(typed), precision) if typed is not model else model
     player = Player(played, (1, 2, 4))
@@ -209,7 +214,8 @@ def test_an_engine_that_does_not_load_is_an_error(tiny_bundle, monkeypatch):
 
 def test_an_engine_of_other_tensors_is_an_error(tiny_bundle, monkeypatch):
     checker, (module, plan, model), player = make(tiny_bundle, monkeypatch)
-    player.model = load_graph((tiny_bundle / "gate.onnx").read_bytes(), "gate")
+    gate = (tiny_bundle / "gate.onnx").read_bytes()
+    player.model = load_graph(gate, "gate", loaded(tiny_bundle))
     with pytest.raises(EngineError, match=r"its network's tensors, not \['gates', 'tokens'\]"):
         checker.check(module, plan, model)
 

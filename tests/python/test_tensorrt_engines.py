@@ -427,7 +427,8 @@ def test_the_graph_format_is_part_of_the_key(bundle, tmp_path, monkeypatch):
 def test_what_is_built_is_what_the_graph_says():
     raw = (default_bundle() / "gate.onnx").read_bytes()
     builder = Builder(find_package("tensorrt-rtx"), Recipe("fp32", (1, 4), ("sm86",)))
-    plan = builder.build("gate", load_graph(raw, "gate").SerializeToString(), lambda _: None)
-    assert [(t.name, t.dtype) for t in plan.inputs] == [("tokens", "FLOAT")]
+    graph = load_graph(raw, "gate", _core.load_bundle(str(default_bundle())))
+    plan = builder.build("gate", graph.SerializeToString(), lambda _: None)
+    assert [(t.name, t.dtype, t.shape) for t in plan.inputs] == [("tokens", "FLOAT", (64, 64, 32))]
     assert [(t.name, t.dtype) for t in plan.outputs] == [("gates", "FLOAT")]
     assert plan.layers > 0 and builder.timing == b""

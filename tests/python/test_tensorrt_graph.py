@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from moediff_rt import _core
 from moediff_rt.cache import default_bundle
 from moediff_rt.errors import EngineError
 from moediff_rt.tensorrt.accuracy import error_limit, random_inputs, relative_error, run_float32
@@ -28,7 +29,8 @@ def stored(module: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def graphs():
-    return {module: load_graph(stored(module), module) for module in MODULES}
+    bundle = _core.load_bundle(str(default_bundle()))
+    return {module: load_graph(stored(module), module, bundle) for module in MODULES}
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +108,41 @@ def test_the_readable_graph_has_no_sequences_and_no_casts_of_weights(graphs):
         assert not operators & {"SplitToSequence", "SequenceAt", "CastLike", "Constant"}, module
         weights = {tensor.name for tensor in model.graph.initializer}
         assert not any(set(node.input) <= weights for node in model.graph.node), module
+
+
+def test_the_readable_graph_is_of_the_largest_tile_alone(graphs):
+    for module, model in graphs.items():
+        free = {d.dim_param for v in model.graph.input for d in v.type.tensor_type.shape.dim}
+        assert free == {"", "batch"}, module
+        known = [*model.graph.input, *model.graph.value_info]
+        shapes = {value.name: value.type.tensor_type.shape.dim for value in known}
+        for node in model.graph.node:
+            assert node.op_type != "Range", module
+            if node.op_type == "Shape":
+                ends = {a.name: a.i for a in node.attribute}
+                asked = shapes[node.input[0]][ends.get("start", 0) : ends.get("end")]
+                assert [bool(dim.dim_param) for dim in asked] == [True], module
+
+
+def test_without_a_bundle_the_tiles_size_stays_free():
+    model = load_graph(stored("gate"), "gate")
+    names = [d.dim_param for d in model.graph.input[0].type.tensor_type.shape.dim[1:3]]
+    assert all(names)
+
+
+def test_sizes_that_are_known_are_folded_and_the_batch_is_not():
+    nodes = [
+        helper.make_node("Shape", ["x"], ["batch"], start=0, end=1),
+        helper.make_node("Shape", ["x"], ["width"], start=-1),
+        helper.make_node("Concat", ["batch", "width"], ["shape"], axis=0),
+        helper.make_node("Mul", ["x", "w"], ["scaled"]),
+        helper.make_node("Reshape", ["scaled", "shape"], ["y"]),
+    ]
+    model = loaded(nodes, {"w": np.float32(2)})
+    assert [n.op_type for n in model.graph.node] == ["Shape", "Concat", "Mul", "Reshape"]
+    x = np.arange(12, dtype=np.float32).reshape(3, 4)
+    (found,) = run(model.SerializeToString(), {"x": x})
+    np.testing.assert_array_equal(found, 2 * x)
 
 
 @pytest.mark.parametrize(("chunk", "sizes"), [(3, [3, 3, 1]), ([2, 4, 1], [2, 4, 1])])

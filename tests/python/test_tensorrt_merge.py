@@ -6,6 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from moediff_rt import _core
 from moediff_rt.cache import default_bundle
 from moediff_rt.tensorrt.accuracy import error_limit, random_inputs, relative_error, run_float32
 from moediff_rt.tensorrt.build import Builder, Recipe
@@ -85,17 +86,22 @@ def test_what_is_no_such_pair_is_left(model):
     assert merge_filters(model) is model
 
 
+def shipped(module):
+    bundle = _core.load_bundle(str(default_bundle()))
+    return load_graph((default_bundle() / f"{module}.onnx").read_bytes(), module, bundle)
+
+
 def test_the_default_bundle_has_one_such_pair():
     merged = {}
     for module in ("encoder", "conditioner", "gate", "expert_0", "expert_1", "expert_2", "decoder"):
-        model = load_graph((default_bundle() / f"{module}.onnx").read_bytes(), module)
+        model = shipped(module)
         merged[module] = merge_filters(model) is not model
     assert [module for module, changed in merged.items() if changed] == ["expert_0"]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 def test_a_merged_expert_is_within_the_limit_of_its_precision(precision):
-    model = load_graph((default_bundle() / "expert_0.onnx").read_bytes(), "expert_0")
+    model = shipped("expert_0")
     inputs = random_inputs(model)
     reference = run_float32(model, inputs)
     typed = to_precision(merge_filters(model), "expert_0", precision)
@@ -107,7 +113,7 @@ def test_a_merged_expert_is_within_the_limit_of_its_precision(precision):
 
 def test_an_engine_for_turing_holds_no_zeros_as_large_as_its_tensors():
     module = "expert_0"
-    model = load_graph((default_bundle() / f"{module}.onnx").read_bytes(), module)
+    model = shipped(module)
     typed = to_precision(merge_filters(model), module, "fp16").SerializeToString()
     package = find_package("tensorrt-rtx")
     sizes = [

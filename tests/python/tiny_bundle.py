@@ -1,4 +1,4 @@
-"""A bundle small enough to make in a test: tile 32, latent 2 x 8 x 8, three experts."""
+"""A bundle small enough to make in a test: tiles of 16 to 32, latent 2 x 8 x 8, three experts."""
 
 import hashlib
 import json
@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-TILE, LATENT, CHANNELS, CONDITION, EXPERTS, GATE, TOKENS, DIM = 32, 8, 2, 3, 3, 4, 16, 4
+TILE, LATENT, CHANNELS, CONDITION, EXPERTS, GATE, DIM = 32, 8, 2, 3, 3, 4, 4
+SMALLEST, PITCH = 16, 8
 
 
 def _value(name, *dims):
@@ -32,8 +33,8 @@ def _encoder(path, rng):
     _save(
         path,
         [helper.make_node("Conv", ["image", "w"], ["z"], strides=[4, 4])],
-        [_value("image", "N", 3, TILE, TILE)],
-        [_value("z", "N", CHANNELS, LATENT, LATENT)],
+        [_value("image", "N", 3, "H", "W")],
+        [_value("z", "N", CHANNELS, "h", "w")],
         {"w": _weight(rng, CHANNELS, 3, 4, 4)},
     )
 
@@ -47,19 +48,14 @@ def _conditioner(path, rng, slices):
             helper.make_node("Add", ["seen", "low"], ["c"]),
             helper.make_node("Tanh", ["c"], ["z_c"]),
             helper.make_node("Conv", ["slices", "wt"], ["grid"], strides=[8, 8]),
-            helper.make_node("Reshape", ["grid", "shape"], ["flat"]),
-            helper.make_node("Transpose", ["flat"], ["tokens"], perm=[0, 2, 1]),
+            helper.make_node("Transpose", ["grid"], ["tokens"], perm=[0, 2, 3, 1]),
         ],
-        [
-            _value("slices", "N", slices, TILE, TILE),
-            _value("z_low", "N", CHANNELS, LATENT, LATENT),
-        ],
-        [_value("z_c", "N", CONDITION, LATENT, LATENT), _value("tokens", "N", TOKENS, DIM)],
+        [_value("slices", "N", slices, "H", "W"), _value("z_low", "N", CHANNELS, "h", "w")],
+        [_value("z_c", "N", CONDITION, "h", "w"), _value("tokens", "N", "gh", "gw", DIM)],
         {
             "wc": _weight(rng, CONDITION, slices, 4, 4),
             "wl": _weight(rng, CONDITION, CHANNELS, 1, 1),
             "wt": 4 * _weight(rng, DIM, slices, 8, 8),
-            "shape": np.array([0, DIM, TOKENS], np.int64),
         },
     )
 
@@ -70,15 +66,11 @@ def _gate(path, rng, sharpness):
         [
             helper.make_node("MatMul", ["tokens", "w"], ["scores"]),
             helper.make_node("Softmax", ["scores"], ["soft"], axis=-1),
-            helper.make_node("Transpose", ["soft"], ["last"], perm=[0, 2, 1]),
-            helper.make_node("Reshape", ["last", "shape"], ["gates"]),
+            helper.make_node("Transpose", ["soft"], ["gates"], perm=[0, 3, 1, 2]),
         ],
-        [_value("tokens", "N", TOKENS, DIM)],
-        [_value("gates", "N", EXPERTS, GATE, GATE)],
-        {
-            "w": sharpness * _weight(rng, DIM, EXPERTS),
-            "shape": np.array([0, EXPERTS, GATE, GATE], np.int64),
-        },
+        [_value("tokens", "N", "gh", "gw", DIM)],
+        [_value("gates", "N", EXPERTS, "gh", "gw")],
+        {"w": sharpness * _weight(rng, DIM, EXPERTS)},
     )
 
 
@@ -105,11 +97,11 @@ def _expert(path, rng, layers):
         path,
         nodes,
         [
-            _value("z_t", "N", CHANNELS, LATENT, LATENT),
-            _value("z_c", "N", CONDITION, LATENT, LATENT),
+            _value("z_t", "N", CHANNELS, "h", "w"),
+            _value("z_c", "N", CONDITION, "h", "w"),
             _value("t", "N"),
         ],
-        [_value("z0", "N", CHANNELS, LATENT, LATENT)],
+        [_value("z0", "N", CHANNELS, "h", "w")],
         weights,
     )
 
@@ -124,8 +116,8 @@ def _decoder(path, rng, slices):
             helper.make_node("Conv", ["slices", "ws"], ["base"]),
             helper.make_node("Add", ["detail", "base"], ["image"]),
         ],
-        [_value("z0", "N", CHANNELS, LATENT, LATENT), _value("slices", "N", slices, TILE, TILE)],
-        [_value("image", "N", 1, TILE, TILE)],
+        [_value("z0", "N", CHANNELS, "h", "w"), _value("slices", "N", slices, "H", "W")],
+        [_value("image", "N", 1, "H", "W")],
         {
             "wz": _weight(rng, CHANNELS, 1, 4, 4),
             "ws": beside.reshape(1, slices, 1, 1),
@@ -147,13 +139,19 @@ def card(folder, slices=3):
         }
     return {
         "format": "moediff-bundle",
-        "format_version": 1,
+        "format_version": 2,
         "name": "tiny",
         "description": "made by a test",
         "license": "Apache-2.0",
         "created": "2026-01-01T00:00:00Z",
         "producer": "tests",
-        "tile": {"height": TILE, "width": TILE, "slices": slices},
+        "tile": {
+            "height": TILE,
+            "width": TILE,
+            "slices": slices,
+            "smallest": {"height": SMALLEST, "width": SMALLEST},
+            "pitch": {"height": PITCH, "width": PITCH},
+        },
         "latent": {"channels": CHANNELS, "height": LATENT, "width": LATENT},
         "condition": {"channels": CONDITION},
         "gate": {"experts": EXPERTS, "height": GATE, "width": GATE, "names": ["a", "b", "c"]},

@@ -6,11 +6,7 @@ Swin blocks as in Liu et al. 2021.
 
 from __future__ import annotations
 
-from functools import cache
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -31,20 +27,20 @@ def from_windows(x: Tensor, window: int, h: int, w: int) -> Tensor:
     return x.permute(0, 1, 3, 2, 4, 5).reshape(-1, h, w, x.shape[-1])
 
 
-@cache
-def shifted_window_mask(h: int, w: int, window: int, shift: int) -> NDArray[np.float32]:
-    """Mask to add, (windows, window**2, window**2): -100 where a roll brought cells together.
+def shifted_window_mask(x: Tensor, window: int, shift: int) -> Tensor:
+    """Mask to add in windows of a rolled ``x`` (N, H, W, C), (windows, window**2, window**2).
 
-    In NumPy, so that an exported graph holds it as a constant.
+    -100 where the roll brought cells together. From the grid's size alone, in operators that an
+    exported graph has: one graph serves every tile.
     """
-    region = np.zeros((h, w))
-    bands = (slice(0, -window), slice(-window, -shift), slice(-shift, None))
-    for i, rows in enumerate(bands):
-        for j, columns in enumerate(bands):
-            region[rows, columns] = 3 * i + j
-    cells = region.reshape(h // window, window, w // window, window).swapaxes(1, 2)
-    cells = cells.reshape(-1, window * window)
-    return np.where(cells[:, None, :] != cells[:, :, None], np.float32(-100), np.float32(0))
+
+    def bands(size: int) -> Tensor:
+        at = torch.arange(size, device=x.device)
+        return (at >= size - window).to(x) + (at >= size - shift).to(x)
+
+    region = 3 * bands(x.shape[1])[:, None] + bands(x.shape[2])[None, :]
+    cells = to_windows(region[None, :, :, None], window).squeeze(-1)
+    return -100 * (cells[:, None, :] != cells[:, :, None]).to(x)
 
 
 class WindowAttention(nn.Module):
@@ -95,8 +91,8 @@ class SwinBlock(nn.Module):
         hidden = self.norm1(x)
         if shift:
             hidden = torch.roll(hidden, (-shift, -shift), dims=(1, 2))
-            mask = torch.from_numpy(shifted_window_mask(h, w, window, shift)).to(x)
-        hidden = self.attention(to_windows(hidden, window), mask if shift else None)
+        mask = shifted_window_mask(hidden, window, shift) if shift else None
+        hidden = self.attention(to_windows(hidden, window), mask)
         hidden = from_windows(hidden, window, h, w)
         if shift:
             hidden = torch.roll(hidden, (shift, shift), dims=(1, 2))
@@ -160,7 +156,7 @@ class Conditioner(nn.Module):
         Returns
         -------
         z_c : Tensor, (N, C + condition_channels, h, w)
-        tokens : Tensor, (N, H/p * W/p, token_dim), row by row; p is the finest patch
+        tokens : Tensor, (N, H/p, W/p, token_dim); p is the finest patch
         """
         finest = self.patch_sizes[-1]
         grid = sum(
@@ -176,4 +172,4 @@ class Conditioner(nn.Module):
             semantic = F.pixel_shuffle(semantic, self.cells)
         if self.pool > 1:
             semantic = F.avg_pool2d(semantic, self.pool)
-        return torch.cat([z_low, semantic, self.trunk(slices)], dim=1), grid.flatten(1, 2)
+        return torch.cat([z_low, semantic, self.trunk(slices)], dim=1), grid

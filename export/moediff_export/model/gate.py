@@ -21,21 +21,17 @@ class Gate(nn.Module):
         self.queries = nn.Parameter(torch.randn(len(config.experts), dim) * 0.1)
         # Logits of queries that count for nothing are even, and every parameter still exports.
         self.scale = dim**-0.5 if config.gated else 0.0
-        self.grid = config.gate_size
 
-    def forward(self, tokens: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
+    def forward(self, tokens: Tensor) -> Tensor:
         """Weigh the experts.
 
         Parameters
         ----------
-        tokens : Tensor, (N, gh * gw, token_dim)
-        grid : (gh, gw), optional
-            The token grid; the configuration's tile by default.
+        tokens : Tensor, (N, gh, gw, token_dim)
 
         Returns
         -------
         Tensor, (N, experts, gh, gw), positive, summing to 1 over the experts.
         """
-        gh, gw = grid or (self.grid, self.grid)
         logits = self.key(tokens) @ self.queries.t() * self.scale
-        return logits.softmax(-1).transpose(1, 2).reshape(-1, self.queries.shape[0], gh, gw)
+        return logits.softmax(-1).permute(0, 3, 1, 2)

@@ -55,9 +55,7 @@ class MoEDiffSR(nn.Module):
     def condition(self, slices: Tensor, z_low: Tensor) -> tuple[Tensor, Tensor]:
         """``z_c`` and gate map (N, experts, gh, gw) of slices (N, S, H, W) and their latent."""
         z_c, tokens = self.conditioner(slices, z_low)
-        finest = self.config.patch_sizes[-1]
-        grid = (slices.shape[2] // finest, slices.shape[3] // finest)
-        return z_c, self.gate(tokens, grid)
+        return z_c, self.gate(tokens)
 
     def predict(self, z_t: Tensor, z_c: Tensor, gates: Tensor, t: Tensor) -> Prediction:
         """Run every expert and sum what they predict, weighted by the gate.

@@ -129,7 +129,7 @@ def test_a_checkpoint_is_a_method_of_its_own_name(tiny_model, slab, tmp_path):
 
 def test_one_expert_has_all_the_weight_within_the_block_alone(tiny_model):
     config = tiny_model.config
-    tokens = torch.randn(2, config.gate_size**2, config.token_dim)
+    tokens = torch.randn(2, config.gate_size, config.gate_size, config.token_dim)
     before = tiny_model.gate(tokens)
     with one_expert(tiny_model, 1):
         only = tiny_model.gate(tokens)

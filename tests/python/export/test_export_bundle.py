@@ -4,6 +4,7 @@ import hashlib
 import json
 
 import onnx
+import onnxruntime
 import pytest
 import torch
 from export_fixtures import card, random_model
@@ -11,7 +12,7 @@ from moediff_export.bundle import load_reference, write_bundle
 from moediff_export.cli import main
 from moediff_export.config import TINY, get_config
 from moediff_export.modules import list_modules
-from moediff_export.onnx import ExportError, check_module, export_module
+from moediff_export.onnx import ExportError, check_module, export_module, relative_error
 
 
 def test_bundle_lists_every_file_with_its_hash(tiny_bundle):
@@ -43,9 +44,35 @@ def test_no_path_of_the_exporting_machine_is_written(tiny_bundle):
         )
 
 
-def test_batch_is_dynamic(tiny_bundle):
-    graph = onnx.load(tiny_bundle / "decoder.onnx")
-    assert graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+def test_batch_and_tile_are_free(tiny_bundle):
+    slices = onnx.load(tiny_bundle / "decoder.onnx").graph.input[1]
+    kinds = [bool(dim.dim_param) for dim in slices.type.tensor_type.shape.dim]
+    assert slices.name == "slices" and kinds == [True, False, True, True]
+
+
+def test_a_module_computes_in_any_tile_what_pytorch_computes(tiny_model, tiny_bundle):
+    for item in list_modules(tiny_model):
+        session = onnxruntime.InferenceSession(tiny_bundle / f"{item.name}.onnx")
+        for height, width in ((32, 48), (64, 32), (48, 48)):
+            inputs = item.cut(2, height, width)
+            with torch.inference_mode():
+                truth = item.module(*inputs.values())
+            found = session.run(None, {name: value.numpy() for name, value in inputs.items()})
+            for ours, theirs in zip(found, truth if len(found) > 1 else [truth], strict=True):
+                assert relative_error(ours, theirs.numpy()) <= 3e-6, (item.name, height, width)
+
+
+def test_a_model_of_one_tile_size_is_exported_for_it_alone(tmp_path):
+    item = list_modules(random_model(get_config("tiny", smallest_tile=64)))[0]
+    export_module(item, tmp_path / "encoder.onnx")
+    image = onnx.load(tmp_path / "encoder.onnx").graph.input[0]
+    assert [dim.dim_value for dim in image.type.tensor_type.shape.dim][1:] == [3, 64, 64]
+
+
+@pytest.mark.parametrize("sizes", [{"smallest_tile": 128}, {"smallest_tile": 40}, {"tile": 72}])
+def test_tiles_that_the_networks_grids_do_not_fit_are_refused(sizes):
+    with pytest.raises(ValueError, match=r"multiples of 16 pixels.*change them"):
+        get_config("tiny", **sizes)
 
 
 def test_another_models_file_is_refused(tiny_bundle):

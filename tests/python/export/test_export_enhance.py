@@ -12,7 +12,7 @@ from moediff_export.config import TINY
 from moediff_export.diffusion import Sampling
 from moediff_export.enhance import default_sampling, dispatch, enhance_volume
 from moediff_export.noise import normal, philox
-from moediff_export.tiles import Blend, Tile, plan_tiles, tile_starts
+from moediff_export.tiles import EDGE_RAMP, Blend, Tile, fit_tile, plan_tiles, tile_starts
 
 
 def test_philox_matches_its_published_answers():
@@ -57,7 +57,7 @@ def test_tiles_cover_the_region_with_the_promised_overlap(data):
 
 def test_slices_without_foreground_get_no_tile():
     _, boxes = volume_and_boxes((5, 100, 150))
-    plan = plan_tiles((5, 100, 150), boxes, 64, 16, 4)
+    plan = plan_tiles((5, 100, 150), boxes, (64, 48), 16, 4)
     assert {at.z for at in plan} == {1, 2, 3, 4}
     last = [at for at in plan if at.z == 4]
     assert last and all(at.x < 20 for at in last)
@@ -66,19 +66,51 @@ def test_slices_without_foreground_get_no_tile():
 def test_blending_one_constant_gives_it_back_inside():
     volume = np.zeros((1, 100, 150), np.float32)
     boxes = np.array([[0, 100, 0, 150]], np.int32)
-    blend = Blend(volume, 64, 16)
-    for at in plan_tiles(volume.shape, boxes, 64, 16, 4):
-        blend.add(at, np.ones((64, 64), np.float32))
+    blend = Blend(volume)
+    for at in plan_tiles(volume.shape, boxes, (64, 48), 16, 4):
+        blend.add(at, np.ones((64, 48), np.float32))
     np.testing.assert_allclose(blend.result(), 1.0, atol=1e-6)
 
 
-def test_blending_fades_to_the_input_at_an_outer_border():
+def test_blending_fades_to_the_input_over_the_edge_ramp_of_an_outer_border():
     volume = np.zeros((1, 256, 256), np.float32)
-    blend = Blend(volume, 64, 16)
-    blend.add(Tile(0, 64, 64), np.ones((64, 64), np.float32))
+    boxes = np.array([[64, 220, 70, 120]], np.int32)
+    plan = plan_tiles(volume.shape, boxes, (64, 64), 16, 4)
+    assert len(plan) > 1
+    blend = Blend(volume)
+    for at in plan:
+        blend.add(at, np.ones((64, 64), np.float32))
     result = blend.result()[0]
-    assert result[96, 96] == 1.0 and result[0, 0] == 0.0
-    assert 0 < result[96, 64] < result[96, 70] < 1.0
+    top, left, inside = plan[0].y, plan[0].x, result[64 + EDGE_RAMP : 220 - EDGE_RAMP, 74:116]
+    np.testing.assert_allclose(inside, 1.0, atol=1e-6)
+    assert result[0, 0] == 0.0
+    assert 0 < result[top, 100] < result[top + EDGE_RAMP - 1, 100] < 1.0
+    assert 0 < result[100, left] < result[100, left + EDGE_RAMP - 1] < 1.0
+
+
+def test_a_tile_that_ends_with_the_volume_does_not_fade():
+    volume = np.zeros((1, 64, 64), np.float32)
+    (at,) = plan_tiles(volume.shape, np.array([[0, 64, 0, 64]], np.int32), (64, 64), 16, 4)
+    assert at == Tile(0, 0, 0)
+    blend = Blend(volume)
+    blend.add(at, np.ones((64, 64), np.float32))
+    np.testing.assert_array_equal(blend.result(), 1.0)
+
+
+def test_seams_stay_small_beside_what_the_model_does(tiny_model):
+    """Slices in several tiles against the same slices in one."""
+    volume, boxes = volume_and_boxes((3, 128, 120))
+    boxes[:] = [0, 128, 0, 120]
+    one = enhance_volume(tiny_model, volume, boxes, size=(128, 128))
+    many = enhance_volume(tiny_model, volume, boxes, size=(64, 64))
+    assert len(plan_tiles(volume.shape, boxes, (64, 64), 16, 4)) > 3 * 3
+    assert np.linalg.norm(many - one) < 0.1 * np.linalg.norm(one - volume)
+
+
+def test_the_fitted_tile_is_no_larger_than_the_boxes_need():
+    boxes = np.array([[40, 100, 60, 90], [0, 0, 0, 0], [50, 95, 61, 89]], np.int32)
+    assert fit_tile((3, 200, 200), boxes, 32, 128, 16, 16, 4) == (64, 32)
+    assert fit_tile((3, 200, 200), 0 * boxes, 32, 128, 16, 16, 4) == (128, 128)
 
 
 def test_dispatch_drops_weak_experts_and_renormalises():
@@ -124,4 +156,5 @@ def test_progress_counts_tiles(tiny_model):
     seen = []
     sampling = default_sampling(TINY)
     enhance_volume(tiny_model, volume, boxes, sampling, progress=lambda *at: seen.append(at))
-    assert seen[-1][0] == seen[-1][1] == len(plan_tiles(volume.shape, boxes, 64, 16, 4))
+    size = fit_tile(volume.shape, boxes, 32, 64, 16, 16, 4)
+    assert seen[-1][0] == seen[-1][1] == len(plan_tiles(volume.shape, boxes, size, 16, 4))
