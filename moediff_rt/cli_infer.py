@@ -132,7 +132,9 @@ def infer(options: argparse.Namespace) -> int:
         check_writable(path, overwrite=options.overwrite)
     ran = run_scan(options, scan)
     writers: dict[Path, Writer | FolderWriter] = {
-        paths.image: image_writer(ran.result.image, compress=paths.image.suffix == ".gz"),
+        paths.image: image_writer(
+            ran.result.image, compress=paths.image.suffix == ".gz", threads=options.threads
+        ),
         paths.sidecar: record_writer(ran.record),
         **map_writers(paths, ran),
     }
@@ -209,9 +211,11 @@ def map_writers(paths: OutputPaths, ran: Ran) -> dict[Path, Writer | FolderWrite
     scan, result = ran.scan, ran.result
     writers: dict[Path, Writer | FolderWriter] = {}
     if paths.gates is not None and result.gates is not None:
-        writers[paths.gates] = image_writer(result.gates, compress=True)
+        writers[paths.gates] = image_writer(result.gates, compress=True, threads=options.threads)
     if paths.deviation is not None and result.deviation is not None:
-        writers[paths.deviation] = image_writer(result.deviation, compress=True)
+        writers[paths.deviation] = image_writer(
+            result.deviation, compress=True, threads=options.threads
+        )
     if paths.figure is not None:
         from .figure import Picture, draw_before_after
 
