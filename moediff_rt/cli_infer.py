@@ -211,11 +211,9 @@ def map_writers(paths: OutputPaths, ran: Ran) -> dict[Path, Writer | FolderWrite
     scan, result = ran.scan, ran.result
     writers: dict[Path, Writer | FolderWriter] = {}
     if paths.gates is not None and result.gates is not None:
-        writers[paths.gates] = image_writer(result.gates, compress=True, threads=options.threads)
+        writers[paths.gates] = image_writer(result.gates, compress=True)
     if paths.deviation is not None and result.deviation is not None:
-        writers[paths.deviation] = image_writer(
-            result.deviation, compress=True, threads=options.threads
-        )
+        writers[paths.deviation] = image_writer(result.deviation, compress=True)
     if paths.figure is not None:
         from .figure import Picture, draw_before_after
 
