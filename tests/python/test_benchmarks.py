@@ -1,4 +1,4 @@
-"""What the benchmarks report is what was measured, and what they compare with does the same work."""
+"""What the benchmarks report is what was measured; what they compare with does the same work."""
 
 from __future__ import annotations
 
