@@ -34,9 +34,11 @@ def draw_growth(path: Path, records: Sequence[Mapping[str, Any]]) -> Path | None
             plot.plot(at, [row[field] for row in rows], "o-", color="#1f4e79", linewidth=1.5)
             if min(at) > 0 and max(at) / min(at) > WIDE:
                 plot.set_xscale("log")
+            plot.set_xticks(at, [f"{value:.3g}" for value in at], rotation=45)
+            plot.minorticks_off()
             plot.set_xlabel(GROWTH[axis])
             plot.set_ylabel(field.replace("_", " ").replace("mb", "(MB)"))
-            plot.set_ylim(bottom=0)
+            plot.set_ylim(0, 1.1 * max(row[field] for row in rows) or 1)
             plot.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
