@@ -14,7 +14,7 @@ help:
 	@echo "make test-sanitize  the C and C++ tests under ASan, UBSan, TSan and valgrind"
 	@echo "make c-library PREFIX=DIR  build the C library and install it there"
 	@echo "make lint   formatting, linting and type checks"
-	@echo "make bench  the benchmarks, against the PyTorch path"
+	@echo "make bench  the benchmarks, against five other ways (BENCH=quick: 4 minutes)"
 	@echo "make gpu-check  on a GPU machine: build, GPU tests, figures"
 	@echo "make train  shards, training and bundle, in runs/ (STEPS=5000)"
 	@echo "make study  what the model is compared with, trained and evaluated, in runs/study"
@@ -34,6 +34,10 @@ $(VENV)/.runtime: $(BIN)/python $(SOURCES)
 $(VENV)/.authoring: $(VENV)/.runtime export/pyproject.toml
 	$(BIN)/pip install --quiet torch==2.13.0
 	$(BIN)/pip install --quiet --group test --editable export
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.authoring
+	$(BIN)/pip install --quiet --group bench
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.runtime
@@ -103,8 +107,9 @@ format: $(VENV)/.lint
 	$(BIN)/ruff format
 	git ls-files '*.cpp' '*.h' '*.cu' '*.cuh' '*.c' | xargs $(BIN)/clang-format -i
 
-bench: $(VENV)/.authoring
-	$(BIN)/pytest benchmarks --benchmark-json=build/benchmark.json
+# Figures go to benchmarks/results; those of `make bench BENCH=quick` to build/benchmarks.
+bench: $(VENV)/.bench
+	BENCH=$(BENCH) $(BIN)/pytest benchmarks -q
 
 # PYTHON must have PyTorch; nothing is installed.
 gpu-check:

@@ -1,133 +1,168 @@
-"""What the benchmarks share: one scan, one bundle, and each way to run it."""
+"""What the benchmarks share: one scan, the ways to run it, and where figures go."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+import machine
+import plots
 import pytest
+import report
 import torch
-from moediff_export.bundle import load_reference
-from moediff_export.enhance import enhance_volume
-from moediff_export.model import MoEDiffSR
+from cost import module_costs
+from head import Truth, write_part, write_slab
+from measure import relative_error, timed
+from ways import Done, Way, open_way
 
-from moediff_rt import Session, _core
+from moediff_rt import _core
 from moediff_rt.cache import default_bundle
-from moediff_rt.grid import AxisOrder, resized_shape
-from moediff_rt.io import load_scan
-from moediff_rt.noise import noise_sigma
-from moediff_rt.postprocess import enforce_consistency
-from moediff_rt.preprocess import prepare
 
-SAMPLE = Path(__file__).parent.parent / "tests" / "data" / "sample_T1w.nii.gz"
-SEED = 0
+ROOT = Path(__file__).resolve().parent.parent
+QUICK, FULL = "quick", "full"
+# Input slices and rounds: what fits into 4 and 25 minutes on two cores.
+SIZES = {QUICK: (8, 2), FULL: (24, 3)}
+FIGURES = pytest.StashKey[list[dict[str, Any]]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--scan", type=Path, default=SAMPLE, help="the scan to enhance (.nii, .nii.gz)"
-    )
-    parser.addoption(
-        "--slices", type=int, default=12, help="input slices used, from the middle; 0: all"
-    )
-    parser.addoption("--rounds", type=int, default=3, help="rounds of each benchmark")
+    parser.addoption("--scan", type=Path, help="a scan of your own; without one, a simulated head")
+    parser.addoption("--slices", type=int, help="input slices, from the middle; 0: all")
+    parser.addoption("--rounds", type=int, help="rounds of each benchmark")
+    parser.addoption("--results", type=Path, help="folder for the JSON, the table and the plots")
 
 
-@dataclass(frozen=True)
-class Work:
-    """The part of a scan that is enhanced, and where its result goes."""
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[FIGURES] = []
+    config.addinivalue_line("markers", "full: left out where BENCH=quick")
 
-    data: np.ndarray  # (x, y, z) float32, RAS+
-    spacing: tuple[float, float, float]
-    shape: tuple[int, int, int]
+
+def mode() -> str:
+    """How much is run: BENCH in the environment, "full" by default."""
+    chosen = os.environ.get("BENCH") or FULL
+    if chosen not in SIZES:
+        raise pytest.UsageError(
+            f"expected BENCH {QUICK} or {FULL}, got {chosen!r}; leave it out for all"
+        )
+    return chosen
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if mode() == QUICK:
+        left = [item for item in items if item.get_closest_marker("full")]
+        items[:] = [item for item in items if not item.get_closest_marker("full")]
+        config.hook.pytest_deselected(items=left)
 
 
 @pytest.fixture(scope="session")
-def work(request: pytest.FixtureRequest) -> Work:
-    scan = load_scan(request.config.getoption("--scan"))
-    axes = AxisOrder.nearest_ras(scan.affine)
-    data, spacing = axes.to_ras(scan.data), axes.spacing_to_ras(scan.grid.spacing)
-    count = request.config.getoption("--slices")
-    if count:
-        first = max(0, (data.shape[2] - count) // 2)
-        data = data[:, :, first : first + count]
-    half = min(spacing) / 2
-    return Work(data, tuple(spacing), resized_shape(data.shape, spacing, (half, half, half)))
+def slices(request: pytest.FixtureRequest) -> int:
+    given = request.config.getoption("--slices")
+    return SIZES[mode()][0] if given is None else given
 
 
 @pytest.fixture(scope="session")
 def rounds(request: pytest.FixtureRequest) -> int:
-    return request.config.getoption("--rounds")
+    return request.config.getoption("--rounds") or SIZES[mode()][1]
+
+
+@pytest.fixture
+def record(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Keeps a figure: its kind, and what that kind has."""
+
+    def keep(kind: str, **fields: Any) -> None:
+        request.config.stash[FIGURES].append({"kind": kind, **fields})
+
+    return keep
+
+
+@dataclass(frozen=True)
+class Case:
+    """The scan that every way enhances, and what its result should be."""
+
+    scan: Path
+    truth: Truth | None
 
 
 @pytest.fixture(scope="session")
-def truth(work: Work) -> np.ndarray:
-    """The volume as the PyTorch reference makes it in float32."""
-    bundle = _core.load_bundle(str(default_bundle()))
-    return pytorch_path(work, load_reference(default_bundle()), bundle)
+def case(
+    request: pytest.FixtureRequest, slices: int, tmp_path_factory: pytest.TempPathFactory
+) -> Case:
+    path = tmp_path_factory.mktemp("scan") / "scan.nii.gz"
+    if given := request.config.getoption("--scan"):
+        write_part(path, given, slices)
+        return Case(path, None)
+    return Case(path, write_slab(path, slices))
 
 
-def pytorch_path(work: Work, model: MoEDiffSR, bundle: _core.Bundle, batch: int = 4) -> np.ndarray:
-    """The whole way from the scan's voxels to the result, with PyTorch for every network."""
-    prepared = prepare(
-        work.data,
-        work.spacing,
-        work.shape,
-        percentile=bundle.percentile,
-        value=bundle.intensity_value,
-    )
-    sigma = noise_sigma(prepared.measured, prepared.foreground)
-    volume = enhance_volume(model, prepared.volume, prepared.boxes, seed=SEED, batch=batch)
-    enforce_consistency(volume, prepared.measured, sigma)
-    return prepared.scale * volume.T
+@dataclass(frozen=True)
+class Reference:
+    """The float32 loop, ready and run once."""
 
-
-def compiled(model: MoEDiffSR) -> MoEDiffSR:
-    """The same networks through torch.compile, one graph a module."""
-    for module in (model.encoder, model.conditioner, model.gate, model.decoder, *model.experts):
-        module.compile(dynamic=False)
-    return model
-
-
-@pytest.fixture(
-    scope="session", params=["PyTorch eager", "PyTorch bf16", "PyTorch compile", "moediff-rt"]
-)
-def path_name(request: pytest.FixtureRequest) -> str:
-    return request.param
+    way: Way
+    how: str
+    setup_seconds: float
+    done: Done
 
 
 @pytest.fixture(scope="session")
-def path(path_name: str, work: Work) -> Callable[[], np.ndarray]:
-    """One way to enhance the scan, end to end, as a call without arguments."""
-    if path_name == "moediff-rt":
-        session = Session()
-        session.build()
-        spacing = float(min(work.spacing)) / 2
-        return lambda: session.enhance(work.data, work.spacing, output_spacing=spacing, seed=SEED)
-    model = load_reference(default_bundle())
-    if path_name == "PyTorch bf16":
-        model = model.to(torch.bfloat16)
-    if path_name == "PyTorch compile":
-        model = compiled(model)
-    bundle = _core.load_bundle(str(default_bundle()))
-    return lambda: pytorch_path(work, model, bundle)
+def reference(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    seconds, (way, how) = timed(lambda: open_way("PyTorch eager", case.scan))
+    done = way(case.scan, tmp_path_factory.mktemp("reference") / "out.nii.gz")
+    return Reference(way, how, seconds, done)
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    """One line of ratios, other over ours, from the medians of this run."""
-    benchmarks = getattr(config, "_benchmarksession", None)
-    medians = {
-        b.params["path_name"]: b.stats.median
-        for b in (benchmarks.benchmarks if benchmarks else [])
-        if b.params and "path_name" in b.params
+@pytest.fixture(scope="session")
+def low_precision_error(
+    case: Case, reference: Reference, tmp_path_factory: pytest.TempPathFactory
+) -> float:
+    """How far PyTorch's own bf16 run is from float32: the measure for everybody's."""
+    way, _ = open_way("PyTorch bf16", case.scan)
+    done = way(case.scan, tmp_path_factory.mktemp("bf16") / "out.nii.gz")
+    return relative_error(done.volume, reference.done.volume)
+
+
+@pytest.fixture(scope="session")
+def costs() -> dict[str, Any]:
+    """Floating-point operations and bytes of each module, one tile of the largest size."""
+    return module_costs(_core.load_bundle(str(default_bundle())))
+
+
+@pytest.fixture(scope="session")
+def peak(request: pytest.FixtureRequest) -> dict[str, float]:
+    """What this machine could do at most, measured now."""
+    found = {
+        "peak_gflops_fp32": machine.peak_flops(torch.float32) / 1e9,
+        "peak_gflops_bf16": machine.peak_flops(torch.bfloat16) / 1e9,
+        "copy_gb_per_second": machine.copy_rate() / 1e9,
     }
-    ours = medians.pop("moediff-rt", None)
-    if ours:
-        ratios = " ".join(
-            f"{name.split()[-1]}={median / ours:.2f}" for name, median in medians.items()
-        )
-        terminalreporter.write_line(f"ratios: {ratios}")
+    request.config.stash[FIGURES].append({"kind": "peak", **found})
+    return found
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """Write JSON, table and plots; the line of ratios is the last that the run says."""
+    yield
+    records = session.config.stash[FIGURES]
+    if not records:
+        return
+    folder = session.config.getoption("--results")
+    if folder is None:
+        folder = ROOT / ("benchmarks/results" if mode() == FULL else "build/benchmarks")
+    found = {**machine.describe(), "mode": mode()}
+    for peaks in report.of_kind(records, "peak"):
+        found |= {key: value for key, value in peaks.items() if key != "kind"}
+    written = report.write_report(folder, mode(), found, records)
+    if drawn := plots.draw_growth(folder / f"{mode()}.png", records):
+        written.append(drawn)
+    print()
+    for path in written:
+        print(f"written: {os.path.relpath(path)}")
+    if report.of_kind(records, "volume"):
+        try:
+            print(report.ratios_line(records))
+        except ValueError as error:
+            print(error)

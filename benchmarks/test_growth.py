@@ -1,51 +1,156 @@
-"""How time and memory grow with the scan: `moediff-rt infer` on one head at two voxel sizes."""
+"""How time, memory and error grow: with the scan, the steps, the threads, the tiles under way."""
 
 import os
 import sys
-from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
-from moediff_export.data.held_out import FULL_SCALE, load_truth
-from moediff_export.data.scanner import rician_noise, truncate_kspace
+from head import write_head, write_slab
+from machine import threads
+from measure import PeakMemory, relative_error
 
-FIELD_OF_VIEW = 256  # mm, and voxels of the finest scan
-NOISE = 0.02
+from moediff_rt import Session
+from moediff_rt.grid import AxisOrder
+from moediff_rt.io import load_scan
+from moediff_rt.preprocess import prepare
+from moediff_rt.spacing import choose_output_shape
+
+pytestmark = pytest.mark.full
+
+# Along each axis of a cubic field of view: 1, 2, 4 and 8 times the voxels.
+SIZES = [128, 161, 203, 256]
+MOST_MEMORY = 4e9  # bytes
+FEW_SLICES = 4  # of the output, where each step costs as much as a whole run
+EVERY = 6  # of the whole head's output slices
+THREADS = sorted({1, 2, threads()})
 
 
-def write_scan(path: Path, voxels: int) -> None:
-    """The held-out head in a cubic field of view of ``voxels`` along each axis, as int16."""
-    truth, _ = load_truth()
-    whole = np.zeros((FIELD_OF_VIEW,) * 3, np.float32)
-    start = [(FIELD_OF_VIEW - n) // 2 for n in truth.shape]
-    whole[tuple(slice(s, s + n) for s, n in zip(start, truth.shape, strict=True))] = truth
-    low = whole if voxels == FIELD_OF_VIEW else truncate_kspace(whole, (voxels,) * 3)
-    low = rician_noise(np.random.default_rng(0), low, NOISE * FULL_SCALE)
-    edge = FIELD_OF_VIEW / voxels
-    image = nib.Nifti1Image(np.rint(low).astype(np.int16), np.diag([edge, edge, edge, 1.0]))
-    image.header.set_xyzt_units("mm")
-    nib.save(image, path)
-
-
-def infer(scan: Path) -> int:
+def infer(scan):
     """Enhance to half the voxel edge in a process of its own; its peak memory in bytes."""
-    command = [Path(sys.executable).with_name("moediff-rt"), "infer", scan, "-q", "--overwrite"]
-    arguments = [os.fspath(part) for part in command]
-    child = os.posix_spawn(arguments[0], arguments, os.environ)
+    command = [sys.executable, "-m", "moediff_rt", "infer", os.fspath(scan), "-q", "--overwrite"]
+    child = os.posix_spawn(command[0], command, os.environ)
     _, status, usage = os.wait4(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     return 1024 * usage.ru_maxrss
 
 
-@pytest.mark.benchmark(group="growth")
-@pytest.mark.parametrize("voxels", [128, 256])
-def test_infer_grows_with_the_scan(benchmark, tmp_path, voxels):
-    scan = tmp_path / "scan.nii"
-    write_scan(scan, voxels)
-    peak = benchmark.pedantic(infer, args=(scan,), rounds=1, warmup_rounds=0)
-    output = (2 * voxels) ** 3
-    benchmark.extra_info["output_voxels"] = output
-    benchmark.extra_info["peak_memory_gb"] = round(peak / 1e9, 2)
-    benchmark.extra_info["microseconds_per_voxel"] = 1e6 * benchmark.stats.stats.median / output
-    assert peak < 4e9
+@pytest.mark.benchmark(group="volume size")
+@pytest.mark.parametrize("voxels", SIZES)
+def test_infer_grows_with_the_scan(benchmark, record, tmp_path, voxels):
+    scan = tmp_path / "scan.nii.gz"
+    write_head(scan, voxels)
+    memory = benchmark.pedantic(infer, args=(scan,), rounds=1)
+    seconds, output = benchmark.stats.stats.median, (2 * voxels) ** 3
+    record(
+        "growth",
+        axis="volume",
+        **{"output voxels": output},
+        seconds=seconds,
+        peak_memory_mb=memory / 1e6,
+        nanoseconds_per_voxel=1e9 * seconds / output,
+    )
+    assert memory < MOST_MEMORY
+
+
+@pytest.fixture(scope="module")
+def prepared(case):
+    """The case's scan as the model reads it."""
+    return prepare_scan(case.scan)
+
+
+def prepare_scan(path):
+    """A scan's file as the model reads it, at half its voxel edge."""
+    scan = load_scan(path)
+    axes = AxisOrder.nearest_ras(scan.affine)
+    data, spacing = axes.to_ras(scan.data), axes.spacing_to_ras(scan.grid.spacing)
+    bundle = Session().bundle
+    return prepare(
+        data,
+        spacing,
+        choose_output_shape(data.shape, spacing, None, bundle),
+        percentile=bundle.percentile,
+        value=bundle.intensity_value,
+    )
+
+
+@pytest.fixture(scope="module")
+def enhance(prepared, rounds):
+    """Run the model on part of the scan, and keep what it took under an axis of growth."""
+
+    def run(benchmark, axis, value, slices=None, most=None, threads=0, **settings):
+        model = Session(threads=threads).build()
+        middle = len(prepared.volume) // 2
+        half = (slices or len(prepared.volume)) // 2
+        part = slice(middle - half, middle + half)
+        given = prepared.volume[part].copy(), prepared.boxes[part].copy()
+        found = []
+        with PeakMemory() as memory:
+            benchmark.pedantic(
+                lambda: found.append(model.enhance(*given, **settings)),
+                rounds=most or rounds,
+                warmup_rounds=1,
+            )
+        return found[-1], {
+            "axis": axis,
+            axis: value,
+            "seconds": benchmark.stats.stats.median,
+            "peak_memory_mb": memory.bytes / 1e6,
+        }
+
+    return run
+
+
+@pytest.mark.benchmark(group="steps")
+@pytest.mark.parametrize("steps", [1, 2, 5, 10, 20, 50])
+def test_time_by_steps(benchmark, enhance, record, steps):
+    _, found = enhance(benchmark, "steps", steps, slices=FEW_SLICES, most=1, steps=steps)
+    record("growth", **found)
+
+
+@pytest.mark.benchmark(group="threads")
+@pytest.mark.parametrize("count", THREADS)
+def test_time_by_threads(benchmark, enhance, record, count):
+    _, found = enhance(benchmark, "threads", count, threads=count)
+    record("growth", **found)
+
+
+@pytest.mark.benchmark(group="tiles under way")
+@pytest.mark.parametrize("batch", [1, 2, 4, 8, 16])
+def test_time_by_tiles_under_way(benchmark, enhance, record, batch):
+    _, found = enhance(benchmark, "tiles under way", batch, batch=batch)
+    record("growth", **found)
+
+
+@pytest.fixture(scope="module")
+def whole_head(tmp_path_factory):
+    """The whole head, of which every few slices are enhanced: the gate differs from top to base."""
+    scan = tmp_path_factory.mktemp("head") / "scan.nii.gz"
+    write_slab(scan, 0)
+    found = prepare_scan(scan)
+    boxes = found.boxes.copy()
+    boxes[np.arange(len(boxes)) % EVERY != 0] = 0
+    return np.ascontiguousarray(found.volume), boxes
+
+
+@pytest.fixture(scope="module")
+def every_expert(whole_head):
+    """The same with no expert left out."""
+    return Session().build().enhance(*whole_head, gate_threshold=0.0).volume
+
+
+@pytest.mark.benchmark(group="gate threshold")
+@pytest.mark.parametrize("threshold", [0.0, 0.02, 0.05, 0.1, 0.2, 0.3])
+def test_time_and_error_by_gate_threshold(benchmark, whole_head, record, every_expert, threshold):
+    model, found = Session().build(), []
+    benchmark.pedantic(
+        lambda: found.append(model.enhance(*whole_head, gate_threshold=threshold)), rounds=1
+    )
+    result = found[-1]
+    record(
+        "growth",
+        axis="gate threshold",
+        **{"gate threshold": threshold},
+        seconds=benchmark.stats.stats.median,
+        calls_saved=result.expert_calls_saved / (result.expert_calls + result.expert_calls_saved),
+        relative_error=relative_error(result.volume, every_expert),
+    )

@@ -1,14 +1,90 @@
-"""End to end, from a scan's voxels to the enhanced volume: the runtime against the PyTorch loop.
+"""From a scan's file to the result's file: the runtime against five other ways to do the same.
 
-Same scan, same tiles, same seed, same threads, in one run; `make bench` ends with the ratios.
+Same scan, same files, same scaling, same seed, every core, in one run; each way must give the
+same volume before its time counts.
 """
 
-import numpy as np
 import pytest
+from cost import volume_flops
+from measure import PeakMemory, relative_error, timed
+from ways import WAYS, open_way
+
+from moediff_rt import _core
+from moediff_rt.cache import default_bundle
+
+# Float32 in another order of additions, through the whole loop.
+FLOAT32_ERROR = 1e-3
 
 
+@pytest.mark.parametrize("name", WAYS)
 @pytest.mark.benchmark(group="volume")
-def test_enhance_volume(benchmark, path, truth, rounds):
-    result = benchmark.pedantic(path, rounds=rounds, warmup_rounds=1)
-    error = np.linalg.norm(result - truth) / np.linalg.norm(truth)
-    benchmark.extra_info["relative_error_to_float32"] = float(error)
+def test_enhance_volume(benchmark, name, case, request, record, rounds, costs, peak, tmp_path):
+    output = tmp_path / "out.nii.gz"
+    reference = request.getfixturevalue("reference")
+    if name == "PyTorch eager":
+        way, how, setup, first = (
+            reference.way,
+            reference.how,
+            reference.setup_seconds,
+            reference.done,
+        )
+    else:
+        setup, (way, how) = timed(lambda: open_way(name, case.scan))
+        first = way(case.scan, output)
+    error = relative_error(first.volume, reference.done.volume)
+    low = "bf16" in how
+    limit = 2 * request.getfixturevalue("low_precision_error") if low else FLOAT32_ERROR
+    assert error <= limit, f"{name} ({how}) gives another volume"
+
+    runs = []
+    with PeakMemory() as memory:
+        benchmark.pedantic(lambda: runs.append(way(case.scan, output)), rounds=rounds)
+    seconds = benchmark.stats.stats.median
+    last = runs[-1]
+    images = last.volume.shape[2]
+    counts = last.counts or reference.done.counts
+    flops = spent_flops(counts, costs)
+    top = peak["peak_gflops_bf16" if low else "peak_gflops_fp32"]
+    psnr = case.truth.psnr if case.truth else None
+    benchmark.extra_info["relative_error_to_float32"] = error
+    record(
+        "volume",
+        way=name,
+        short=WAYS[name],
+        how=how,
+        seconds=seconds,
+        rounds=rounds,
+        images_per_second=images / seconds,
+        gflops=flops / seconds / 1e9,
+        share_of_peak=flops / seconds / 1e9 / top,
+        peak_memory_mb=memory.bytes / 1e6,
+        setup_seconds=setup,
+        relative_error=error,
+        psnr_loss_db=psnr(reference.done.volume) - psnr(last.volume) if psnr else None,
+        stages=last.seconds,
+        counts=counts,
+    )
+
+
+def spent_flops(counts, costs):
+    """What a way computed: its tiles, of their size, and the experts that it called."""
+    bundle = _core.load_bundle(str(default_bundle()))
+    height, width = counts["tile"]
+    share = height * width / (bundle.tile[0] * bundle.tile[1])
+    return share * volume_flops(costs, counts["tiles"], counts["expert_calls"])
+
+
+def test_floor_of_each_module(record, costs, peak):
+    for name, cost in costs.items():
+        by_arithmetic = cost.flops / peak["peak_gflops_bf16"] / 1e6
+        by_memory = cost.bytes / peak["copy_gb_per_second"] / 1e6
+        record(
+            "module",
+            module=name,
+            gflop=cost.flops / 1e9,
+            megabytes=cost.bytes / 1e6,
+            ms_at_peak_bf16=by_arithmetic,
+            ms_at_peak_fp32=cost.flops / peak["peak_gflops_fp32"] / 1e6,
+            ms_at_copy_rate=by_memory,
+        )
+        assert cost.flops > 0

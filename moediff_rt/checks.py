@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import math
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,7 @@ import numpy.typing as npt
 
 from .errors import InputError
 from .grid import voxel_sizes
+from .packing import unpacked
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header, Nifti1Image
@@ -45,7 +44,7 @@ def check_file(path: Path) -> None:
 
 
 def check_packing(path: Path) -> None:
-    """Refuse gzip data under a plain name and the reverse; read gzip to its end, so a cut shows."""
+    """Refuse gzip data under a plain name and the reverse."""
     with open(path, "rb") as stream:
         packed_data = stream.read(2) == b"\x1f\x8b"
     if path.suffix != ".gz":
@@ -54,24 +53,16 @@ def check_packing(path: Path) -> None:
                 f"expected a plain NIfTI file in {path}, found gzip data; "
                 "it is a .nii.gz under a wrong name: rename it"
             )
-        return
-    if not packed_data:
+    elif not packed_data:
         raise InputError(
             f"expected gzip data in {path}, found none; "
             "it may be an unpacked .nii under a wrong name: rename it, or copy it again"
         )
-    try:
-        with gzip.open(path, "rb") as packed:
-            while packed.read(1 << 20):
-                pass
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise unreadable(path, error) from error
 
 
 def check_raw_header(path: Path, image_class: type[Nifti1Image]) -> None:
     """Refuse what nibabel would repair in silence, or fail on with words of its own."""
-    opener: Any = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as stream:
+    with unpacked(path) as stream:
         header = image_class.header_class.from_fileobj(stream, check=False)
     sizes = np.asarray(header["pixdim"][1:4], dtype=np.float64)
     if not np.all(np.isfinite(sizes)) or np.any(sizes == 0):

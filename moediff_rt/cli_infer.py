@@ -132,7 +132,9 @@ def infer(options: argparse.Namespace) -> int:
         check_writable(path, overwrite=options.overwrite)
     ran = run_scan(options, scan)
     writers: dict[Path, Writer | FolderWriter] = {
-        paths.image: image_writer(ran.result.image, compress=paths.image.suffix == ".gz"),
+        paths.image: image_writer(
+            ran.result.image, compress=paths.image.suffix == ".gz", threads=options.threads
+        ),
         paths.sidecar: record_writer(ran.record),
         **map_writers(paths, ran),
     }

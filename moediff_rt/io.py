@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -31,6 +31,7 @@ from .checks import (
 )
 from .errors import InputError
 from .grid import Grid, resized_affine
+from .packing import packed, read_voxels
 from .quiet import quieted
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def load_scan(path: str | os.PathLike[str]) -> Scan:
         ) from error
     except InputError:
         raise
-    except ValueError as error:
+    except (ValueError, EOFError, zlib.error) as error:
         raise unreadable(path, error) from error
     if not isinstance(image, Nifti1Image):
         raise InputError(
@@ -144,7 +145,9 @@ def load_scan(path: str | os.PathLike[str]) -> Scan:
             "convert it first, for example with nibabel"
         )
     check_length(path, image)
-    return _scan_from(image, source=str(path), sha256=digest)
+    return _scan_from(
+        image, partial(read_voxels, path, image.dataobj), source=str(path), sha256=digest
+    )
 
 
 def scan_from_image(image: Any) -> Scan:
@@ -166,7 +169,8 @@ def scan_from_image(image: Any) -> Scan:
             f"expected a path or a nibabel NIfTI image, got {type(image).__name__}; "
             "for an array use Session.enhance(array, spacing)"
         )
-    return _scan_from(image, source=image.get_filename() or "", sha256="")
+    read = partial(image.get_fdata, dtype=np.float32, caching="unchanged")
+    return _scan_from(image, read, source=image.get_filename() or "", sha256="")
 
 
 def as_scan(source: str | os.PathLike[str] | Nifti1Image | Scan) -> Scan:
@@ -249,16 +253,19 @@ def to_deviation_image(
     return like.image_class(deviation, header.get_best_affine(), header)
 
 
-def image_writer(image: Nifti1Image, *, compress: bool) -> Writer:
-    """Make a writer of the image for `atomic.write_whole`; gzip when `compress`."""
+def image_writer(image: Nifti1Image, *, compress: bool, threads: int = 0) -> Writer:
+    """Make a writer of the image for `atomic.write_whole`; gzip when `compress`.
+
+    Packing takes `threads` threads (0: those of this process, at most 8); equal results are equal
+    files, whatever their number.
+    """
 
     def write(stream: BinaryIO) -> None:
         if not compress:
             image.to_stream(cast(io.IOBase, stream))
             return
-        # Level 1 as nibabel does; no time and no name, so equal results are equal files.
-        with gzip.GzipFile("", "wb", compresslevel=1, fileobj=stream, mtime=0) as packed:
-            image.to_stream(packed)
+        with packed(stream, threads) as out:
+            image.to_stream(out)
 
     return write
 
@@ -341,7 +348,9 @@ def _rounded(data: npt.NDArray[Any], on_disk: np.dtype[Any], like: Scan) -> npt.
     return out
 
 
-def _scan_from(image: Nifti1Image, *, source: str, sha256: str) -> Scan:
+def _scan_from(
+    image: Nifti1Image, read: Callable[[], npt.NDArray[np.float32]], *, source: str, sha256: str
+) -> Scan:
     name = source or "the image"
     header = image.header
     shape = tuple(int(n) for n in image.shape)
@@ -355,10 +364,10 @@ def _scan_from(image: Nifti1Image, *, source: str, sha256: str) -> Scan:
     check_geometry(name, affine, pixdim)
     try:
         with np.errstate(over="ignore"):
-            values = np.asarray(image.get_fdata(dtype=np.float32, caching="unchanged"))
+            values = read()
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise unreadable(Path(name), error) from error
-    data = np.asfortranarray(values.reshape(shape[:3]))
+    data = np.asfortranarray(np.asarray(values).reshape(shape[:3]))
     check_values(name, data, image.dataobj)
     slope, inter = _scaling(image)
     return Scan(

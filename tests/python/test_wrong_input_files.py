@@ -63,6 +63,29 @@ def gz_without_its_end(folder):
     return folder / "in.nii.gz"
 
 
+def gz_of_other_content(folder):
+    save(folder / "in.nii.gz", good())
+    raw = bytearray((folder / "in.nii.gz").read_bytes())
+    raw[-8] ^= 1  # the check sum's first byte
+    (folder / "in.nii.gz").write_bytes(raw)
+    return folder / "in.nii.gz"
+
+
+def gz_broken_inside(folder):
+    save(folder / "in.nii.gz", good())
+    raw = bytearray((folder / "in.nii.gz").read_bytes())
+    raw[-2000:-1000] = b"\xff" * 1000
+    (folder / "in.nii.gz").write_bytes(raw)
+    return folder / "in.nii.gz"
+
+
+def words_after_gz(folder):
+    save(folder / "in.nii.gz", good())
+    with open(folder / "in.nii.gz", "ab") as stream:
+        stream.write(b"and more")
+    return folder / "in.nii.gz"
+
+
 def truncated_nii(folder):
     save(folder / "in.nii", good())
     raw = (folder / "in.nii").read_bytes()
@@ -246,6 +269,9 @@ CASES = {
     empty: "is empty",
     truncated_gz: "truncated",
     gz_without_its_end: "truncated",
+    gz_of_other_content: "damaged",
+    gz_broken_inside: "damaged",
+    words_after_gz: "damaged",
     truncated_nii: "truncated",
     only_a_header: "truncated",
     text_named_nii: "not one|NIfTI",
