@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from .errors import PeerGone, Stopping
+from ..errors import PeerGone, Stopping
 
 # How often a thread that waits for a peer looks up.
 TICK_SECONDS = 0.25
