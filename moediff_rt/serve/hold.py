@@ -79,4 +79,8 @@ class Share:
         return self
 
     def __exit__(self, *_exc: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Hold nothing any more."""
         self.give(self._own)
