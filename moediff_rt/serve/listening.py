@@ -1,13 +1,16 @@
-"""What every server checks of its options, and who can reach it."""
+"""What every server checks of its options, who can reach it, and how its sockets are."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import socket
 
 from ..errors import InputError
 from .logs import Log
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_DEAD_AFTER = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 
 
 def check_at_least(options: argparse.Namespace, **least: float) -> None:
@@ -50,3 +53,12 @@ def say_listening(log: Log, protocol: str, host: str, port: int) -> None:
             host=host,
         )
     log.info("listening", host=host, port=port)
+
+
+def ready_for_messages(connection: socket.socket) -> None:
+    """Let a socket send each message at once, and find out when its peer is dead."""
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _DEAD_AFTER:
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)

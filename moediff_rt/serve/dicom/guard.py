@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from ..errors import Refused
 from ..hold import Share
+from ..listening import ready_for_messages
 from .limits import Limits
 
 _P_DATA = 4
@@ -138,6 +139,7 @@ class Guard:
         self._before = 0
         self._since: float | None = None
         self._closed = False
+        ready_for_messages(connection)
 
     def recv(self, count: int) -> bytes:
         """Read at most `count` bytes.
