@@ -146,6 +146,7 @@ class Served:
             "limit": 1 << 40,
             "hold": 1 << 32,
             "most_wait": 0.05,
+            "grace": 60.0,
         } | options
         limits = settings["limits"]
         self.metrics, self.stopping = Metrics(), threading.Event()
@@ -168,8 +169,7 @@ class Served:
             most_wait=settings["most_wait"],
         )
         self.port = self.server.port
-        self.grace = 60.0
-        self.thread = threading.Thread(target=lambda: self.server.serve(self.grace))
+        self.thread = threading.Thread(target=self.server.serve, args=(settings["grace"],))
         self.thread.start()
 
     def stop(self) -> None:

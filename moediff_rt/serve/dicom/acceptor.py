@@ -32,8 +32,8 @@ TRANSFER_SYNTAXES = (
     "1.2.840.10008.1.2.4.81",  # JPEG-LS near-lossless
     "1.2.840.10008.1.2.4.91",  # JPEG 2000
 )
-# A peer has so long to say who it is.
-_FIRST_SECONDS = 15.0
+# After a connection was broken off: for its thread to see it.
+_LAST_SECONDS = 15.0
 _POLL_SECONDS = 0.2
 
 
@@ -80,7 +80,7 @@ class Acceptor:
         entity.require_calling_aet = list(accepted)
         entity.maximum_associations = limits.associations
         entity.maximum_pdu_size = limits.offered_pdu_bytes
-        entity.acse_timeout = entity.dimse_timeout = _FIRST_SECONDS
+        entity.acse_timeout = limits.first_seconds
         entity.network_timeout = limits.idle_seconds
         entity.add_supported_context(VERIFICATION)
         for sop_class in READ:
@@ -127,7 +127,7 @@ class Acceptor:
         """Break off who is still there."""
         self._server.break_off()
         for association in self._server.active_associations:
-            association.join(_FIRST_SECONDS)
+            association.join(_LAST_SECONDS)
 
     def _rejected(self, _event: Any) -> None:
         self._metrics.refused.labels("association").inc()

@@ -117,6 +117,8 @@ class Guard:
         Told how many bytes came; told why a connection is ended.
     on_close : callable
         Called once.
+    now : callable
+        A clock, s.
     """
 
     def __init__(
@@ -128,6 +130,7 @@ class Guard:
         on_bytes: Callable[[int], object] = lambda count: None,
         on_refused: Callable[[str], object] = lambda reason: None,
         on_close: Callable[[], object] = lambda: None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._socket = connection
         self._limits = limits
@@ -138,6 +141,7 @@ class Guard:
         self._messages: deque[int] = deque()
         self._before = 0
         self._since: float | None = None
+        self._now = now
         self._closed = False
         ready_for_messages(connection)
 
@@ -150,7 +154,7 @@ class Guard:
             The connection is broken, or was ended here.
         """
         if self._since is None:
-            self._since = time.monotonic()
+            self._since = self._now()
         self._socket.settimeout(self._limits.stall_seconds)
         piece = self._socket.recv(count)
         try:
@@ -171,7 +175,7 @@ class Guard:
         for _ in range(self._to_peer.commands - answers):
             if self._messages:
                 self._share.give(self._messages.popleft())
-        self._since = time.monotonic() if self._messages or self._before else None
+        self._since = self._now() if self._messages or self._before else None
         return count
 
     def fileno(self) -> int:
@@ -218,7 +222,7 @@ class Guard:
         if len(self._messages) > limits.unanswered:
             raise Refused(f"expected one message at a time, got {limits.unanswered} unanswered")
         if self._since is not None:
-            if time.monotonic() - self._since > limits.seconds_for(held):
+            if self._now() - self._since > limits.seconds_for(held):
                 raise Refused("sent too slowly")
             if not self._messages and not self._before and self._from_peer.is_between:
                 self._since = None

@@ -25,8 +25,8 @@ class Limits:
         Of a series, and of its result; a larger one is refused.
     associations : int
         Served at once. As many again may be connected, to be told that there are too many.
-    idle_seconds : float
-        From one message of a peer to the next.
+    first_seconds, idle_seconds : float
+        Until a peer has said who it is, and from one message to the next.
     stall_seconds, bytes_per_second : float
         A message may take the former and its size by the latter.
     """
@@ -39,6 +39,7 @@ class Limits:
     input_voxels: int = 400_000_000
     output_voxels: int = 400_000_000
     associations: int = 16
+    first_seconds: float = 10.0
     idle_seconds: float = 60.0
     stall_seconds: float = 30.0
     bytes_per_second: float = 1e5
