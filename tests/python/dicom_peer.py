@@ -25,6 +25,7 @@ from moediff_rt.serve.dicom.send import Peer
 from moediff_rt.serve.dicom.server import DicomServer
 from moediff_rt.serve.dicom.spool import Spool
 from moediff_rt.serve.hold import Hold
+from moediff_rt.serve.logs import Log
 from moediff_rt.serve.metrics import Metrics
 from moediff_rt.serve.room import Room
 from moediff_rt.serve.turns import Turns
@@ -154,7 +155,7 @@ class Served:
         self.spool = Spool(folder, settings["limit"], limits.series_instances)
         self.hold = Hold(settings["hold"])
         self._quiet = contextlib.ExitStack()
-        self._quiet.enter_context(quiet_network())
+        self._quiet.enter_context(quiet_network(Log("dicom")))
         self.server = DicomServer(
             Room(Turns(self.session), self.metrics, self.stopping),
             self.spool,

@@ -494,6 +494,62 @@ def test_a_hostile_peer_is_cut_off_and_the_next_one_served(start, archive, expec
         assert server.hold.taken == 0
 
 
+def recorded(start, images) -> list[bytes]:
+    """The PDUs of a sender that stores some images."""
+    from pynetdicom import evt
+
+    pdus = []
+    keep = [(evt.EVT_DATA_SENT, lambda event: pdus.append(bytes(event.data)))]
+    with start(quiet_seconds=1e6) as server:
+        assert send(server.port, images, evt_handlers=keep) == [0] * len(images)
+    return pdus
+
+
+def damaged(pdus, rng) -> bytes:
+    """What a faulty or hostile sender may make of a conversation."""
+    pdus = list(pdus)
+    what = rng.integers(5)
+    if what == 0:
+        del pdus[rng.integers(len(pdus))]
+    elif what == 1:
+        pdus *= 3
+    data = bytearray(b"".join(pdus))
+    if what == 2:
+        del data[rng.integers(len(data)) :]
+    elif what == 3:
+        for place in rng.integers(len(data), size=20):
+            data[place] = rng.integers(256)
+    elif what == 4:
+        place = rng.integers(len(data))
+        data[place:place] = rng.bytes(100)
+    return bytes(data)
+
+
+def test_damaged_conversations_harm_nobody(start, archive, expected, rng):
+    pdus = recorded(start, head("t1 recorded")[:2])
+    limits = Limits(first_seconds=0.2, idle_seconds=0.5, stall_seconds=1.0, associations=50)
+    with start(limits=limits, broken_seconds=1e6) as server:
+        for _ in range(60):
+            with socket.create_connection(("127.0.0.1", server.port), 30) as peer:
+                try:
+                    peer.sendall(damaged(pdus, rng))
+                    peer.shutdown(socket.SHUT_WR)
+                except ConnectionError:
+                    pass
+        wait_for(lambda: server.counted("connections") == 0, "the peers to leave")
+        assert server.hold.taken == 0
+        assert list((server.spool.folder / "arriving").iterdir()) == []
+        send(server.port, T1)
+        wait_for(lambda: len(archive.series(expected.uid)) == len(expected), "the result")
+
+
+def test_an_idle_peer_is_not_waited_for(start):
+    with start(limits=Limits(idle_seconds=0.3)) as server:
+        with association(server.port) as sender:
+            wait_for(lambda: sender.is_aborted, "the server to end it")
+        wait_for(lambda: server.counted("connections") == 0, "its end")
+
+
 def test_a_sender_that_vanishes_in_the_middle_may_send_the_rest_later(start, archive, expected):
     with start(broken_seconds=1e6) as server:
         with association(server.port) as sender:

@@ -165,6 +165,29 @@ def test_a_late_instance_makes_a_series_of_its_own(spool):
     assert spool.settle(spool.claim(SERIES), RESULT, SENDING) == f"{SERIES}-2"
 
 
+def test_a_result_under_way_when_the_series_is_opened_again_is_let_go(spool):
+    put(spool)
+    spool.finish(SERIES)
+    claim = spool.claim(SERIES)
+
+    def late(stream):
+        put(spool, "1.2.3.2")
+        stream.write(b"made")
+
+    with pytest.raises(Cancelled):
+        spool.settle(claim, {"00001.dcm": late}, SENDING)
+    spool.give_back(claim)
+    spool.finish(SERIES)
+    assert spool.claim(SERIES).begun == 1
+    assert spool.series_in(SENDING) == []
+
+
+def test_a_crash_before_the_first_instance_leaves_no_series(spool):
+    (spool.folder / INCOMING / SERIES).mkdir()
+    assert not spool.finish(SERIES)
+    assert spool.series_in(INCOMING) == spool.series_in(READY) == []
+
+
 def test_a_series_that_is_not_ready_is_not_claimed(spool):
     with pytest.raises(Cancelled):
         spool.claim(SERIES)

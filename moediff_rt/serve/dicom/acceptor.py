@@ -104,7 +104,10 @@ class Acceptor:
         except (OSError, OverflowError) as error:
             raise cannot_listen(host, port, error) from error
         self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(_POLL_SECONDS,), name="dicom accept"
+            target=self._server.serve_forever,
+            args=(_POLL_SECONDS,),
+            name="dicom accept",
+            daemon=True,
         )
         self._thread.start()
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 
 from ...dicom.package import pydicom, quiet
 from ...errors import InputError
 from ...quiet import quieted
+from ..logs import Log
 
 # The server is no place to be without it.
 pydicom()
@@ -26,12 +28,26 @@ __all__ = ["AE", "ThreadedAssociationServer", "build_context", "evt", "quiet_net
 
 
 @contextlib.contextmanager
-def quiet_network() -> Iterator[None]:
-    """While inside, neither pydicom nor pynetdicom says anything: they quote what peers sent."""
-    kept = _config.LOG_HANDLER_LEVEL
+def quiet_network(log: Log) -> Iterator[None]:
+    """While inside, neither pydicom nor pynetdicom says anything: they quote what peers sent.
+
+    Parameters
+    ----------
+    log : Log
+        Is told where an association's thread ends with an exception: a peer that sends what fits
+        no state of the protocol gets so far. Its connection is ended as any other.
+    """
+    kept, kept_hook = _config.LOG_HANDLER_LEVEL, threading.excepthook
+
+    def tell(failed: threading.ExceptHookArgs) -> None:
+        log.warning("association failed", reason=failed.exc_type.__name__)
+        log.debug("association failed", exc_info=failed.exc_value)
+
     _config.LOG_HANDLER_LEVEL = "none"
+    threading.excepthook = tell
     try:
         with quiet(), quieted(pynetdicom.__name__):
             yield
     finally:
+        threading.excepthook = kept_hook
         _config.LOG_HANDLER_LEVEL = kept

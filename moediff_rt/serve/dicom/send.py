@@ -64,14 +64,18 @@ class Backoff:
 
 
 class _Unreachable(Exception):
-    """The peer cannot be reached, or the association ended early."""
+    """The peer cannot be reached, or takes no association."""
+
+
+class _Ended(Exception):
+    """The association ended early."""
 
 
 class Sending:
     """Sends one series after the other. What the peer has is removed from the spool.
 
-    A series whose instances are in part refused is tried again later, those alone; the others
-    are not held up by it. While the peer cannot be reached, nothing else is tried.
+    What the peer did not take of a series is tried again later, that alone; other series are not
+    held up by it. While the peer cannot be reached at all, nothing else is tried.
 
     Parameters
     ----------
@@ -176,17 +180,19 @@ class Sending:
         try:
             for number, path in enumerate(paths):
                 if self._give_up.is_set():
-                    raise _Unreachable("stopping")
+                    raise _Ended("stopping")
                 reason = self._send_file(association, path, number % 65535 + 1)
                 if reason is None:
                     self._spool.drop(path)
                     self._metrics.images_sent.inc()
                 else:
                     failed[reason] += 1
-        except BaseException:
-            association.abort()
-            raise
-        association.release()
+            association.release()
+        except _Ended as ended:
+            failed[str(ended)] += 1
+        finally:
+            if association.is_established:
+                association.abort()
         return failed
 
     def _associate(self, kinds: set[tuple[str, str]]) -> Any:
@@ -218,13 +224,13 @@ class Sending:
         try:
             status = association.send_c_store(path, msg_id=number)
         except RuntimeError as error:
-            raise _Unreachable("the association was ended") from error
+            raise _Ended("the association ended") from error
         except ValueError:
             return "no presentation context"
         except Exception as error:
             return f"unexpected {type(error).__name__}"
         if "Status" not in status:
-            raise _Unreachable("no answer to an instance")
+            raise _Ended("no answer")
         code = int(status.Status)
         # 0xBxxx: stored, with a remark.
         return None if code == 0 or code >> 12 == 0xB else f"0x{code:04X}"

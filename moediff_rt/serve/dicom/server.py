@@ -200,7 +200,8 @@ def serve_dicom(options: argparse.Namespace, room: Room) -> None:
     hold = Hold(round(1e9 * options.hold))
     folder = Path(options.spool) if options.spool else default_spool()
     spool = Spool(folder, round(1e9 * options.spool_limit), limits.series_instances)
-    with contextlib.closing(spool), quiet_network():
+    log = Log("dicom")
+    with contextlib.closing(spool), quiet_network(log):
         server = DicomServer(
             room,
             spool,
@@ -221,7 +222,6 @@ def serve_dicom(options: argparse.Namespace, room: Room) -> None:
             most_wait=options.retry_most,
             keep_refused=None if options.keep_refused is None else _DAY * options.keep_refused,
         )
-        log = Log("dicom")
         counts = {state: len(spool.series_in(state)) for state in STATES}
         log.info("spool", bytes=spool.used, series=counts)
         say_listening(log, "DICOM", options.host, server.port)

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...atomic import FolderWriter, sync_folder, write_whole
-from ...errors import Cancelled, InputError
+from ...errors import Cancelled, InputError, OutputError
 from ..hold import MIB
 
 ARRIVING, INCOMING, READY, SENDING, REFUSED = "arriving", "incoming", "ready", "sending", "refused"
@@ -196,6 +196,7 @@ class Spool:
                     return False
             if (self.folder / READY / series).exists():
                 self._move(series, READY, INCOMING, series)
+                (self.folder / INCOMING / series / _BEGUN).unlink(missing_ok=True)
                 if claim := self._claims.pop(series, None):
                     claim.reopened.set()
             folder = self.folder / INCOMING / series
@@ -216,7 +217,11 @@ class Spool:
         """Take a series for whole; False if nothing of it is there."""
         with self._lock:
             self._counts.pop(series, None)
-            if not (self.folder / INCOMING / series).exists():
+            folder = self.folder / INCOMING / series
+            with contextlib.suppress(OSError):
+                # A crash may have come before its first instance.
+                folder.rmdir()
+            if not folder.exists():
                 return False
             self._move(series, INCOMING, READY, series)
             return True
@@ -270,8 +275,12 @@ class Spool:
         OutputError
             It cannot be written.
         """
-        if not claim.reopened.is_set():
+        try:
             write_whole({claim.folder / RESULT: result})
+        except OutputError:
+            # Where its folder was renamed meanwhile, that is why.
+            if not claim.reopened.is_set():
+                raise
         with self._lock:
             if claim.reopened.is_set():
                 raise Cancelled("more of the series has come")
