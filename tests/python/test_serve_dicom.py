@@ -32,7 +32,7 @@ def archive():
 def start(tiny_bundle, tmp_path, archive):
     """Start servers over one spool, one after the other."""
 
-    def begin(**options):
+    def begin(archive=archive, **options):
         return served(tiny_bundle, tmp_path / "spool", archive, **options)
 
     return begin
@@ -175,6 +175,63 @@ def test_a_result_beyond_the_limit_is_not_made(start):
         (name,) = wait_for(lambda: server.in_state(REFUSED), "the refusal")
         said = (server.spool.folder / REFUSED / name / "result" / "outcome.json").read_text()
     assert "coarser --spacing" in said
+
+
+def test_a_refused_series_that_is_made_ready_by_hand_is_tried_again(start, archive):
+    with start() as server:
+        send(server.port, head("t2 tse"))
+        (name,) = wait_for(lambda: server.in_state(REFUSED), "the refusal")
+        folder = server.spool.folder
+    (folder / REFUSED / name).rename(folder / READY / name)
+    with start(any_contrast=True) as server:
+        wait_for(lambda: archive.instances and is_empty(server), "the result")
+
+
+def test_what_is_missing_of_a_refused_series_completes_it(start, archive, expected):
+    with start() as server:
+        send(server.port, T1[:4] + T1[5:])
+        wait_for(lambda: server.in_state(REFUSED), "the refusal")
+        send(server.port, T1[4:5])
+        wait_for(lambda: len(archive.instances) == len(expected), "the result")
+        assert server.in_state(REFUSED) == []
+    assert_is_whole_result(archive, expected)
+
+
+def test_a_disk_that_does_not_take_the_result_is_asked_again(start, archive, expected, monkeypatch):
+    from moediff_rt.errors import OutputError
+    from moediff_rt.serve.dicom import enhance, spool
+
+    tries, write_whole = [], spool.write_whole
+
+    def fail_twice(writers):
+        tries.append(1)
+        if len(tries) < 3:
+            raise OutputError("no space")
+        write_whole(writers)
+
+    monkeypatch.setattr(enhance, "_DISK_SECONDS", 0.01)
+    monkeypatch.setattr(spool, "write_whole", fail_twice)
+    with start() as server:
+        send(server.port, T1)
+        wait_for(lambda: len(archive.instances) == len(expected), "the result")
+    assert len(tries) == 3
+    assert_is_whole_result(archive, expected)
+
+
+def test_an_archive_that_answers_with_too_much_is_cut_off_and_asked_again(start, expected):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        archive = Archive(listener.getsockname()[1])
+        listener.settimeout(60)
+        with start(archive=archive) as server:
+            send(server.port, T1)
+            for _ in range(2):
+                peer, _address = listener.accept()
+                with peer:
+                    peer.settimeout(60)
+                    assert peer.recv(6)[:1] == b"\1"
+                    peer.sendall(struct.pack(">BxL", 2, 1 << 31) + bytes(1000))
+            wait_for(lambda: server.counted("refused_total", reason="answer") == 2, "it")
+            assert len(server.in_state(SENDING)) == 1
 
 
 def test_a_failure_of_the_model_keeps_the_series_and_the_next_is_enhanced(
@@ -556,6 +613,7 @@ def test_a_sender_that_vanishes_in_the_middle_may_send_the_rest_later(start, arc
             for image in T1[:4]:
                 assert sender.send_c_store(image).Status == 0
             sender.dul.socket.socket.shutdown(socket.SHUT_RDWR)
+            wait_for(lambda: not sender.is_established, "its own end")
         wait_for(lambda: server.counted("connections") == 0, "its end")
         assert server.in_state(READY) == []
         send(server.port, T1)

@@ -156,6 +156,18 @@ def test_a_new_instance_opens_a_whole_series_again_and_ends_the_work_on_it(spool
     assert set(os.listdir(folder)) == names
 
 
+@pytest.mark.parametrize("uid", ["1.2.3.1", "1.2.3.2"])
+def test_an_instance_of_a_refused_series_opens_it_again(spool, uid):
+    put(spool)
+    spool.finish(SERIES)
+    spool.settle(spool.claim(SERIES), {"outcome.json": lambda stream: None}, REFUSED)
+    assert put(spool, uid) == (uid == "1.2.3.2")
+    assert spool.series_in(REFUSED) == [] and spool.finish(SERIES)
+    assert spool.claim(SERIES).begun == 1
+    with pytest.raises(Differs):
+        put(spool, uid, content=b"others")
+
+
 def test_a_late_instance_makes_a_series_of_its_own(spool):
     put(spool)
     spool.finish(SERIES)

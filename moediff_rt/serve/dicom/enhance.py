@@ -100,32 +100,36 @@ class Enhancing:
                     return
                 if not self._work_on(series):
                     stopping.wait(_DISK_SECONDS)
+                    self._ready.set()
             self._ready.wait()
 
     def _work_on(self, series: str) -> bool:
         """Bring a series to its next state; False if the disk did not take the result."""
         log = self._log.bind(series=series)
+        claim = None
         try:
             claim = self._spool.claim(series)
-        except Cancelled:
-            return True
-        try:
             state, outcome, result = self._result(claim, log)
             name = self._spool.settle(claim, result, state)
         except Cancelled:
-            self._spool.give_back(claim)
             log.info("series set back: " + ("stopping" if self._give_up.is_set() else "more came"))
-            return True
+            settled = True
         except (OutputError, OSError) as error:
-            self._spool.give_back(claim)
             log.error("result not written", reason=type(error).__name__)
             log.debug("result not written", exc_info=True)
-            return False
+            settled = False
+        else:
+            self._tell(log, state, outcome, name)
+            return True
+        if claim is not None:
+            self._spool.give_back(claim)
+        return settled
+
+    def _tell(self, log: Log, state: str, outcome: str, name: str) -> None:
         self._room.metrics.series.labels(outcome).inc()
         log.info("series " + ("refused" if state == REFUSED else "to be sent"), folder=name)
         if state == SENDING:
             self._made()
-        return True
 
     def _result(self, claim: Claim, log: Log) -> tuple[str, str, FolderWriter]:
         """The next state, the outcome for the counts, and the files that go with it."""

@@ -87,7 +87,7 @@ class Reception:
         return self._place(path, event, said)
 
     def _place(self, path: Path, event: Any, said: str) -> tuple[int, str]:
-        kept = False
+        placed = False
         try:
             header = read_header(path, _READ_FIRST)
             found = {keyword: str(header.get(keyword) or "") for keyword in _READ_FIRST}
@@ -103,10 +103,10 @@ class Reception:
             name = series_name(study, series)
             # First, so that the series is not taken for whole in between.
             self._arrivals.came(name, event.assoc)
-            kept = True
             self._spool.place(path, name, instance_name(said))
+            placed = True
         finally:
-            if not kept:
+            if not placed:
                 self._spool.drop(path)
         return SUCCESS, ""
 

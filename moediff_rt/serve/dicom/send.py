@@ -203,13 +203,16 @@ class Sending:
             build_context(sop_class, list(syntaxes or _UNCOMPRESSED))
             for sop_class, syntaxes in wanted[:_MOST_CONTEXTS]
         ]
-        association = self._entity.associate(
-            self._peer.host,
-            self._peer.port,
-            ae_title=self._peer.title,
-            contexts=contexts,
-            evt_handlers=[(evt.EVT_CONN_OPEN, self._guard)],
-        )
+        try:
+            association = self._entity.associate(
+                self._peer.host,
+                self._peer.port,
+                ae_title=self._peer.title,
+                contexts=contexts,
+                evt_handlers=[(evt.EVT_CONN_OPEN, self._guard)],
+            )
+        except OSError as error:
+            raise _Unreachable(f"its address is not known ({type(error).__name__})") from error
         if association.is_established:
             return association
         raise _Unreachable("it rejects us" if association.is_rejected else "no association")
@@ -217,7 +220,11 @@ class Sending:
     def _guard(self, event: Any) -> None:
         """Bound what the peer answers, too."""
         wire = event.assoc.dul.socket
-        wire.socket = Guard(wire.socket, self._limits, self._hold.share())
+        wire.socket = Guard(wire.socket, self._limits, self._hold.share(), on_refused=self._refused)
+
+    def _refused(self, reason: str) -> None:
+        self._metrics.refused.labels("answer").inc()
+        self._log.warning("answer of the peer refused", reason=reason)
 
     def _send_file(self, association: Any, path: Path, number: int) -> str | None:
         """Send one instance; why it was not taken, or None."""

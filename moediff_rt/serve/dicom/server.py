@@ -136,14 +136,23 @@ class DicomServer:
         tidied = 0.0
         while not self._room.stopping.wait(_TICK_SECONDS):
             for series in self._arrivals.take_whole():
-                if self._spool.finish(series):
-                    self._log.info("series whole", series=series)
-                    self._enhancing.look()
+                self._finish(series)
             if self._keep_refused is not None and time.monotonic() - tidied > _TIDY_SECONDS:
                 tidied = time.monotonic()
                 for name in self._spool.remove_refused(self._keep_refused):
                     self._log.info("refused series removed", series=name)
         self._end(workers, time.monotonic() + grace_seconds)
+
+    def _finish(self, series: str) -> None:
+        try:
+            is_ready = self._spool.finish(series)
+        except OSError as error:
+            self._log.error("series not moved", series=series, reason=type(error).__name__)
+            self._arrivals.found(series)
+            return
+        if is_ready:
+            self._log.info("series whole", series=series)
+            self._enhancing.look()
 
     def _end(self, workers: list[threading.Thread], deadline: float) -> None:
         self._log.info("stopping")

@@ -177,7 +177,7 @@ class Spool:
     def place(self, path: Path, series: str, instance: str) -> bool:
         """Put an instance that arrived where it belongs; False if it was there already.
 
-        A series that was taken for whole is open again.
+        A series that was taken for whole is open again, and so is one that was refused.
 
         Raises
         ------
@@ -186,19 +186,16 @@ class Spool:
         Differs
         """
         with self._lock:
-            for state in (INCOMING, READY):
-                there = self.folder / state / series / instance
-                if there.exists():
-                    same = filecmp.cmp(there, path, shallow=False)
-                    self._drop(path)
-                    if not same:
-                        raise Differs
-                    return False
-            if (self.folder / READY / series).exists():
-                self._move(series, READY, INCOMING, series)
-                (self.folder / INCOMING / series / _BEGUN).unlink(missing_ok=True)
-                if claim := self._claims.pop(series, None):
-                    claim.reopened.set()
+            there = self.folder / READY / series / instance
+            if not there.exists():
+                self._open_again(series)
+                there = self.folder / INCOMING / series / instance
+            if there.exists():
+                same = filecmp.cmp(there, path, shallow=False)
+                self._drop(path)
+                if not same:
+                    raise Differs
+                return False
             folder = self.folder / INCOMING / series
             if not folder.exists():
                 folder.mkdir()
@@ -333,6 +330,15 @@ class Spool:
         os.utime(target / name)
         for folder in (target, source):
             sync_folder(folder)
+
+    def _open_again(self, series: str) -> None:
+        folder = self.folder / INCOMING / series
+        for state in (READY, REFUSED):
+            if (self.folder / state / series).exists() and not folder.exists():
+                self._move(series, state, INCOMING, series)
+                (folder / _BEGUN).unlink(missing_ok=True)
+        if claim := self._claims.pop(series, None):
+            claim.reopened.set()
 
     def _take(self, cost: int) -> None:
         free = shutil.disk_usage(self.folder).free
