@@ -23,7 +23,7 @@ from moediff_rt.serve.dicom.limits import Limits
 from moediff_rt.serve.dicom.package import quiet_network
 from moediff_rt.serve.dicom.send import Peer
 from moediff_rt.serve.dicom.server import DicomServer
-from moediff_rt.serve.dicom.spool import Spool
+from moediff_rt.serve.dicom.spool import INCOMING, READY, SENDING, Spool
 from moediff_rt.serve.hold import Hold
 from moediff_rt.serve.logs import Log
 from moediff_rt.serve.metrics import Metrics
@@ -83,6 +83,9 @@ def send(port: int, images, **options) -> list[int]:
     with association(port, **options) as sender:
         assert sender.is_established
         return [sender.send_c_store(image).Status for image in images]
+
+
+T1 = head()
 
 
 class Archive:
@@ -151,7 +154,7 @@ class Served:
         } | options
         limits = settings["limits"]
         self.metrics, self.stopping = Metrics(), threading.Event()
-        self.session = _session(bundle)
+        self.session = session_of(bundle)
         self.spool = Spool(folder, settings["limit"], limits.series_instances)
         self.hold = Hold(settings["hold"])
         self._quiet = contextlib.ExitStack()
@@ -170,8 +173,15 @@ class Served:
             most_wait=settings["most_wait"],
         )
         self.port = self.server.port
-        self.thread = threading.Thread(target=self.server.serve, args=(settings["grace"],))
+        self.error: Exception | None = None
+        self.thread = threading.Thread(target=self._serve, args=(settings["grace"],))
         self.thread.start()
+
+    def _serve(self, grace: float) -> None:
+        try:
+            self.server.serve(grace)
+        except Exception as error:
+            self.error = error
 
     def stop(self) -> None:
         self.stopping.set()
@@ -188,7 +198,7 @@ class Served:
 
 
 @functools.cache
-def _session(bundle) -> Session:
+def session_of(bundle) -> Session:
     """One model for all servers of a test run."""
     return Session(bundle, threads=1)
 
@@ -200,6 +210,8 @@ def served(bundle, folder, archive, **options):
         yield server
     finally:
         server.stop()
+    if server.error is not None:
+        raise server.error
 
 
 def errors_of(path) -> list[str]:
@@ -214,3 +226,19 @@ def errors_of(path) -> list[str]:
 
 def read_all(folder) -> list[Dataset]:
     return [pydicom.dcmread(path) for path in sorted(folder.iterdir())]
+
+
+def is_empty(server) -> bool:
+    states = (INCOMING, READY, SENDING)
+    return not any(server.in_state(state) for state in states)
+
+
+def assert_is_whole_result(archive, expected) -> None:
+    """Exactly one result of `T1` is there, once, with the voxels that it has to have."""
+    assert {image.SeriesInstanceUID for image in archive.results()} == {expected.uid}
+    found = archive.series(expected.uid)
+    assert [int(image.InstanceNumber) for image in found] == list(range(1, len(expected) + 1))
+    for image, other in zip(found, expected.datasets(), strict=True):
+        assert image.SOPInstanceUID == other.SOPInstanceUID
+        assert image.PixelData == other.PixelData
+        assert image.PatientName == T1[0].PatientName

@@ -29,6 +29,10 @@ MOST_BEGUN = 3
 _DISK_SECONDS = 30.0
 
 
+class _GivenUp(Exception):
+    """A series is not tried once more."""
+
+
 @dataclass(frozen=True)
 class Asked:
     """What is asked of the model, and which series are for it.
@@ -137,11 +141,15 @@ class Enhancing:
             made = self._enhance(claim)
         except InputError as error:
             outcome, reason = PASSED, str(error)
+            log.info("series not enhanced", reason=reason)
         except (Cancelled, OSError):
             raise
         except Exception as error:
             # Whatever it is: the next series gets its turn. Its words may quote the file.
             outcome, reason = FAILED, f"unexpected {type(error).__name__}"
+            if isinstance(error, _GivenUp):
+                reason = str(error)
+            log.error("series failed", reason=reason)
             log.debug("series failed", exc_info=True)
         else:
             log.info(
@@ -151,7 +159,6 @@ class Enhancing:
             )
             record: dict[str, Any] = {"Outcome": ENHANCED, **made.record}
             return SENDING, ENHANCED, {**made.derived.folder(), OUTCOME: record_writer(record)}
-        log.warning("series not enhanced", outcome=outcome, reason=reason)
         state = SENDING if self._asked.send_originals else REFUSED
         return state, outcome, {OUTCOME: record_writer({"Outcome": outcome, "Reason": reason})}
 
@@ -160,7 +167,7 @@ class Enhancing:
             return self._give_up.is_set() or claim.reopened.is_set()
 
         if claim.begun > MOST_BEGUN:
-            raise InputError(
+            raise _GivenUp(
                 f"expected a series that can be enhanced, the server ended {MOST_BEGUN} times "
                 "while it tried; is there too little memory for it?"
             )
@@ -192,7 +199,7 @@ class Enhancing:
         for path in find_files(folder):
             header = read_header(path, ("Rows", "Columns", "NumberOfFrames"))
             size = (int(header.get(name) or 0) for name in ("Rows", "Columns"))
-            voxels += math.prod(size) * frame_count(header, path.name)
+            voxels += math.prod(size) * max(1, frame_count(header, path.name))
         if voxels > self._limits.input_voxels:
             raise InputError(
                 f"expected a series of at most {self._limits.input_voxels} voxels, it has "

@@ -157,7 +157,11 @@ class Sending:
             failed = self._send_files(paths) if paths else Counter[str]()
             if not failed:
                 self._spool.remove(series, SENDING)
-        except OSError as error:
+        except _Unreachable:
+            raise
+        except Exception as error:
+            # Whatever it is: the other series are sent.
+            log.debug("series not sent", exc_info=True)
             failed = Counter([f"unexpected {type(error).__name__}"])
         if not failed:
             self._later.pop(series, None)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...errors import InputError
+from ...errors import InputError, OutputError
 from ..hold import MIB, Hold
 from ..listening import check_at_least, say_listening
 from ..logs import Log
@@ -85,6 +85,7 @@ class DicomServer:
         self._room, self._spool, self._arrivals = room, spool, arrivals
         self._keep_refused = keep_refused
         self._give_up = threading.Event()
+        self._failed: str | None = None
         self._log = Log("dicom")
         self._sending = Sending(
             spool,
@@ -126,6 +127,11 @@ class DicomServer:
         From then on no peer is accepted. Peers that are there, the series that has the model and
         the one that is being sent have the grace to come to their end; what does not is in the
         spool, for the next start.
+
+        Raises
+        ------
+        OutputError
+            The spool could not be used any more.
         """
         workers = [
             threading.Thread(target=self._working, args=(work.run,), name=name, daemon=True)
@@ -142,6 +148,11 @@ class DicomServer:
                 for name in self._spool.remove_refused(self._keep_refused):
                     self._log.info("refused series removed", series=name)
         self._end(workers, time.monotonic() + grace_seconds)
+        if self._failed is not None:
+            raise OutputError(
+                f"expected a spool to work in, it cannot be used any more ({self._failed}); "
+                "check the disk and start again: what is in it is gone on with"
+            )
 
     def _finish(self, series: str) -> None:
         try:
@@ -174,6 +185,7 @@ class DicomServer:
         except Exception as error:
             self._log.error("worker failed, the server stops", reason=type(error).__name__)
             self._log.debug("worker failed", exc_info=True)
+            self._failed = type(error).__name__
             self._room.stopping.set()
 
 
