@@ -230,6 +230,14 @@ def test_an_idle_peer_is_not_waited_for(start_dicom):
         wait_for(lambda: server.counted("connections") == 0, "its end")
 
 
+def test_a_peer_that_stays_does_not_hold_up_the_end(start_dicom):
+    with start_dicom(grace=0.0) as server, association(server.port) as sender:
+        assert sender.send_c_store(T1[0]).Status == 0
+        server.stop()
+        wait_for(lambda: not sender.is_established, "the end of the association")
+        assert len(server.in_state(INCOMING)) == 1
+
+
 def test_a_sender_that_vanishes_in_the_middle_may_send_the_rest_later(
     start_dicom, archive, derived
 ):

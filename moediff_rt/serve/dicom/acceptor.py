@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socketserver
 import threading
 import time
@@ -129,12 +130,15 @@ class Acceptor:
     def end(self) -> None:
         """Break off who is still there."""
         self._server.break_off()
-        for association in self._server.active_associations:
-            association.join(_LAST_SECONDS)
+        self.wait_for_peers(time.monotonic() + _LAST_SECONDS)
 
-    def _rejected(self, _event: Any) -> None:
+    def _rejected(self, event: Any) -> None:
         self._metrics.refused.labels("association").inc()
         self._log.warning("association rejected: an AE title, or too many associations")
+        asked = event.assoc.requestor.primitive
+        self._log.debug(
+            "association rejected", called=asked.called_ae_title, calling=asked.calling_ae_title
+        )
 
 
 class _Listener(ThreadedAssociationServer):  # type: ignore[misc]
@@ -150,6 +154,7 @@ class _Listener(ThreadedAssociationServer):  # type: ignore[misc]
         self._limits, self._hold, self._metrics, self._log = limits, hold, metrics, log
         self._guards: set[Guard] = set()
         self._guards_lock = threading.Lock()
+        self._numbers = itertools.count(1)
         super().__init__(*args, **more)
 
     def get_request(self) -> tuple[Guard, Any]:
@@ -161,17 +166,18 @@ class _Listener(ThreadedAssociationServer):  # type: ignore[misc]
                 self._metrics.refused.labels("connection").inc()
                 self._log.warning("connection closed: too many", host=address[0])
                 raise ConnectionAbortedError
+            log = self._log.bind(connection=next(self._numbers))
             guard = Guard(
                 connection,
                 self._limits,
                 self._hold.share(),
                 on_bytes=self._metrics.bytes_received.inc,
-                on_refused=self._refused,
-                on_close=lambda: self._closed(guard),
+                on_refused=lambda reason: self._refused(log, reason),
+                on_close=lambda: self._closed(log, guard),
             )
             self._guards.add(guard)
         self._metrics.connections.inc()
-        self._log.info("connected", host=address[0])
+        log.info("connected", host=address[0])
         return guard, address
 
     def stop(self) -> None:
@@ -191,12 +197,12 @@ class _Listener(ThreadedAssociationServer):  # type: ignore[misc]
         self._log.error("connection failed")
         self._log.debug("connection failed", exc_info=True)
 
-    def _refused(self, reason: str) -> None:
+    def _refused(self, log: Log, reason: str) -> None:
         self._metrics.refused.labels("message").inc()
-        self._log.warning("connection broken off", reason=reason)
+        log.warning("connection broken off", reason=reason)
 
-    def _closed(self, guard: Guard) -> None:
+    def _closed(self, log: Log, guard: Guard) -> None:
         with self._guards_lock:
             self._guards.discard(guard)
         self._metrics.connections.dec()
-        self._log.info("disconnected")
+        log.info("disconnected")

@@ -185,13 +185,6 @@ class Guard:
         """For `select`."""
         return self._socket.fileno()
 
-    def getsockname(self) -> object:
-        """Address on this side."""
-        return self._socket.getsockname()
-
-    def settimeout(self, seconds: float | None) -> None:
-        """Do nothing: the time is bounded here."""
-
     def shutdown(self, how: int = socket.SHUT_RDWR) -> None:
         """End the connection, also one that the peer has ended; reads from any thread return."""
         with contextlib.suppress(OSError):
