@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from .cli_options import OneLineParser, add_bundle, add_placement, add_sampling
+from .cli_options import OneLineParser
+from .cli_serve_dicom import add_dicom
+from .cli_serve_options import add_common
 
 if TYPE_CHECKING:
     from .serve.room import Room
-
-LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 def add_serve(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +22,7 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
         dest="server", metavar="SERVER", required=True, parser_class=OneLineParser
     )
     _add_mrd(servers.add_parser("mrd", help="MRD (ISMRMRD) stream, as FIRE and OpenRecon send it"))
+    add_dicom(servers.add_parser("dicom", help="DICOM storage: series in, results to an archive"))
 
 
 def _add_mrd(parser: argparse.ArgumentParser) -> None:
@@ -76,34 +77,6 @@ def _run_mrd(options: argparse.Namespace, room: Room) -> None:
     from .serve.mrd.server import serve_mrd
 
     serve_mrd(options, room)
-
-
-def add_common(parser: argparse.ArgumentParser, *, port: int) -> None:
-    """Add the options that every server has, `room.open_room`'s among them."""
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        metavar="H",
-        help="address to listen on (default: 127.0.0.1, this computer alone)",
-    )
-    parser.add_argument(
-        "--port", type=int, default=port, metavar="N", help=f"port (default: {port})"
-    )
-    add_sampling(parser)
-    add_bundle(parser)
-    add_placement(parser)
-    parser.add_argument(
-        "--metrics-port",
-        type=int,
-        metavar="N",
-        help="also serve /metrics (Prometheus) and /health on 127.0.0.1 (default: do not)",
-    )
-    parser.add_argument(
-        "--log-level",
-        choices=LOG_LEVELS,
-        default="info",
-        help="the least that the log on stderr says; debug quotes what peers sent (default: info)",
-    )
 
 
 def serve(options: argparse.Namespace) -> int:

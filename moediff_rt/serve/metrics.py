@@ -123,7 +123,7 @@ def _prometheus() -> Any:
     except ImportError as error:
         raise InputError(
             "expected prometheus_client for the servers' metrics, it is not installed; "
-            "pip install 'moediff-rt[mrd]'"
+            "pip install 'moediff-rt[mrd]' or 'moediff-rt[serve-dicom]'"
         ) from error
     return prometheus_client
 

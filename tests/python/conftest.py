@@ -46,3 +46,35 @@ def rng():
     seed = np.random.SeedSequence().entropy
     print(f"seed {seed}")
     return np.random.default_rng(seed)
+
+
+@pytest.fixture
+def archive():
+    """A storage SCP that DICOM servers send to."""
+    from dicom_peer import Archive
+
+    with Archive() as archive:
+        yield archive
+
+
+@pytest.fixture
+def start_dicom(tiny_bundle, tmp_path, archive):
+    """Start DICOM servers over one spool, one after the other."""
+    from dicom_peer import served
+
+    def begin(archive=archive, **options):
+        return served(tiny_bundle, tmp_path / "spool", archive, **options)
+
+    return begin
+
+
+@pytest.fixture(scope="session")
+def derived(tiny_bundle, tmp_path_factory):
+    """What `dicom.enhance` makes of the series that the DICOM peers send."""
+    import dicom_series
+    from dicom_peer import T1, session_of
+
+    from moediff_rt import dicom
+
+    folder = dicom_series.save(tmp_path_factory.mktemp("t1"), T1)
+    return dicom.enhance(session_of(tiny_bundle), dicom.load_series(folder)).derived

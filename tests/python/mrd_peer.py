@@ -11,10 +11,11 @@ import ismrmrd
 import numpy as np
 
 from moediff_rt import Session
+from moediff_rt.serve.hold import Hold
 from moediff_rt.serve.metrics import Metrics
 from moediff_rt.serve.mrd.answers import Settings
 from moediff_rt.serve.mrd.enhance import Asked
-from moediff_rt.serve.mrd.limits import Hold, Limits
+from moediff_rt.serve.mrd.limits import Limits
 from moediff_rt.serve.mrd.server import MrdServer
 from moediff_rt.serve.room import Room
 from moediff_rt.serve.turns import Turns

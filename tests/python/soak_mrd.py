@@ -53,21 +53,21 @@ def server(folder: Path, port: int):
         process.wait(120)
 
 
-def conversation(seed: int) -> list[bytes]:
-    """The messages of a host that sends `SERIES` series."""
+def conversation(seed: int, count: int) -> list[bytes]:
+    """The messages of a host that sends so many series."""
     parts = [opening()]
-    for series in range(1, SERIES + 1):
-        volume = head((12, 14, SLICES), seed=seed * SERIES + series)
+    for series in range(1, count + 1):
+        volume = head((12, 14, SLICES), seed=seed * count + series)
         parts += [message(image) for image in slices_of(volume, series=series)]
     return [*parts, CLOSE]
 
 
-def well_formed(port: int, seed: int) -> tuple[int, int]:
+def well_formed(port: int, seed: int, count: int) -> tuple[int, int]:
     """(series sent, series answered) of one conversation."""
     with Peer(port) as peer:
-        peer.send(*conversation(seed))
+        peer.send(*conversation(seed, count))
         images, _ = peer.answer()
-    return SERIES, len({image.image_series_index for image in images if len(image.data)})
+    return count, len({image.image_series_index for image in images if len(image.data)})
 
 
 def broken_off(port: int, rng: random.Random, messages: list[bytes]) -> None:
@@ -102,10 +102,11 @@ def hostile(port: int, rng: random.Random, messages: list[bytes], count: int) ->
     return sent
 
 
-def run(port: int, options: argparse.Namespace) -> dict[str, int]:
+def run(port: int, messages: int, peers: int, series: int) -> dict[str, int]:
+    """Each peer sends series, its share of the messages, and series again; what came of it."""
     totals = {"series": 0, "answered": 0, "hostile": 0, "connections": 0}
     lock = threading.Lock()
-    messages = conversation(0)
+    true = conversation(0, max(series, 3))
 
     def add(**counts: int) -> None:
         with lock:
@@ -114,20 +115,20 @@ def run(port: int, options: argparse.Namespace) -> dict[str, int]:
 
     def work(number: int) -> None:
         rng = random.Random(number)
-        sent, answered = well_formed(port, number)
+        sent, answered = well_formed(port, number, series)
         add(series=sent, answered=answered, connections=1)
-        share = options.messages // options.peers
+        share = messages // peers
         while share > 0:
-            count = hostile(port, rng, messages, min(share, rng.randrange(1, 40)))
+            count = hostile(port, rng, true, min(share, rng.randrange(1, 40)))
             share -= max(count, 1)
             add(hostile=count, connections=1)
             if rng.randrange(20) == 0:
-                broken_off(port, rng, messages)
+                broken_off(port, rng, true)
                 add(connections=1)
-        sent, answered = well_formed(port, number + options.peers)
+        sent, answered = well_formed(port, number + peers, series)
         add(series=sent, answered=answered, connections=1)
 
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(options.peers)]
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(peers)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -143,9 +144,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
         with server(Path(folder), port) as process:
-            run(port, argparse.Namespace(messages=200, peers=options.peers))  # warm
+            run(port, 200, options.peers, SERIES)  # warm
             before = memory_mb(process.pid)
-            totals = run(port, options)
+            totals = run(port, options.messages, options.peers, SERIES)
             after = memory_mb(process.pid)
             assert process.poll() is None, "the server has died"
         log = (Path(folder) / "log").read_text()

@@ -24,7 +24,7 @@ from moediff_rt.serve.metrics import Metrics, metrics_page
 
 def common_options(bundle, *more: str) -> argparse.Namespace:
     from moediff_rt.cli_options import OneLineParser
-    from moediff_rt.cli_serve import add_common
+    from moediff_rt.cli_serve_options import add_common
 
     parser = OneLineParser(prog="serve")
     add_common(parser, port=0)

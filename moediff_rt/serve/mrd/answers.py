@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from ...errors import Cancelled, InputError
+from ..errors import PeerGone, Refused
+from ..hold import Share
 from ..logs import Log
 from ..metrics import ENHANCED, FAILED, PASSED
 from ..room import Room
 from .enhance import Asked, Result, Volume, enhanced_series
-from .errors import PeerGone, Refused
 from .images import MrdImage
-from .limits import Limits, Share
+from .limits import Limits
 from .messages import send_close, send_image, send_text
 from .series import Series
 from .wire import Wire

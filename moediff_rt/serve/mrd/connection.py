@@ -6,13 +6,13 @@ import json
 import re
 
 from ...errors import InputError
+from ..errors import PeerGone, Refused, Stopping
+from ..hold import Share
 from ..logs import Log
 from ..metrics import FAILED, PASSED, Metrics
 from .answers import STOPPING, Answers, Settings
 from .contrast import Protocol, check_contrast, check_magnitude, read_protocol
-from .errors import PeerGone, Refused, Stopping
 from .images import MrdImage
-from .limits import Share
 from .messages import Kind, read_message
 from .series import Collected, Series
 from .wire import Wire

@@ -8,9 +8,10 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import Refused
+from ..errors import Refused
+from ..hold import MIB, Share
 from .images import DTYPES, HEAD_BYTES, PARSED, MrdImage, head_bytes, text_of
-from .limits import MIB, Limits, Share
+from .limits import Limits
 from .structures import AcquisitionHeader, ImageHeader, WaveformHeader
 from .wire import Wire
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .errors import Refused
+from ..errors import Refused
 from .images import MrdImage
 from .limits import Limits
 

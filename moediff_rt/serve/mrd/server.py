@@ -9,16 +9,16 @@ import socket
 import threading
 import time
 
-from ...errors import InputError
+from ..hold import Hold
+from ..listening import cannot_listen, check_at_least, say_listening
 from ..logs import Log
 from ..room import Room
 from .answers import Answers, Settings
 from .connection import Connection
 from .enhance import Asked
-from .limits import Hold, Limits
+from .limits import Limits
 from .wire import TICK_SECONDS, Wire
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 # After the model was told to give up: for the last originals to go out.
 _LAST_SECONDS = 15.0
 
@@ -65,10 +65,7 @@ class MrdServer:
         try:
             self._listener = socket.create_server((host, port), backlog=64)
         except (OSError, OverflowError) as error:
-            raise InputError(
-                f"expected an address to listen on, got {host}:{port} ({error}); "
-                "is another server running there? Choose another --host or --port"
-            ) from error
+            raise cannot_listen(host, port, error) from error
         self._listener.settimeout(TICK_SECONDS)
 
     @property
@@ -161,17 +158,7 @@ def serve_mrd(options: argparse.Namespace, room: Room) -> None:
     InputError
         An option cannot be used, or the address cannot be listened on.
     """
-    for name, least in (("hold", 0.01), ("stop_after", 0.0), ("idle_timeout", 1.0)):
-        if not getattr(options, name) >= least:
-            raise InputError(
-                f"expected at least {least:g} for --{name.replace('_', '-')}, got "
-                f"{getattr(options, name):g}; leave it out for the default"
-            )
-    if options.max_connections < 1:
-        raise InputError(
-            f"expected at least 1 for --max-connections, got {options.max_connections}; "
-            "leave it out for the default"
-        )
+    check_at_least(options, hold=0.01, stop_after=0, idle_timeout=1, max_connections=1)
     with room.model.turn() as session:
         bundle = session.bundle
     limits = Limits(idle_seconds=options.idle_timeout)
@@ -189,12 +176,6 @@ def serve_mrd(options: argparse.Namespace, room: Room) -> None:
         most_peers=options.max_connections,
         hold=Hold(round(1e9 * options.hold)),
     )
-    log = Log("mrd")
-    if options.host not in LOOPBACK:
-        log.warning(
-            "others can reach this server: MRD has no encryption and asks for no password",
-            host=options.host,
-        )
-    log.info("listening", host=options.host, port=server.port)
+    say_listening(Log("mrd"), "MRD", options.host, server.port)
     with contextlib.suppress(KeyboardInterrupt):
         server.serve(options.stop_after)

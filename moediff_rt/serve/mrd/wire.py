@@ -8,7 +8,8 @@ import socket
 import time
 from collections.abc import Callable
 
-from .errors import PeerGone, Stopping
+from ..errors import PeerGone, Stopping
+from ..listening import ready_for_messages
 
 # How often a thread that waits for a peer looks up.
 TICK_SECONDS = 0.25
@@ -16,8 +17,6 @@ _CHUNK = 1 << 20
 # A peer that still sends after the last message: how long, and how much of it, is read.
 _LINGER_SECONDS = 5.0
 _LINGER_BYTES = 64 << 20
-
-_DEAD_AFTER = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 
 
 class Wire:
@@ -42,11 +41,7 @@ class Wire:
         self._stopping = stopping
         self._on_bytes = on_bytes
         connection.settimeout(TICK_SECONDS)
-        with contextlib.suppress(OSError):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in _DEAD_AFTER:
-                connection.setsockopt(socket.IPPROTO_TCP, option, value)
+        ready_for_messages(connection)
 
     def read(
         self, count: int, seconds: float, before_each: Callable[[int], object] = lambda count: None

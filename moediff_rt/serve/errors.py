@@ -1,4 +1,4 @@
-"""Why a connection ends other than by its peer's close message."""
+"""Why a connection ends other than as its protocol has it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,64 @@
+"""What every server checks of its options, who can reach it, and how its sockets are."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import socket
+
+from ..errors import InputError
+from .logs import Log
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_DEAD_AFTER = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
+
+
+def check_at_least(options: argparse.Namespace, **least: float) -> None:
+    """Refuse options below what they may be at least; one that is None is not there.
+
+    Raises
+    ------
+    InputError
+
+    Examples
+    --------
+    >>> check_at_least(argparse.Namespace(hold=0.0), hold=0.01)
+    Traceback (most recent call last):
+    moediff_rt.errors.InputError: expected at least 0.01 for --hold, got 0; leave it out for the \
+default
+    """
+    for name, lowest in least.items():
+        value = getattr(options, name)
+        # Not `<`: not a number is refused, too.
+        if value is not None and not value >= lowest:
+            raise InputError(
+                f"expected at least {lowest:g} for --{name.replace('_', '-')}, got "
+                f"{value:g}; leave it out for the default"
+            )
+
+
+def cannot_listen(host: str, port: int, error: Exception) -> InputError:
+    """Say that an address cannot be listened on."""
+    return InputError(
+        f"expected an address to listen on, got {host}:{port} ({error}); "
+        "is another server running there? Choose another --host or --port"
+    )
+
+
+def say_listening(log: Log, protocol: str, host: str, port: int) -> None:
+    """Log where a server listens, with a warning where other computers reach it."""
+    if host not in _LOOPBACK:
+        log.warning(
+            f"others can reach this server: {protocol} has no encryption and asks for no password",
+            host=host,
+        )
+    log.info("listening", host=host, port=port)
+
+
+def ready_for_messages(connection: socket.socket) -> None:
+    """Let a socket send each message at once, and find out when its peer is dead."""
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _DEAD_AFTER:
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
