@@ -42,7 +42,7 @@ void tell(const Log& log, const EngineReport& report) {
   const std::string reason = report.reason.empty() ? "" : " (" + report.reason + ")";
   log(lost ? MDR_LOG_WARNING : MDR_LOG_INFO, report.module, ": ",
       report.cached ? "loaded" : "built", " for ", report.backend, " ", report.device, " ",
-      report.precision, " in ", report.seconds, " s", reason);
+      report.precision, " in ", seconds_text(report.seconds), reason);
 }
 
 void check_asked(const mdr_engine_params& params) {
@@ -75,7 +75,7 @@ mdr_engine* load(const char* folder, const mdr_engine_params& params, const Log&
                                              });
   log(MDR_LOG_INFO, "engine: ", model->bundle().name, " on ", model->device().backend(), " ",
       model->device().name(), " ", model->device().precision(), ", ready in ",
-      std::chrono::duration<double>(Clock::now() - begin).count(), " s");
+      seconds_text(std::chrono::duration<double>(Clock::now() - begin).count()));
   return make_engine(std::move(model), static_cast<int64_t>(params.memory_limit), log);
 }
 
@@ -106,7 +106,8 @@ mdr_status mdr_engine_load(const char* bundle, const mdr_engine_params* params,
     log = {asked.log, asked.log_level, asked.user_data};
     *engine = load(bundle, asked, log);
   });
-  return told(log, status);
+  if (status != MDR_OK) log(MDR_LOG_ERROR, mdr_last_error());
+  return status;
 }
 
 void mdr_engine_free(mdr_engine* engine) { delete engine; }

@@ -137,7 +137,8 @@ mdr_report enhance(LoadedEngine& engine, const float* scan, const mdr_grid& grid
   report.tiles = made.tiles;
   report.seconds = watch.seconds();
   engine.log(MDR_LOG_INFO, "enhanced ", grid.nx, " x ", grid.ny, " x ", grid.nz, " to ", to.nx,
-             " x ", to.ny, " x ", to.nz, " in ", report.seconds, " s, ", report.tiles, " tiles");
+             " x ", to.ny, " x ", to.nz, " in ", seconds_text(report.seconds), ", ", report.tiles,
+             " tiles");
   return report;
 }
 

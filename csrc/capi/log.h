@@ -1,11 +1,13 @@
 #pragma once
 
+#include <string>
+
 #include "core/error.h"
 #include "moediff_rt.h"
 
 namespace mdr::capi {
 
-// The caller's log callback, from its level on.
+// The caller's log callback, from its level on. A failure to tell is not one of what is told of.
 class Log {
  public:
   Log() = default;
@@ -13,10 +15,13 @@ class Log {
       : callback_(callback), level_(level), user_data_(user_data) {}
 
   template <typename... Parts>
-  void operator()(mdr_log_level level, const Parts&... parts) const {
-    if (wants(level)) callback_(level, text(parts...).c_str(), user_data_);
+  void operator()(mdr_log_level level, const Parts&... parts) const noexcept {
+    if (!callback_ || level < level_) return;
+    try {
+      callback_(level, text(parts...).c_str(), user_data_);
+    } catch (...) {
+    }
   }
-  bool wants(mdr_log_level level) const { return callback_ && level >= level_; }
 
  private:
   mdr_log_callback callback_ = nullptr;
@@ -24,7 +29,7 @@ class Log {
   void* user_data_ = nullptr;
 };
 
-// Tells of a failure, and gives its status back.
-mdr_status told(const Log& log, mdr_status status) noexcept;
+// "12.34 s"
+std::string seconds_text(double seconds);
 
 }  // namespace mdr::capi

@@ -68,7 +68,8 @@ mdr_status mdr_enhance(mdr_session* session, const float* scan, const mdr_grid* 
     session->report =
         enhance(*session->loaded, scan, *grid, taken(kEnhance, params), out, out_voxels);
   });
-  return session ? told(session->loaded->log, status) : status;
+  if (session && status != MDR_OK) session->loaded->log(MDR_LOG_ERROR, mdr_last_error());
+  return status;
 }
 
 mdr_status mdr_session_report(const mdr_session* session, mdr_report* report) {

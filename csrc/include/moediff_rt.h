@@ -98,7 +98,7 @@ typedef struct mdr_engine mdr_engine;
 
 typedef struct mdr_engine_params {
   size_t struct_size;
-  const char* backend;   /* NULL: the best that is here; "openvino", "tensorrt", "tensorrt-rtx" */
+  const char* backend;   /* NULL: OpenVINO, for now; "openvino", "tensorrt", "tensorrt-rtx" */
   const char* device;    /* NULL: the backend's first; "CPU"; the number of a GPU, as "0" */
   const char* precision; /* NULL: the fastest that is accurate; "fp32", "bf16", "fp16", "tf32" */
   /* Folder of engines, kept between runs and shared with the moediff-rt command. NULL:
@@ -214,8 +214,8 @@ MDR_API void mdr_session_free(mdr_session* session);
  * params may be NULL. out is in the scan's intensity unit, and is written when the whole result is
  * there: on any failure it is untouched.
  *
- * Deadline: looked at about ten times a second and before out is written. Past it the call returns
- * MDR_TIMEOUT as soon as the tiles under way are given up: tens of milliseconds.
+ * Deadline: looked at about ten times a second and before out is written. Past it the call gives up
+ * the tiles under way and returns MDR_TIMEOUT: within 0.1 s and what one tile takes.
  *
  * Memory: on a CPU the limit counts the volumes and the tiles under way, of which there will be
  * fewer to stay below it; not the scan, out, the engines' own memory, nor the model. On a GPU it

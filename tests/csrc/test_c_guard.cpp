@@ -11,8 +11,10 @@ using claims::equal;
 
 namespace {
 
-mdr_status run_with(mdr_progress_callback progress) {
-  mdr_engine* engine = stand_in_engine(nullptr);
+mdr_status run_with(mdr_progress_callback progress, mdr_log_callback log = nullptr) {
+  mdr_engine_params engine_params = mdr_engine_default_params();
+  engine_params.log = log;
+  mdr_engine* engine = stand_in_engine(&engine_params);
   mdr_session* session = nullptr;
   equal(mdr_session_create(engine, &session), MDR_OK);
   const mdr_grid grid = {16, 16, 12, {2, 2, 2}};
@@ -36,6 +38,17 @@ const Claim known("an exception of a callback ends the run and does not come out
 const Claim unknown("nor does one that is no std::exception", [] {
   equal(run_with([](int32_t, int32_t, void*) { throw 42; }), MDR_INTERNAL_ERROR);
   check(std::string(mdr_last_error()).find("callback") != std::string::npos, mdr_last_error());
+});
+
+const Claim log("one of the log changes nothing", [] {
+  static bool told;
+  told = false;
+  const auto fails = [](mdr_log_level, const char*, void*) {
+    told = true;
+    throw std::runtime_error("of the log");
+  };
+  equal(run_with(nullptr, fails), MDR_OK);
+  check(told, "nothing was logged");
 });
 
 const Claim quiet("without one the same run goes well",
