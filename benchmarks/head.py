@@ -11,8 +11,6 @@ from moediff_export.data.held_out import FULL_SCALE, load_subject, load_truth, s
 from moediff_export.data.scanner import rician_noise, truncate_kspace
 from moediff_export.evaluation.metrics import psnr
 
-from moediff_rt.io import load_scan
-
 FACTOR = 2  # of the voxel's edge, from the scan to the truth
 NOISE_PERCENT = 1.0
 FIELD_OF_VIEW = 256  # mm, and voxels of the finest scan of `write_head`
@@ -46,9 +44,10 @@ def write_slab(path: Path, slices: int) -> Truth:
 def write_part(path: Path, source: Path, slices: int) -> None:
     """Write the middle slices of somebody's own scan, in its own kind of file."""
     scan = nib.load(source)
-    assert load_scan(source).data.ndim == 3
-    first = max(0, (scan.shape[2] - slices) // 2) if slices else 0
-    nib.save(scan.slicer[:, :, first : first + slices] if slices else scan, path)
+    depth = scan.shape[2]
+    slices = slices or depth
+    first = max(0, (depth - slices) // 2)
+    nib.save(scan.slicer[:, :, first : first + slices], path)
 
 
 def write_head(path: Path, voxels: int, noise_percent: float = 2.0) -> None:

@@ -14,6 +14,9 @@ from moediff_rt.cache import default_bundle
 
 # Float32 in another order of additions, through the whole loop.
 FLOAT32_ERROR = 1e-3
+# Where a way cuts the scan into tiles of another size than the reference does.
+OTHER_TILES_ERROR = 2e-2
+PSNR_LOSS = 0.05  # dB in the brain
 
 
 @pytest.mark.parametrize("name", WAYS)
@@ -34,7 +37,13 @@ def test_enhance_volume(benchmark, name, case, request, record, rounds, costs, p
     error = relative_error(first.volume, reference.done.volume)
     low = "bf16" in how
     limit = 2 * request.getfixturevalue("low_precision_error") if low else FLOAT32_ERROR
-    assert error <= limit, f"{name} ({how}) gives another volume"
+    psnr = case.truth.psnr if case.truth else None
+    if first.counts and first.counts["tile"] != reference.done.counts["tile"]:
+        # Tiles of another size meet the background elsewhere.
+        assert error <= OTHER_TILES_ERROR, f"{name} ({how}) gives another volume"
+        assert not psnr or psnr(first.volume) > psnr(reference.done.volume) - PSNR_LOSS
+    else:
+        assert error <= limit, f"{name} ({how}) gives another volume"
 
     runs = []
     with PeakMemory() as memory:
@@ -45,7 +54,6 @@ def test_enhance_volume(benchmark, name, case, request, record, rounds, costs, p
     counts = last.counts or reference.done.counts
     flops = spent_flops(counts, costs)
     top = peak["peak_gflops_bf16" if low else "peak_gflops_fp32"]
-    psnr = case.truth.psnr if case.truth else None
     benchmark.extra_info["relative_error_to_float32"] = error
     record(
         "volume",
