@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
+from clock import Clock
 from numpy.typing import NDArray
 
 from moediff_rt import _core
-from moediff_rt.clock import Clock
 
 Volume = NDArray[np.float32]
 Corner = tuple[int, int, int]  # slice, row, column

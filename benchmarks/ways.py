@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from clock import Clock
 from engines import OnnxRuntimeModules, OpenvinoModules
 from machine import threads
 from moediff_export.bundle import load_reference
@@ -22,7 +23,6 @@ from plain_loop import PlainLoop
 from moediff_rt import Session, _core
 from moediff_rt.atomic import write_whole
 from moediff_rt.cache import default_bundle
-from moediff_rt.clock import Clock
 from moediff_rt.grid import AxisOrder, resized_shape
 from moediff_rt.io import image_writer, load_scan, to_image
 from moediff_rt.noise import noise_sigma
