@@ -25,7 +25,7 @@ from dicom_peer import (
 
 from moediff_rt.errors import OutputError
 from moediff_rt.serve.dicom import enhance, spool
-from moediff_rt.serve.dicom.limits import Limits
+from moediff_rt.serve.dicom.enhance import MOST_BEGUN
 from moediff_rt.serve.dicom.spool import INCOMING, READY, REFUSED, SENDING
 
 
@@ -127,22 +127,6 @@ def test_any_contrast_takes_what_says_it_is_another(start_dicom, archive):
         wait_for(lambda: server.counted("series_total", outcome="enhanced") == 1, "the result")
 
 
-def test_a_series_too_large_for_memory_is_refused_before_its_voxels_are_read(start_dicom):
-    with start_dicom(limits=Limits(input_voxels=100)) as server:
-        send(server.port, T1)
-        (name,) = wait_for(lambda: server.in_state(REFUSED), "the refusal")
-        said = (server.spool.folder / REFUSED / name / "result" / "outcome.json").read_text()
-    assert "at most 100 voxels" in said
-
-
-def test_a_result_beyond_the_limit_is_not_made(start_dicom):
-    with start_dicom(limits=Limits(output_voxels=100)) as server:
-        send(server.port, T1)
-        (name,) = wait_for(lambda: server.in_state(REFUSED), "the refusal")
-        said = (server.spool.folder / REFUSED / name / "result" / "outcome.json").read_text()
-    assert "coarser --spacing" in said
-
-
 def test_a_refused_series_that_is_made_ready_by_hand_is_tried_again(start_dicom, archive):
     with start_dicom() as server:
         send(server.port, head("t2 tse"))
@@ -218,12 +202,27 @@ def test_a_series_that_ends_the_process_again_and_again_is_given_up(start_dicom,
         send(server.port, T1)
         (series,) = server.in_state(INCOMING)
         server.spool.finish(series)
-        for _ in range(3):
+        for _ in range(MOST_BEGUN):
             server.spool.claim(series)
     with start_dicom() as server:
         (name,) = wait_for(lambda: server.in_state(REFUSED), "the refusal")
         said = (server.spool.folder / REFUSED / name / "result" / "outcome.json").read_text()
-    assert "ended 3 times" in said
+    assert f"ended {MOST_BEGUN} times" in said
+
+
+def test_a_series_that_has_ended_the_process_holds_up_no_other(start_dicom, archive, derived):
+    with start_dicom(quiet_seconds=1e6) as server:
+        send(server.port, head("t1 other"))
+        (first,) = server.in_state(INCOMING)
+        server.spool.finish(first)
+        server.spool.claim(first)
+        send(server.port, T1)
+        (second,) = server.in_state(INCOMING)
+        server.spool.finish(second)
+    with start_dicom() as server:
+        wait_for(lambda: archive.instances and is_empty(server), "both results")
+    assert archive.instances[0].SeriesInstanceUID == derived.uid
+    assert len(archive.instances) == 2 * len(derived)
 
 
 def test_a_peer_that_is_down_gets_the_result_when_it_is_up(start_dicom, archive, derived):

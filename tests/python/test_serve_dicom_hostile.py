@@ -23,7 +23,7 @@ from dicom_peer import (
 )
 
 from moediff_rt.serve.dicom.limits import Limits
-from moediff_rt.serve.dicom.spool import INCOMING, READY
+from moediff_rt.serve.dicom.spool import INCOMING, READY, REFUSED
 
 
 @pytest.mark.parametrize(
@@ -262,3 +262,19 @@ def test_an_instance_larger_than_allowed_ends_the_association(start_dicom):
             assert "Status" not in sender.send_c_store(large)
         assert server.counted("refused_total", reason="message") == 1
         assert is_empty(server)
+
+
+def test_a_series_too_large_for_memory_is_refused_before_its_voxels_are_read(start_dicom):
+    with start_dicom(limits=Limits(input_voxels=100)) as server:
+        send(server.port, T1)
+        (name,) = wait_for(lambda: server.in_state(REFUSED), "the refusal")
+        said = (server.spool.folder / REFUSED / name / "result" / "outcome.json").read_text()
+    assert "at most 100 voxels" in said
+
+
+def test_a_result_beyond_the_limit_is_not_made(start_dicom):
+    with start_dicom(limits=Limits(output_voxels=100)) as server:
+        send(server.port, T1)
+        (name,) = wait_for(lambda: server.in_state(REFUSED), "the refusal")
+        said = (server.spool.folder / REFUSED / name / "result" / "outcome.json").read_text()
+    assert "coarser --spacing" in said

@@ -24,7 +24,7 @@ from .limits import Limits
 from .spool import OUTCOME, READY, REFUSED, SENDING, Claim, Spool
 
 # After so many tries that the process did not survive, a series is given up.
-MOST_BEGUN = 3
+MOST_BEGUN = 10
 # Until a result that could not be written is made again.
 _DISK_SECONDS = 30.0
 
@@ -99,7 +99,8 @@ class Enhancing:
         stopping = self._room.stopping
         while not stopping.is_set():
             self._ready.clear()
-            for series in self._spool.series_in(READY):
+            # Last what has ended the process before: it holds up no other.
+            for series in sorted(self._spool.series_in(READY), key=self._spool.begun):
                 if stopping.is_set():
                     return
                 if not self._work_on(series):

@@ -223,6 +223,10 @@ class Spool:
             self._move(series, INCOMING, READY, series)
             return True
 
+    def begun(self, series: str) -> int:
+        """How often work on a ready series was begun and has not ended."""
+        return _number(self.folder / READY / series / _BEGUN)
+
     def claim(self, series: str) -> Claim:
         """Begin work on a ready series: what an earlier try has left is removed.
 
@@ -235,7 +239,7 @@ class Spool:
             folder = self.folder / READY / series
             if not folder.is_dir():
                 raise Cancelled("more of the series has come")
-            begun = _number(folder / _BEGUN) + 1
+            begun = self.begun(series) + 1
             left = [path for path in folder.iterdir() if not _INSTANCE.fullmatch(path.name)]
             for path in left:
                 _remove(path)
