@@ -41,14 +41,14 @@ CoreGrid core_grid(const mdr_grid& grid) {
   return {{grid.nz, grid.ny, grid.nx}, {mm[2], mm[1], mm[0]}};
 }
 
-GpuDevice* gpu_for(const LoadedEngine& engine, int32_t memory) {
+const GpuDevice* gpu_for(const LoadedEngine& engine, int32_t memory) {
   if (memory == MDR_HOST_MEMORY) return nullptr;
   const Device& device = engine.model->device();
   if (memory != MDR_DEVICE_MEMORY) {
     fail(ErrorKind::input, kEnhance, ": expected MDR_HOST_MEMORY or MDR_DEVICE_MEMORY, found ",
          memory, "; probably never set; start from mdr_enhance_default_params()");
   }
-  if (auto* gpu = dynamic_cast<const GpuDevice*>(&device)) return const_cast<GpuDevice*>(gpu);
+  if (const auto* gpu = dynamic_cast<const GpuDevice*>(&device)) return gpu;
   fail(
       ErrorKind::backend, kEnhance, ": expected volumes in host memory with ", device.backend(),
       ", found MDR_DEVICE_MEMORY; it works on the CPU; copy the scan to host memory first, or load "
@@ -91,7 +91,7 @@ mdr_report enhance(LoadedEngine& engine, const float* scan, const mdr_grid& grid
   const Model& model = *engine.model;
   const CoreGrid from = core_grid(grid);
   PipelineOptions options = options_of(params);
-  GpuDevice* const gpu = gpu_for(engine, params.memory);
+  const GpuDevice* const gpu = gpu_for(engine, params.memory);
   mdr_report report{};
   report.struct_size = sizeof report;
   report.output = output_grid(model.bundle(), grid, params);
