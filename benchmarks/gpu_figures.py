@@ -116,10 +116,10 @@ def volume_figures() -> dict[str, float]:
     batches and overlapped copies give, without TensorRT.
     """
     bundle = _core.load_bundle(str(default_bundle()))
-    largest = bundle.tile[:2]  # what a GPU runs
     volume = np.random.default_rng(0).random(SHAPE, dtype=np.float32)
     boxes = np.tile(np.array([0, SHAPE[1], 0, SHAPE[2]], np.int32), (SHAPE[0], 1))
     model = load_reference(default_bundle()).cuda()
+    largest = bundle.tile[:2]  # what a GPU runs
     out = {}
     for precision, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         with torch.autocast("cuda", kind, enabled=kind != torch.float32):
