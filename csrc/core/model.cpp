@@ -9,8 +9,8 @@
 namespace mdr {
 namespace {
 
-// Scans of one protocol need one size, those of a day a few.
-constexpr size_t kMostFitted = 4;
+// Heads of one protocol need one size, or that and the next; each holds its engines' memory.
+constexpr size_t kMostFitted = 2;
 
 std::string shape_text(const TensorInfo& info) {
   std::string out = info.name + " (N";
