@@ -94,6 +94,7 @@ class PooledDevice : public mdr::HostDevice {
   const std::string& name() const override { return word_; }
   const std::string& precision() const override { return word_; }
   int threads() const override { return kThreads; }
+  bool any_tile_size() const override { return false; }
   int requests_in_flight() const override { return kThreads + 1; }
   int tiles_per_request() const override { return 1; }
   std::shared_ptr<mdr::Engine> load(const mdr::EngineSource& source) override {
