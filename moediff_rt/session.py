@@ -272,18 +272,18 @@ class Session:
         -------
         Enhanced
         """
-        data = checked_array(array)
+        scan = np.ascontiguousarray(checked_array(array).T)
         x, y, z = checked_spacing(spacing)
         steps, seed = checked_sampling(steps, seed, self.bundle)
         samples = checked_samples(samples)
         output_spacing = checked_output_spacing(output_spacing, self.bundle)
         # Refused, if it must be, before engines are built.
-        choose_output_shape(data.shape, (x, y, z), output_spacing, self.bundle)
+        choose_output_shape(scan.shape[::-1], (x, y, z), output_spacing, self.bundle)
         begin = time.perf_counter()
         model = self.model
         seconds = {"engines": time.perf_counter() - begin}
         result = model.enhance_scan(
-            np.ascontiguousarray(data.T),
+            scan,
             (z, y, x),
             output_spacing=output_spacing or 0.0,
             steps=steps or 0,

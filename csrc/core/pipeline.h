@@ -49,11 +49,11 @@ struct PipelineOutput {
 
 // The whole way: intensity scale, foreground, interpolation, enhance(), data consistency, and back
 // to the scan's unit. `scan` is (nz, ny, nx), x fastest, axes near RAS+ with z from foot to head,
-// finite, in any unit; `out` has the shape that output_shape() gives. `threads` 0 means those of
-// the model's device; the result is the same for any number. Throws Error(ErrorKind::input) for a
-// scan or a setting that cannot be used, before anything is written; what enhance() throws; and
-// what the observer throws, which is polled throughout. On an error the contents of `out` are
-// undefined.
+// finite, in any unit. It is read to the end: `out`, of the shape that output_shape() gives, must
+// not overlap it. `threads` 0 means those of the model's device; the result is the same for any
+// number. Throws Error(ErrorKind::input) for a scan or a setting that cannot be used, before
+// anything is written; what enhance() throws; and what the observer throws, which is polled
+// throughout. On an error the contents of `out` are undefined.
 PipelineReport enhance_scan(const Model& model, const float* scan, const VolumeShape& shape,
                             const std::array<double, 3>& spacing_mm, const PipelineOptions& options,
                             const PipelineOutput& out, const EnhanceObserver& observer,
