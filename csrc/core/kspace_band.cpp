@@ -24,24 +24,24 @@ double weight(int64_t j, int64_t m, int64_t i, int64_t n) {
   return (dirichlet(to + from, 2 * m * n, kept) + dirichlet(to - from, 2 * m * n, kept)) / n;
 }
 
-// A line is the sum of its even half and its odd half, and so is the result: half the products.
-enum class Parity { even, odd };
+// A line is the sum of an even and an odd line, and so is what becomes of it: half the products.
+struct Halves {
+  BlockProduct even, odd;
 
-BlockProduct half_matrix(int n, int m, Parity parity) {
-  const int rows = parity == Parity::even ? (m + 1) / 2 : m / 2;
-  const int columns = parity == Parity::even ? (n + 1) / 2 : n / 2;
-  const double sign = parity == Parity::even ? 1 : -1;
-  std::vector<double> matrix;
-  for (int j = 0; j < rows; ++j) {
-    for (int i = 0; i < columns; ++i) {
-      // A sample in the middle of the line is its own mirror image.
-      const int mirror = n - 1 - i;
-      const double one = weight(j, m, i, n);
-      matrix.push_back(i == mirror ? one : (one + sign * weight(j, m, mirror, n)) / 2);
+  static Halves of(int n, int m) {
+    std::vector<double> even, odd;
+    for (int j = 0; j < (m + 1) / 2; ++j) {
+      for (int i = 0; i < n / 2; ++i) {
+        const double one = weight(j, m, i, n), mirrored = weight(j, m, n - 1 - i, n);
+        even.push_back((one + mirrored) / 2);
+        if (j < m / 2) odd.push_back((one - mirrored) / 2);
+      }
+      // The sample in the middle is its own mirror image.
+      if (n % 2 == 1) even.push_back(weight(j, m, n / 2, n));
     }
+    return {{(m + 1) / 2, (n + 1) / 2, even}, {m / 2, n / 2, odd}};
   }
-  return BlockProduct(rows, columns, matrix);
-}
+};
 
 struct Split {
   template <typename V>
@@ -76,13 +76,10 @@ struct Join {
 
 class KspaceBand : public AxisResampler {
  public:
-  KspaceBand(int from, int to)
-      : AxisResampler(from, to),
-        even_(half_matrix(from, to, Parity::even)),
-        odd_(half_matrix(from, to, Parity::odd)) {}
+  KspaceBand(int from, int to) : AxisResampler(from, to), halves_(Halves::of(from, to)) {}
 
   int64_t scratch() const override {
-    return kLanes * (from() + 1 + even_.rows_written() + odd_.rows_written());
+    return kLanes * (from() + 1 + halves_.even.rows_written() + halves_.odd.rows_written());
   }
 
   void run(float* in, float* out, float* scratch) const override {
@@ -90,15 +87,15 @@ class KspaceBand : public AxisResampler {
     float* even_in = scratch;
     float* odd_in = even_in + kLanes * ((from() + 1) / 2);
     float* even_out = odd_in + kLanes * ((from() + 1) / 2);
-    float* odd_out = even_out + kLanes * even_.rows_written();
+    float* odd_out = even_out + kLanes * halves_.even.rows_written();
     run_kernel<Split>(vectors, in, from(), even_in, odd_in);
-    even_.run(even_in, even_out, vectors);
-    odd_.run(odd_in, odd_out, vectors);
+    halves_.even.run(even_in, even_out, vectors);
+    halves_.odd.run(odd_in, odd_out, vectors);
     run_kernel<Join>(vectors, even_out, odd_out, to(), out);
   }
 
  private:
-  BlockProduct even_, odd_;
+  Halves halves_;
 };
 
 }  // namespace

@@ -38,6 +38,14 @@ inline void store(const float* from, int64_t count, Store how, float* to) {
   }
 }
 
+// At most kLanes floats; all of them as one vector.
+void store_lanes(const float* from, int count, Store how, float* to) {
+  if (count < kLanes) return store(from, count, how, to);
+  const Vector16 all = *lanes_at<Vector16>(from, 0);
+  Vector16* at = lanes_at<Vector16>(to, 0);
+  *at = how == Store::replace ? all : *at + all;
+}
+
 // The working memory of one thread on one axis.
 class Lanes {
  public:
@@ -57,12 +65,7 @@ class Lanes {
       load(in + c, columns, count);
       axis_.run(in_.data(), out_.data(), scratch_.data());
       for (int j = 0; j < axis_.to(); ++j) {
-        const float* lanes = out_.data() + int64_t{j} * kLanes;
-        if (count == kLanes) {
-          store(lanes, kLanes, how, out + j * columns + c);
-        } else {
-          store(lanes, count, how, out + j * columns + c);
-        }
+        store_lanes(out_.data() + int64_t{j} * kLanes, count, how, out + j * columns + c);
       }
     }
   }
@@ -90,11 +93,7 @@ class Lanes {
     if (count < kLanes) std::fill(in_.begin(), in_.end(), 0.0f);
     for (int i = 0; i < axis_.from(); ++i) {
       float* lanes = in_.data() + int64_t{i} * kLanes;
-      if (count == kLanes) {
-        std::copy_n(in + i * apart, kLanes, lanes);
-      } else {
-        std::copy_n(in + i * apart, count, lanes);
-      }
+      store_lanes(in + i * apart, count, Store::replace, lanes);
     }
   }
 

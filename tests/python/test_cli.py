@@ -163,7 +163,7 @@ def test_an_unexpected_error_is_one_line_and_a_hint(scan, infer, capsys, monkeyp
     def broken(*_args: object, **_kwargs: object) -> None:
         raise RuntimeError("a bug\nof ours")
 
-    monkeypatch.setattr("moediff_rt.session.prepare", broken)
+    monkeypatch.setattr("moediff_rt.session.choose_output_shape", broken)
     assert infer(scan) == 1
     said = capsys.readouterr().err.splitlines()
     assert said == [
@@ -174,7 +174,7 @@ def test_an_unexpected_error_is_one_line_and_a_hint(scan, infer, capsys, monkeyp
     assert os.listdir(scan.parent) == [scan.name]
 
 
-@pytest.mark.parametrize("where", ["session.prepare", "cli_infer.write_whole"])
+@pytest.mark.parametrize("where", ["session.Enhanced", "cli_infer.write_whole"])
 def test_an_interrupt_leaves_nothing(scan, infer, capsys, monkeypatch, where):
     def interrupted(*_args: object, **_kwargs: object) -> None:
         raise KeyboardInterrupt
