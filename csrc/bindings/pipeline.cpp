@@ -79,10 +79,9 @@ void bind_pipeline(py::module_& m) {
                              [](const ScanResult& r) { return r.report.largest_correction; })
       .def_property_readonly("steps", [](const ScanResult& r) { return r.report.steps; })
       .def_property_readonly("tiles", [](const ScanResult& r) { return r.report.tiles; })
-      .def_property_readonly("tile",
-                             [](const ScanResult& r) {
-                               return std::tuple(r.report.tile.height, r.report.tile.width);
-                             })
+      .def_property_readonly(
+          "tile",
+          [](const ScanResult& r) { return std::tuple(r.report.tile.height, r.report.tile.width); })
       .def_property_readonly("expert_calls",
                              [](const ScanResult& r) { return r.report.expert_calls; })
       .def_property_readonly("expert_calls_saved",
