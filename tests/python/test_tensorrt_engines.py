@@ -39,7 +39,8 @@ def few(folder: Path) -> types.SimpleNamespace:
     """A bundle of less than all modules."""
     whole = _core.load_bundle(str(folder))
     modules = [module for module in whole.modules if module.name in FEW]
-    return types.SimpleNamespace(path=whole.path, modules=modules)
+    sizes = {"tile": whole.tile, "latent": whole.latent, "gate": whole.gate}
+    return types.SimpleNamespace(path=whole.path, modules=modules, **sizes)
 
 
 @pytest.fixture(scope="module")
