@@ -151,6 +151,7 @@ class Served:
             "hold": 1 << 32,
             "most_wait": 0.05,
             "grace": 60.0,
+            "keep_refused": None,
         } | options
         limits = settings["limits"]
         self.metrics, self.stopping = Metrics(), threading.Event()
@@ -171,6 +172,7 @@ class Served:
             limits=limits,
             hold=self.hold,
             most_wait=settings["most_wait"],
+            keep_refused=settings["keep_refused"],
         )
         self.port = self.server.port
         self.error: Exception | None = None

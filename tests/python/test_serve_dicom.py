@@ -282,6 +282,22 @@ def test_a_result_damaged_on_disk_does_not_hold_up_the_others(start_dicom, archi
         wait_for(lambda: len(server.in_state(SENDING)) == 1, "the first alone to be left")
 
 
+def test_a_refused_series_that_cannot_be_removed_does_not_end_the_server(
+    start_dicom, archive, derived, monkeypatch
+):
+    tried = threading.Event()
+
+    def fail(_spool, _older_than):
+        tried.set()
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(spool.Spool, "remove_refused", fail)
+    with start_dicom(keep_refused=0.0) as server:
+        assert tried.wait(60)
+        send(server.port, T1)
+        wait_for(lambda: len(archive.instances) == len(derived), "the result")
+
+
 def test_a_spool_that_breaks_ends_the_server_with_an_error(start_dicom, monkeypatch):
     def fail(_state):
         raise OSError(5, "Input/output error")

@@ -42,6 +42,12 @@ def put(spool, uid="1.2.3.1", content=b"voxels", series=SERIES) -> bool:
     return spool.place(spool.arrive([content]), series, instance_name(uid))
 
 
+def refuse(spool) -> str:
+    put(spool)
+    spool.finish(SERIES)
+    return spool.settle(spool.claim(SERIES), {"outcome.json": lambda stream: None}, REFUSED)
+
+
 def again(spool) -> Spool:
     """The spool as the next start finds it after a crash."""
     spool.close()
@@ -158,9 +164,7 @@ def test_a_new_instance_opens_a_whole_series_again_and_ends_the_work_on_it(spool
 
 @pytest.mark.parametrize("uid", ["1.2.3.1", "1.2.3.2"])
 def test_an_instance_of_a_refused_series_opens_it_again(spool, uid):
-    put(spool)
-    spool.finish(SERIES)
-    spool.settle(spool.claim(SERIES), {"outcome.json": lambda stream: None}, REFUSED)
+    refuse(spool)
     assert put(spool, uid) == (uid == "1.2.3.2")
     assert spool.series_in(REFUSED) == [] and spool.finish(SERIES)
     assert spool.claim(SERIES).begun == 1
@@ -268,13 +272,51 @@ def test_the_spool_is_for_its_user_alone(spool):
 
 
 def test_refused_series_go_when_they_are_old(spool):
-    put(spool)
-    spool.finish(SERIES)
-    name = spool.settle(spool.claim(SERIES), {"outcome.json": lambda stream: None}, REFUSED)
+    name = refuse(spool)
     assert spool.remove_refused(3600) == []
     os.utime(spool.folder / REFUSED / name, (1, 1))
     assert spool.remove_refused(3600) == [name]
     assert files(spool) == []
+
+
+def test_an_instance_that_comes_while_its_refused_series_is_removed_stays(spool, monkeypatch):
+    refuse(spool)
+    rmtree = spools.shutil.rmtree
+
+    def late(folder):
+        assert put(spool, "1.2.3.2")
+        rmtree(folder)
+
+    monkeypatch.setattr(spools.shutil, "rmtree", late)
+    assert spool.remove_refused(-1) == [SERIES]
+    assert files(spool) == [f"incoming/{SERIES}/{instance_name('1.2.3.2')}"]
+    assert spool.used == again_used(spool)
+
+
+def test_a_refused_series_that_is_open_again_is_not_removed(spool, monkeypatch):
+    refuse(spool)
+    series_in = spool.series_in
+
+    def late(state):
+        found = series_in(state)
+        assert put(spool, "1.2.3.2")
+        return found
+
+    monkeypatch.setattr(spool, "series_in", late)
+    assert spool.remove_refused(-1) == []
+    assert len(list((spool.folder / INCOMING / SERIES).glob("*.dcm"))) == 2
+
+
+def test_what_was_not_removed_to_the_end_is_gone_at_the_next_start(spool, monkeypatch):
+    refuse(spool)
+    monkeypatch.setattr(spools.shutil, "rmtree", fails)
+    with pytest.raises(OSError, match="No space"):
+        spool.remove(SERIES, REFUSED)
+    assert spool.series_in(REFUSED) == []
+    monkeypatch.undo()
+    after = again(spool)
+    assert files(after) == [] and after.used == 4096
+    after.close()
 
 
 def test_many_senders_of_one_series_lose_nothing(spool):

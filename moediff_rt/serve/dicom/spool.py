@@ -7,6 +7,7 @@ A series is a folder, and the folder that it is in is its state::
     ready/SERIES/*.dcm       whole; `result/` is written in it
     sending/SERIES/          *.dcm as received, result/*.dcm; each goes when the peer has it
     refused/SERIES/          *.dcm as received, result/outcome.json says why
+    removing/                a series on its way out, under a name of no meaning
 
 Names are digests of UIDs: nothing that a peer sends is part of a path.
 """
@@ -32,6 +33,7 @@ from ...errors import Cancelled, InputError, OutputError
 from ..hold import MIB
 
 ARRIVING, INCOMING, READY, SENDING, REFUSED = "arriving", "incoming", "ready", "sending", "refused"
+REMOVING = "removing"
 STATES = (INCOMING, READY, SENDING, REFUSED)
 RESULT, OUTCOME = "result", "outcome.json"
 
@@ -110,10 +112,11 @@ class Spool:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._held = open(folder / "lock", "w")
             fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for state in (ARRIVING, *STATES):
+            for state in (ARRIVING, *STATES, REMOVING):
                 (folder / state).mkdir(exist_ok=True)
-            for path in (folder / ARRIVING).iterdir():
-                path.unlink()
+            for state in (ARRIVING, REMOVING):
+                for path in (folder / state).iterdir():
+                    _remove(path)
             sync_folder(folder)
         except BlockingIOError as error:
             raise InputError(
@@ -306,21 +309,40 @@ class Spool:
 
     def remove(self, series: str, state: str) -> None:
         """Remove a series and its result."""
-        folder = self.folder / state / series
-        cost = sum(map(_cost, _files(folder)))
-        shutil.rmtree(folder)
-        self._give(cost)
+        with self._lock:
+            aside = self._set_aside(series, state)
+        self._delete(aside)
 
     def remove_refused(self, older_than: float) -> list[str]:
         """Remove what was refused more than so many seconds ago; their names."""
-        names = [
-            name
-            for name in self.series_in(REFUSED)
-            if time.time() - (self.folder / REFUSED / name).stat().st_mtime > older_than
-        ]
-        for name in names:
-            self.remove(name, REFUSED)
+        names = []
+        for name in self.series_in(REFUSED):
+            with self._lock:
+                try:
+                    since = (self.folder / REFUSED / name).stat().st_mtime
+                except FileNotFoundError:
+                    # More of it has come: it is open again.
+                    continue
+                if time.time() - since <= older_than:
+                    continue
+                aside = self._set_aside(name, REFUSED)
+            self._delete(aside)
+            names.append(name)
         return names
+
+    def _set_aside(self, series: str, state: str) -> Path:
+        """Take a series out of its state at once: from then on nothing is added to it."""
+        aside = self.folder / REMOVING / secrets.token_hex(16)
+        os.rename(self.folder / state / series, aside)
+        for folder in (aside.parent, self.folder / state):
+            sync_folder(folder)
+        return aside
+
+    def _delete(self, aside: Path) -> None:
+        """Delete what was set aside; it may be large, so not under the lock."""
+        cost = sum(map(_cost, _files(aside)))
+        shutil.rmtree(aside)
+        self._give(cost)
 
     def _drop(self, path: Path) -> None:
         cost = _cost(path)
