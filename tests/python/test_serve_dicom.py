@@ -78,6 +78,25 @@ def test_originals_are_sent_too_when_asked(start_dicom, archive, derived):
         assert found[0][0x0029, 0x1010].value.rstrip(b"\0") == sent[0][0x0029, 0x1010].value
 
 
+def test_originals_that_were_to_be_sent_are_sent_whatever_the_next_start_says(
+    start_dicom, archive, derived
+):
+    archive.close()
+    t2 = head("t2 tse")
+    with start_dicom(send_originals=True) as server:
+        send(server.port, t2)
+        wait_for(lambda: server.in_state(SENDING), "the original to wait")
+    with start_dicom() as server:
+        send(server.port, T1)
+        wait_for(lambda: len(server.in_state(SENDING)) == 2, "the result to wait")
+    archive.open()
+    with start_dicom(send_originals=True) as server:
+        wait_for(lambda: is_empty(server), "all to be sent")
+    assert len(archive.series(t2[0].SeriesInstanceUID)) == len(t2)
+    assert archive.series(T1[0].SeriesInstanceUID) == []
+    assert len(archive.series(derived.uid)) == len(derived)
+
+
 def with_attribute(images, keyword, value):
     for image in images:
         setattr(image, keyword, value)

@@ -24,7 +24,10 @@ from moediff_rt.serve.dicom.spool import (
 )
 
 SERIES = series_name("1.2", "1.2.3")
-RESULT = {"00001.dcm": lambda stream: stream.write(b"made"), "outcome.json": lambda stream: None}
+RESULT = {
+    "00001.dcm": lambda stream: stream.write(b"made"),
+    "outcome.json": lambda stream: stream.write(b'{"OriginalsToSend": false}'),
+}
 
 
 def fails(_stream):
@@ -68,11 +71,10 @@ def test_a_series_goes_from_state_to_state(spool):
     assert claim.begun == 1
     name = spool.settle(claim, RESULT, SENDING)
     assert spool.series_in(READY) == [] and spool.series_in(SENDING) == [name]
-    (result,) = spool.to_send(name, originals=False)
+    (result,) = spool.to_send(name)
     assert result.read_bytes() == b"made"
-    assert len(spool.to_send(name, originals=True)) == 3
     spool.drop(result)
-    assert spool.to_send(name, originals=False) == []
+    assert spool.to_send(name) == []
     spool.remove(name, SENDING)
     assert files(spool) == []
 
@@ -110,8 +112,18 @@ def test_a_crash_while_the_result_was_written_leaves_nothing_of_it(spool):
     assert claim.begun == 2, "the try that the process did not survive is counted"
     assert sorted(os.listdir(folder)) == sorted(["begun", instance_name("1.2.3.1")])
     name = after.settle(claim, RESULT, SENDING)
-    assert [path.read_bytes() for path in after.to_send(name, originals=False)] == [b"made"]
+    assert [path.read_bytes() for path in after.to_send(name)] == [b"made"]
     after.close()
+
+
+@pytest.mark.parametrize("outcome", [b'{"OriginalsToSend": true}', b"{}", b"[]", b"cut off: {"])
+def test_originals_are_sent_unless_the_outcome_says_no(spool, outcome):
+    put(spool), put(spool, "1.2.3.2")
+    spool.finish(SERIES)
+    result = {**RESULT, "outcome.json": lambda stream: stream.write(outcome)}
+    name = spool.settle(spool.claim(SERIES), result, SENDING)
+    found = [path.read_bytes() for path in spool.to_send(name)]
+    assert found == [b"voxels", b"voxels", b"made"]
 
 
 def test_a_try_that_was_given_back_does_not_count(spool):

@@ -83,8 +83,6 @@ class Sending:
     peer : Peer
     title : str
         AE title to call from.
-    originals : bool
-        Send every series as it came, too.
     most_wait : float
         Bound of the time between two tries, s.
     limits : Limits
@@ -100,7 +98,6 @@ class Sending:
         peer: Peer,
         title: str,
         *,
-        originals: bool,
         most_wait: float,
         limits: Limits,
         stopping: threading.Event,
@@ -109,7 +106,6 @@ class Sending:
         log: Log,
     ) -> None:
         self._spool, self._peer = spool, peer
-        self._originals = originals
         self._most_wait = most_wait
         self._limits = limits
         self._hold = Hold(4 * limits.instance_bytes)
@@ -153,7 +149,7 @@ class Sending:
     def _send_or_later(self, series: str) -> None:
         log = self._log.bind(series=series)
         try:
-            paths = self._spool.to_send(series, originals=self._originals)
+            paths = self._spool.to_send(series)
             failed = self._send_files(paths) if paths else Counter[str]()
             if not failed:
                 self._spool.remove(series, SENDING)

@@ -92,7 +92,6 @@ class DicomServer:
             spool,
             peer,
             title,
-            originals=asked.send_originals,
             most_wait=most_wait,
             limits=limits,
             stopping=room.stopping,

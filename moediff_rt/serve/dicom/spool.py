@@ -18,6 +18,7 @@ import contextlib
 import fcntl
 import filecmp
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -36,6 +37,8 @@ ARRIVING, INCOMING, READY, SENDING, REFUSED = "arriving", "incoming", "ready", "
 REMOVING = "removing"
 STATES = (INCOMING, READY, SENDING, REFUSED)
 RESULT, OUTCOME = "result", "outcome.json"
+# In the outcome: true or false.
+WITH_ORIGINALS = "OriginalsToSend"
 
 _INSTANCE = re.compile(r"[0-9a-f]{32}\.dcm")
 # In a series' folder: how often its enhancement was begun and has not ended.
@@ -298,11 +301,14 @@ class Spool:
             self._move(claim.series, READY, state, name)
             return name
 
-    def to_send(self, series: str, *, originals: bool) -> list[Path]:
-        """Files of a series that the peer does not have yet: originals, then the result."""
+    def to_send(self, series: str) -> list[Path]:
+        """Files of a series that the peer does not have yet: originals, then the result.
+
+        Whether originals are among them was decided with the outcome, which says so.
+        """
         folder = self.folder / SENDING / series
         found = sorted((folder / RESULT).glob("*.dcm"))
-        if originals:
+        if _with_originals(folder / RESULT / OUTCOME):
             received = sorted(path for path in folder.iterdir() if _INSTANCE.fullmatch(path.name))
             found = [*received, *found]
         return found
@@ -400,6 +406,15 @@ def _cost(path: Path) -> int:
         return path.lstat().st_size + _BLOCK_BYTES
     except FileNotFoundError:
         return 0
+
+
+def _with_originals(outcome: Path) -> bool:
+    """Say whether originals go with an outcome; where it does not say, rather than lose them."""
+    try:
+        record = json.loads(outcome.read_bytes())
+    except (OSError, ValueError):
+        return True
+    return not isinstance(record, dict) or record.get(WITH_ORIGINALS) is not False
 
 
 def _number(path: Path) -> int:
