@@ -89,12 +89,18 @@ T1 = head()
 
 
 class Archive:
-    """A storage SCP that keeps what it gets; `answer` may refuse an instance or end the world."""
+    """A storage SCP that keeps what it gets; `answer` may refuse an instance or end the world.
+
+    It takes the SOP classes of `classes` from when it is opened, and refuses associations for
+    which `rejects` gives a result, a source and a reason.
+    """
 
     def __init__(self, port: int = 0, title: str = "PACS") -> None:
         self.title, self.port = title, port or free_port()
         self.instances: list[Dataset] = []
         self.answer = lambda dataset: 0x0000
+        self.classes = READ
+        self.rejects = lambda requested: None
         self._entity = None
 
     def __enter__(self) -> Archive:
@@ -107,11 +113,10 @@ class Archive:
     def open(self) -> None:
         self._entity = AE(ae_title=self.title)
         self._entity.require_called_aet = True
-        for uid in READ:
+        for uid in self.classes:
             self._entity.add_supported_context(uid)
-        self._entity.start_server(
-            ("127.0.0.1", self.port), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)]
-        )
+        handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_REQUESTED, self._requested)]
+        self._entity.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
 
     def close(self) -> None:
         if self._entity is not None:
@@ -125,6 +130,12 @@ class Archive:
         if status == 0:
             self.instances.append(dataset)
         return status
+
+    def _requested(self, event) -> None:
+        requested = {cx.abstract_syntax for cx in event.assoc.requestor.requested_contexts}
+        if rejection := self.rejects(requested):
+            event.assoc.acse.send_reject(*rejection)
+            event.assoc.kill()
 
     def series(self, uid: str) -> list[Dataset]:
         """What came of a series, by instance number."""

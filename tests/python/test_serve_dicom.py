@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("pynetdicom", reason="needs the extra serve-dicom")
 
 from dicom_peer import (
+    READ,
     T1,
     Archive,
     assert_is_whole_result,
@@ -285,6 +286,38 @@ def test_one_series_that_the_peer_never_takes_does_not_hold_up_the_others(
         wait_for(lambda: len(archive.instances) == len(derived), "the second result")
         wait_for(lambda: len(server.in_state(SENDING)) == 1, "the first alone to be left")
     assert_is_whole_result(archive, derived)
+
+
+@pytest.mark.parametrize("how", ["no context", "rejected"])
+def test_a_series_of_a_kind_that_the_peer_does_not_take_does_not_hold_up_the_others(
+    start_dicom, archive, derived, how
+):
+    archive.close()
+    with start_dicom(send_originals=True) as server:
+        send(server.port, [made.enhanced(name="t2 enhanced", image=made.sample(10))])
+        (first,) = wait_for(lambda: server.in_state(SENDING), "the enhanced image to wait")
+        send(server.port, T1)
+        wait_for(lambda: len(server.in_state(SENDING)) == 2, "the result to wait")
+        if how == "no context":
+            archive.classes = [made.MR]
+        else:
+            archive.rejects = lambda asked: (1, 1, 1) if made.ENHANCED_MR in asked else None
+        archive.open()
+        wait_for(lambda: server.in_state(SENDING) == [first], "the first alone to be left")
+        assert len(archive.series(derived.uid)) == len(derived)
+        archive.close()
+        archive.classes, archive.rejects = [*READ], lambda _asked: None
+        archive.open()
+        wait_for(lambda: is_empty(server), "the first to be sent as well")
+
+
+def test_a_peer_that_does_not_know_us_is_not_asked_for_each_series(start_dicom, archive, caplog):
+    archive.rejects = lambda _asked: (1, 1, 3)
+    with start_dicom() as server:
+        send(server.port, T1)
+        wait_for(lambda: "peer not reached" in caplog.messages, "a try")
+        assert len(server.in_state(SENDING)) == 1
+    assert "instances not taken by the peer" not in caplog.messages
 
 
 def test_a_result_damaged_on_disk_does_not_hold_up_the_others(start_dicom, archive, derived):

@@ -26,6 +26,8 @@ _ANSWER_SECONDS = 120.0
 _FIRST_RETRY_SECONDS = 1.0
 # A peer takes at most 128 presentation contexts.
 _MOST_CONTEXTS = 120
+# PS3.8 table 9-21: for good, by the application, which does not say that titles are why.
+_REJECTED_WITHOUT_REASON = (1, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,10 @@ class Backoff:
 
 class _Unreachable(Exception):
     """The peer cannot be reached, or takes no association."""
+
+
+class _Declined(Exception):
+    """The peer takes no association for what a series is of; for others it may."""
 
 
 class _Ended(Exception):
@@ -176,7 +182,10 @@ class Sending:
     def _send_files(self, paths: Sequence[Path]) -> Counter[str]:
         """Send files; why how many of them were not taken."""
         failed = Counter[str]()
-        association = self._associate(set(map(_kind, paths)))
+        try:
+            association = self._associate(set(map(_kind, paths)))
+        except _Declined as declined:
+            return Counter({str(declined): len(paths)})
         try:
             for number, path in enumerate(paths):
                 if self._give_up.is_set():
@@ -215,7 +224,16 @@ class Sending:
             raise _Unreachable(f"its address is not known ({type(error).__name__})") from error
         if association.is_established:
             return association
-        raise _Unreachable("it rejects us" if association.is_rejected else "no association")
+        answer = association.acceptor.primitive
+        if association.is_rejected:
+            said = (answer.result, answer.result_source, answer.diagnostic)
+            if said == _REJECTED_WITHOUT_REASON:
+                raise _Declined("association rejected")
+            raise _Unreachable("it rejects us")
+        if answer is not None and answer.result == 0:
+            # pynetdicom breaks off an association of which no context was accepted.
+            raise _Declined("no presentation context")
+        raise _Unreachable("no association")
 
     def _guard(self, event: Any) -> None:
         """Bound what the peer answers, too."""
