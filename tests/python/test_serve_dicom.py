@@ -361,8 +361,9 @@ def test_a_spool_that_breaks_ends_the_server_with_an_error(start_dicom, monkeypa
             assert server.stopping.wait(60)
 
 
-def test_a_warning_of_the_peer_is_a_yes(start_dicom, archive):
-    archive.answer = lambda _dataset: 0xB007
+@pytest.mark.parametrize("status", [0xB007, 0x0111], ids=["a remark", "there already"])
+def test_what_the_peer_has_with_a_remark_or_has_already_is_sent(start_dicom, archive, status):
+    archive.answer = lambda _dataset: status
     with start_dicom() as server:
         send(server.port, T1)
         wait_for(lambda: server.counted("images_sent_total"), "an instance")

@@ -26,6 +26,8 @@ _ANSWER_SECONDS = 120.0
 _FIRST_RETRY_SECONDS = 1.0
 # A peer takes at most 128 presentation contexts.
 _MOST_CONTEXTS = 120
+# PS3.7 annex C. Equal UIDs are of equal instances: it was sent before, and the answer was lost.
+_DUPLICATE_INSTANCE = 0x0111
 # PS3.8 table 9-21: for good, by the application, which does not say that titles are why.
 _REJECTED_WITHOUT_REASON = (1, 1, 1)
 
@@ -258,7 +260,9 @@ class Sending:
             raise _Ended("no answer")
         code = int(status.Status)
         # 0xBxxx: stored, with a remark.
-        return None if code == 0 or code >> 12 == 0xB else f"0x{code:04X}"
+        if code in (0, _DUPLICATE_INSTANCE) or code >> 12 == 0xB:
+            return None
+        return f"0x{code:04X}"
 
 
 def _kind(path: Path) -> tuple[str, str]:
