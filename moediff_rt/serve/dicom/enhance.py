@@ -142,7 +142,9 @@ class Enhancing:
             made = self._enhance(claim)
         except InputError as error:
             outcome, reason = PASSED, str(error)
-            log.info("series not enhanced", reason=reason)
+            log.info("series not enhanced")
+            # Its words may quote the header.
+            log.debug("series not enhanced", reason=reason)
         except (Cancelled, OSError):
             raise
         except Exception as error:
