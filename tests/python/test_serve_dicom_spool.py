@@ -283,6 +283,22 @@ def test_the_spool_is_for_its_user_alone(spool):
     assert spool.folder.stat().st_mode & 0o077 == 0
 
 
+def test_what_is_in_a_spool_is_for_its_user_alone_whatever_its_folder_is(tmp_path):
+    folder = tmp_path / "spool"
+    (folder / INCOMING).mkdir(parents=True)
+    folder.chmod(0o755)
+    (folder / INCOMING).chmod(0o755)
+    spool = Spool(folder, 1 << 40)
+    put(spool)
+    put(spool, series=series_name("1.2", "1.2.4"))
+    spool.finish(SERIES)
+    spool.claim(SERIES)
+    found = list(folder.rglob("*"))
+    assert len(found) == 6 + 1 + 2 + 2 + 1, "states, lock, series, instances, begun"
+    assert [path for path in found if path.stat().st_mode & 0o077] == []
+    spool.close()
+
+
 def test_refused_series_go_when_they_are_old(spool):
     name = refuse(spool)
     assert spool.remove_refused(3600) == []

@@ -28,6 +28,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, Any
 
 from ...atomic import FolderWriter, sync_folder, write_whole
 from ...errors import Cancelled, InputError, OutputError
@@ -93,7 +94,7 @@ class Spool:
     Parameters
     ----------
     folder : Path
-        Made when it is not there, for this user alone.
+        Made when it is not there. What is in it is for this user alone.
     limit : int
         Bytes that it may take before instances are refused. Results are never refused.
     series_instances : int
@@ -113,10 +114,12 @@ class Spool:
         self._claims: dict[str, Claim] = {}
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._held = open(folder / "lock", "w")
+            self._held = _open_own(folder / "lock", "w")
             fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for state in (ARRIVING, *STATES, REMOVING):
                 (folder / state).mkdir(exist_ok=True)
+                # Whoever may look into the spool itself: patients' images are for this user alone.
+                (folder / state).chmod(0o700)
             for state in (ARRIVING, REMOVING):
                 for path in (folder / state).iterdir():
                     _remove(path)
@@ -164,7 +167,7 @@ class Spool:
         self._take(cost)
         path = self.folder / ARRIVING / secrets.token_hex(16)
         try:
-            with open(path, "xb") as stream:
+            with _open_own(path, "xb") as stream:
                 for part in parts:
                     stream.write(part)
                 stream.flush()
@@ -204,7 +207,7 @@ class Spool:
                 return False
             folder = self.folder / INCOMING / series
             if not folder.exists():
-                folder.mkdir()
+                folder.mkdir(mode=0o700)
                 sync_folder(folder.parent)
             if series not in self._counts:
                 self._counts[series] = len(os.listdir(folder))
@@ -249,7 +252,7 @@ class Spool:
             left = [path for path in folder.iterdir() if not _INSTANCE.fullmatch(path.name)]
             for path in left:
                 _remove(path)
-            with open(folder / _BEGUN, "w") as stream:
+            with _open_own(folder / _BEGUN, "w") as stream:
                 stream.write(str(begun))
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -392,6 +395,11 @@ class Spool:
     def _count(self) -> None:
         self._used = sum(map(_cost, _files(self.folder)))
         self._counted = time.monotonic()
+
+
+def _open_own(path: Path, mode: str) -> IO[Any]:
+    """Open a file that, where it is new, no other user may read."""
+    return open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 def _files(folder: Path) -> Iterator[Path]:
