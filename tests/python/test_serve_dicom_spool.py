@@ -157,6 +157,28 @@ def test_the_same_instance_again_is_no_news_and_other_bytes_are_refused(spool):
     assert kept.read_bytes() == b"voxels"
 
 
+@pytest.mark.parametrize("content", [b"voxel", b"voxels and more", b""])
+def test_a_shorter_or_longer_one_is_another(spool, content):
+    put(spool)
+    with pytest.raises(Differs):
+        put(spool, content=content)
+
+
+def test_comparing_two_large_instances_holds_up_no_other(spool, monkeypatch):
+    put(spool)
+    has_content = spools._has_content
+
+    def meanwhile(kept, path):
+        assert put(spool, "1.2.3.2")
+        assert spool.finish(SERIES)
+        return has_content(kept, path)
+
+    monkeypatch.setattr(spools, "_has_content", meanwhile)
+    assert not put(spool)
+    assert spool.series_in(READY) == [SERIES]
+    assert spool.used == again_used(spool)
+
+
 def test_a_new_instance_opens_a_whole_series_again_and_ends_the_work_on_it(spool):
     put(spool)
     spool.finish(SERIES)

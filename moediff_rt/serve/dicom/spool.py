@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import filecmp
 import hashlib
 import json
 import os
@@ -28,7 +27,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 from ...atomic import FolderWriter, sync_folder, write_whole
 from ...errors import Cancelled, InputError, OutputError
@@ -195,29 +194,38 @@ class Spool:
         Differs
         """
         with self._lock:
-            there = self.folder / READY / series / instance
-            if not there.exists():
-                self._open_again(series)
-                there = self.folder / INCOMING / series / instance
-            if there.exists():
-                same = filecmp.cmp(there, path, shallow=False)
-                self._drop(path)
-                if not same:
-                    raise Differs
-                return False
-            folder = self.folder / INCOMING / series
-            if not folder.exists():
-                folder.mkdir(mode=0o700)
-                sync_folder(folder.parent)
-            if series not in self._counts:
-                self._counts[series] = len(os.listdir(folder))
-            if self._counts[series] >= self._series_instances:
-                self._drop(path)
-                raise Full(f"the series has {self._series_instances} instances")
-            os.rename(path, folder / instance)
-            sync_folder(folder)
-            self._counts[series] += 1
+            kept = self._place_new(path, series, instance)
+        if kept is None:
             return True
+        # It may be large; it never changes, and stays readable wherever it goes.
+        with kept:
+            same = _has_content(kept, path)
+        self.drop(path)
+        if not same:
+            raise Differs
+        return False
+
+    def _place_new(self, path: Path, series: str, instance: str) -> BinaryIO | None:
+        """Put an instance where it belongs, or open the one that is there already."""
+        there = self.folder / READY / series / instance
+        if not there.exists():
+            self._open_again(series)
+            there = self.folder / INCOMING / series / instance
+        if there.exists():
+            return open(there, "rb")
+        folder = there.parent
+        if not folder.exists():
+            folder.mkdir(mode=0o700)
+            sync_folder(folder.parent)
+        if series not in self._counts:
+            self._counts[series] = len(os.listdir(folder))
+        if self._counts[series] >= self._series_instances:
+            self._drop(path)
+            raise Full(f"the series has {self._series_instances} instances")
+        os.rename(path, there)
+        sync_folder(folder)
+        self._counts[series] += 1
+        return None
 
     def finish(self, series: str) -> bool:
         """Take a series for whole; False if nothing of it is there."""
@@ -400,6 +408,15 @@ class Spool:
 def _open_own(path: Path, mode: str) -> IO[Any]:
     """Open a file that, where it is new, no other user may read."""
     return open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))
+
+
+def _has_content(stream: BinaryIO, path: Path) -> bool:
+    """Say whether a file has the bytes of a stream."""
+    with open(path, "rb") as other:
+        while chunk := stream.read(MIB):
+            if chunk != other.read(MIB):
+                return False
+        return not other.read(1)
 
 
 def _files(folder: Path) -> Iterator[Path]:
