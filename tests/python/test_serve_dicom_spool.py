@@ -126,6 +126,21 @@ def test_originals_are_sent_unless_the_outcome_says_no(spool, outcome):
     assert found == [b"voxels", b"voxels", b"made"]
 
 
+def test_work_on_a_series_is_told_that_it_opens_again_before_its_folder_goes(spool, monkeypatch):
+    put(spool)
+    spool.finish(SERIES)
+    claim, told, rename = spool.claim(SERIES), [], os.rename
+
+    def watched(source, target):
+        if source == claim.folder:
+            told.append(claim.reopened.is_set())
+        rename(source, target)
+
+    monkeypatch.setattr(spools.os, "rename", watched)
+    assert put(spool, "1.2.3.2")
+    assert told == [True]
+
+
 def test_a_try_that_was_given_back_does_not_count(spool):
     put(spool)
     spool.finish(SERIES)

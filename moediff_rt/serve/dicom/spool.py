@@ -375,13 +375,14 @@ class Spool:
             sync_folder(folder)
 
     def _open_again(self, series: str) -> None:
+        # First, so that whoever misses its folder finds out why.
+        if claim := self._claims.pop(series, None):
+            claim.reopened.set()
         folder = self.folder / INCOMING / series
         for state in (READY, REFUSED):
             if (self.folder / state / series).exists() and not folder.exists():
                 self._move(series, state, INCOMING, series)
                 (folder / _BEGUN).unlink(missing_ok=True)
-        if claim := self._claims.pop(series, None):
-            claim.reopened.set()
 
     def _take(self, cost: int) -> None:
         free = shutil.disk_usage(self.folder).free
