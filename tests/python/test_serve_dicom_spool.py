@@ -304,6 +304,18 @@ def test_equal_series_uids_of_two_studies_are_two_series():
     assert series_name("1.2", "1.3") == series_name("1.2", "1.3")
 
 
+def test_folders_that_are_made_for_a_spool_are_on_the_disk(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(spools, "sync_folder", synced.append)
+    spool = Spool(tmp_path / "a" / "b" / "spool", 1)
+    assert {tmp_path, tmp_path / "a", tmp_path / "a" / "b", spool.folder} <= set(synced)
+    assert (tmp_path / "a").stat().st_mode & 0o077 == 0
+    synced.clear()
+    spool = again(spool)
+    assert set(synced) == {spool.folder}
+    spool.close()
+
+
 def test_two_servers_do_not_share_a_spool(spool):
     with pytest.raises(InputError, match="another server"):
         Spool(spool.folder, 1)

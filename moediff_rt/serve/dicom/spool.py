@@ -112,7 +112,7 @@ class Spool:
         self._counts: dict[str, int] = {}
         self._claims: dict[str, Claim] = {}
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_folders(folder)
             self._held = _open_own(folder / "lock", "w")
             fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for state in (ARRIVING, *STATES, REMOVING):
@@ -404,6 +404,14 @@ class Spool:
     def _count(self) -> None:
         self._used = sum(map(_cost, _files(self.folder)))
         self._counted = time.monotonic()
+
+
+def _make_folders(folder: Path) -> None:
+    """Make a folder and those above it, for this user alone, their names onto the disk."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(one.parent)
 
 
 def _open_own(path: Path, mode: str) -> IO[Any]:
