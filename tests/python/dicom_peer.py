@@ -147,6 +147,17 @@ class Archive:
         return [one for one in self.instances if "MOEDIFFSR" in one.ImageType]
 
 
+class CountedArrivals(Arrivals):
+    """Counts how often the server has asked what is whole."""
+
+    asked = 0
+
+    def take_whole(self) -> list[str]:
+        whole = super().take_whole()
+        self.asked += 1
+        return whole
+
+
 class Served:
     """A server in this process, on a free port."""
 
@@ -169,12 +180,13 @@ class Served:
         self.session = session_of(bundle)
         self.spool = Spool(folder, settings["limit"], limits.series_instances)
         self.hold = Hold(settings["hold"])
+        self.arrivals = CountedArrivals(settings["quiet_seconds"], settings["broken_seconds"])
         self._quiet = contextlib.ExitStack()
         self._quiet.enter_context(quiet_network(Log("dicom")))
         self.server = DicomServer(
             Room(Turns(self.session), self.metrics, self.stopping),
             self.spool,
-            Arrivals(settings["quiet_seconds"], settings["broken_seconds"]),
+            self.arrivals,
             Asked(None, None, 0, settings["any_contrast"], settings["send_originals"]),
             Peer("127.0.0.1", archive.port, archive.title),
             address=("127.0.0.1", 0),
@@ -202,6 +214,12 @@ class Served:
         self._quiet.close()
         self.spool.close()
         assert not self.thread.is_alive()
+
+    def wait_for_looks(self) -> None:
+        """Wait until it has asked what is whole, from now on, and moved what was."""
+        # One is under way, the second is from now on, at the third the second was acted upon.
+        asked = self.arrivals.asked
+        wait_for(lambda: self.arrivals.asked >= asked + 3, "the server to look")
 
     def counted(self, name: str, **labels) -> float:
         return self.metrics.registry.get_sample_value(f"moediff_rt_{name}", labels) or 0.0

@@ -51,7 +51,9 @@ def test_a_series_may_come_over_several_associations_at_once(start_dicom, archiv
             for image in reversed(T1[5:]):
                 assert other.send_c_store(image).Status == 0
             one.release()
-            assert server.in_state(READY) == [], "the other association is open"
+            wait_for(lambda: server.counted("connections") == 1, "one to have left")
+            server.wait_for_looks()
+            assert len(server.in_state(INCOMING)) == 1, "the other association is open"
         wait_for(lambda: len(archive.instances) == len(derived), "the result")
     assert_is_whole_result(archive, derived)
 
