@@ -215,6 +215,11 @@ class Served:
         self.spool.close()
         assert not self.thread.is_alive()
 
+    def give_time(self) -> None:
+        """Let peers take their time from now on, however short `limits` had it for others."""
+        entity = self.server._acceptor._server.ae
+        entity.acse_timeout = entity.network_timeout = SECONDS
+
     def wait_for_looks(self) -> None:
         """Wait until it has asked what is whole, from now on, and moved what was."""
         # One is under way, the second is from now on, at the third the second was acted upon.
