@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+from collections import Counter
+from types import SimpleNamespace
 
 import dicom_series as made
 import pydicom
@@ -26,8 +28,13 @@ from dicom_peer import (
 
 from moediff_rt.errors import OutputError
 from moediff_rt.serve.dicom import enhance, spool
+from moediff_rt.serve.dicom import send as sends
 from moediff_rt.serve.dicom.enhance import MOST_BEGUN
+from moediff_rt.serve.dicom.limits import Limits
+from moediff_rt.serve.dicom.send import Peer, Sending
 from moediff_rt.serve.dicom.spool import INCOMING, READY, REFUSED, SENDING
+from moediff_rt.serve.logs import Log
+from moediff_rt.serve.metrics import Metrics
 
 
 def test_a_series_is_enhanced_and_its_result_sent(start_dicom, archive, derived):
@@ -275,6 +282,37 @@ def test_what_the_peer_refuses_is_sent_again_and_nothing_else(start_dicom, archi
         wait_for(lambda: is_empty(server), "an empty spool")
     assert refused and len(seen) == len(derived) + len(refused)
     assert_is_whole_result(archive, derived)
+
+
+def test_the_wait_for_the_next_try_does_not_count_the_time_that_sending_took(monkeypatch):
+    now, waits, stopping = [0.0], [], threading.Event()
+
+    class Wake(threading.Event):
+        def wait(self, timeout=None):
+            waits.append(timeout)
+            stopping.set()
+
+    def refused_after_minutes(paths):
+        now[0] += 300.0
+        return Counter({"0xA700": len(paths)})
+
+    full = SimpleNamespace(series_in=lambda _state: ["series"], to_send=lambda _series: ["file"])
+    sending = Sending(
+        full,
+        Peer("127.0.0.1", 104, "PACS"),
+        "MOEDIFF",
+        most_wait=5.0,
+        limits=Limits(),
+        stopping=stopping,
+        give_up=threading.Event(),
+        metrics=Metrics(),
+        log=Log("dicom"),
+    )
+    monkeypatch.setattr(sends, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(sending, "_send_files", refused_after_minutes)
+    monkeypatch.setattr(sending, "_wake", Wake())
+    sending.run()
+    assert waits == [1.0]
 
 
 def test_one_series_that_the_peer_never_takes_does_not_hold_up_the_others(

@@ -83,7 +83,8 @@ class Sending:
     """Sends one series after the other. What the peer has is removed from the spool.
 
     What the peer did not take of a series is tried again later, that alone; other series are not
-    held up by it. While the peer cannot be reached at all, nothing else is tried.
+    held up by it, nor by one of a kind that the peer does not take. While the peer cannot be
+    reached at all, nothing else is tried.
 
     Parameters
     ----------
@@ -152,7 +153,8 @@ class Sending:
                 self._stopping.wait(wait)
                 continue
             waiting = [when for when, _backoff in self._later.values()]
-            self._wake.wait(max(0.0, min(waiting) - now) if waiting else None)
+            # From now on: to send may have taken minutes.
+            self._wake.wait(max(0.0, min(waiting) - time.monotonic()) if waiting else None)
 
     def _send_or_later(self, series: str) -> None:
         log = self._log.bind(series=series)
