@@ -9,8 +9,8 @@ import threading
 import pytest
 
 from moediff_rt.errors import Cancelled, InputError, OutputError
+from moediff_rt.serve.dicom import disk
 from moediff_rt.serve.dicom import spool as spools
-from moediff_rt.serve.dicom.arrivals import Arrivals
 from moediff_rt.serve.dicom.spool import (
     INCOMING,
     READY,
@@ -181,14 +181,14 @@ def test_a_shorter_or_longer_one_is_another(spool, content):
 
 def test_comparing_two_large_instances_holds_up_no_other(spool, monkeypatch):
     put(spool)
-    has_content = spools._has_content
+    has_content = spools.has_content
 
     def meanwhile(kept, path):
         assert put(spool, "1.2.3.2")
         assert spool.finish(SERIES)
         return has_content(kept, path)
 
-    monkeypatch.setattr(spools, "_has_content", meanwhile)
+    monkeypatch.setattr(spools, "has_content", meanwhile)
     assert not put(spool)
     assert spool.series_in(READY) == [SERIES]
     assert spool.used == again_used(spool)
@@ -306,7 +306,8 @@ def test_equal_series_uids_of_two_studies_are_two_series():
 
 def test_folders_that_are_made_for_a_spool_are_on_the_disk(tmp_path, monkeypatch):
     synced = []
-    monkeypatch.setattr(spools, "sync_folder", synced.append)
+    for module in (disk, spools):
+        monkeypatch.setattr(module, "sync_folder", synced.append)
     spool = Spool(tmp_path / "a" / "b" / "spool", 1)
     assert {tmp_path, tmp_path / "a", tmp_path / "a" / "b", spool.folder} <= set(synced)
     assert (tmp_path / "a").stat().st_mode & 0o077 == 0
@@ -415,82 +416,3 @@ def again_used(spool) -> int:
     after = again(spool)
     after.close()
     return after.used
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.time = 0.0
-
-    def __call__(self) -> float:
-        return self.time
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-def test_a_series_is_whole_when_it_was_quiet_after_the_release(clock):
-    arrivals = Arrivals(10, 600, now=clock)
-    arrivals.came("s", 1)
-    clock.time = 100
-    assert arrivals.take_whole() == [], "the association is open"
-    arrivals.ended(1, released=True)
-    clock.time = 109
-    assert arrivals.take_whole() == []
-    clock.time = 110
-    assert arrivals.take_whole() == ["s"]
-    assert arrivals.take_whole() == [], "it is handed over once"
-
-
-def test_at_the_release_where_there_is_no_quiet_time(clock):
-    arrivals = Arrivals(0, 600, now=clock)
-    arrivals.came("s", 1)
-    assert arrivals.take_whole() == []
-    arrivals.ended(1, released=True)
-    assert arrivals.take_whole() == ["s"]
-
-
-def test_another_association_with_the_series_goes_on_with_it(clock):
-    arrivals = Arrivals(10, 600, now=clock)
-    arrivals.came("s", 1)
-    arrivals.came("s", 2)
-    arrivals.came("other", 2)
-    arrivals.ended(1, released=True)
-    clock.time = 50
-    assert arrivals.take_whole() == []
-    arrivals.ended(2, released=True)
-    clock.time = 55
-    arrivals.came("s", 3)
-    arrivals.ended(3, released=True)
-    clock.time = 60
-    assert arrivals.take_whole() == ["other"]
-    clock.time = 65
-    assert arrivals.take_whole() == ["s"]
-
-
-@pytest.mark.parametrize("what", ["broken off", "never ended", "found at the start"])
-def test_a_series_that_may_lack_its_end_waits_longer(clock, what):
-    arrivals = Arrivals(10, 600, now=clock)
-    if what == "found at the start":
-        arrivals.found("s")
-    else:
-        arrivals.came("s", 1)
-    if what == "broken off":
-        arrivals.ended(1, released=False)
-        arrivals.ended(1, released=True)
-    clock.time = 599
-    assert arrivals.take_whole() == []
-    clock.time = 600
-    assert arrivals.take_whole() == ["s"]
-
-
-def test_the_rest_after_a_break_makes_it_whole(clock):
-    arrivals = Arrivals(10, 600, now=clock)
-    arrivals.came("s", 1)
-    arrivals.ended(1, released=False)
-    clock.time = 20
-    arrivals.came("s", 2)
-    arrivals.ended(2, released=True)
-    clock.time = 30
-    assert arrivals.take_whole() == ["s"]

@@ -24,14 +24,24 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import BinaryIO
 
 from ...atomic import FolderWriter, sync_folder, write_whole
 from ...errors import Cancelled, InputError, OutputError
 from ..hold import MIB
+from .disk import (
+    BLOCK_BYTES,
+    cost_of,
+    files_below,
+    has_content,
+    make_folders,
+    number_in,
+    open_own,
+    remove,
+)
 
 ARRIVING, INCOMING, READY, SENDING, REFUSED = "arriving", "incoming", "ready", "sending", "refused"
 REMOVING = "removing"
@@ -43,8 +53,6 @@ WITH_ORIGINALS = "OriginalsToSend"
 _INSTANCE = re.compile(r"[0-9a-f]{32}\.dcm")
 # In a series' folder: how often its enhancement was begun and has not ended.
 _BEGUN = "begun"
-# A file takes whole blocks, and its name's place.
-_BLOCK_BYTES = 4096
 _MARGIN_BYTES = 256 * MIB
 _COUNT_AGAIN_SECONDS = 5.0
 
@@ -112,8 +120,8 @@ class Spool:
         self._counts: dict[str, int] = {}
         self._claims: dict[str, Claim] = {}
         try:
-            _make_folders(folder)
-            self._held = _open_own(folder / "lock", "w")
+            make_folders(folder)
+            self._held = open_own(folder / "lock", "w")
             fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for state in (ARRIVING, *STATES, REMOVING):
                 (folder / state).mkdir(exist_ok=True)
@@ -121,7 +129,7 @@ class Spool:
                 (folder / state).chmod(0o700)
             for state in (ARRIVING, REMOVING):
                 for path in (folder / state).iterdir():
-                    _remove(path)
+                    remove(path)
             sync_folder(folder)
         except BlockingIOError as error:
             raise InputError(
@@ -162,11 +170,11 @@ class Spool:
         Full
             The spool or the disk is full.
         """
-        cost = sum(map(len, parts)) + _BLOCK_BYTES
+        cost = sum(map(len, parts)) + BLOCK_BYTES
         self._take(cost)
         path = self.folder / ARRIVING / secrets.token_hex(16)
         try:
-            with _open_own(path, "xb") as stream:
+            with open_own(path, "xb") as stream:
                 for part in parts:
                     stream.write(part)
                 stream.flush()
@@ -199,7 +207,7 @@ class Spool:
             return True
         # It may be large; it never changes, and stays readable wherever it goes.
         with kept:
-            same = _has_content(kept, path)
+            same = has_content(kept, path)
         self.drop(path)
         if not same:
             raise Differs
@@ -242,7 +250,7 @@ class Spool:
 
     def begun(self, series: str) -> int:
         """How often work on a ready series was begun and has not ended."""
-        return _number(self.folder / READY / series / _BEGUN)
+        return number_in(self.folder / READY / series / _BEGUN)
 
     def claim(self, series: str) -> Claim:
         """Begin work on a ready series: what an earlier try has left is removed.
@@ -259,8 +267,8 @@ class Spool:
             begun = self.begun(series) + 1
             left = [path for path in folder.iterdir() if not _INSTANCE.fullmatch(path.name)]
             for path in left:
-                _remove(path)
-            with _open_own(folder / _BEGUN, "w") as stream:
+                remove(path)
+            with open_own(folder / _BEGUN, "w") as stream:
                 stream.write(str(begun))
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -304,7 +312,7 @@ class Spool:
                 raise Cancelled("more of the series has come")
             del self._claims[claim.series]
             (claim.folder / _BEGUN).unlink(missing_ok=True)
-            self._used += sum(map(_cost, (claim.folder / RESULT).iterdir()))
+            self._used += sum(map(cost_of, (claim.folder / RESULT).iterdir()))
             name, number = claim.series, 1
             while (self.folder / state / name).exists():
                 number += 1
@@ -357,12 +365,12 @@ class Spool:
 
     def _delete(self, aside: Path) -> None:
         """Delete what was set aside; it may be large, so not under the lock."""
-        cost = sum(map(_cost, _files(aside)))
+        cost = sum(map(cost_of, files_below(aside)))
         shutil.rmtree(aside)
         self._give(cost)
 
     def _drop(self, path: Path) -> None:
-        cost = _cost(path)
+        cost = cost_of(path)
         path.unlink(missing_ok=True)
         self._used -= cost
 
@@ -402,44 +410,8 @@ class Spool:
             self._used -= cost
 
     def _count(self) -> None:
-        self._used = sum(map(_cost, _files(self.folder)))
+        self._used = sum(map(cost_of, files_below(self.folder)))
         self._counted = time.monotonic()
-
-
-def _make_folders(folder: Path) -> None:
-    """Make a folder and those above it, for this user alone, their names onto the disk."""
-    missing = [one for one in (folder, *folder.parents) if not one.exists()]
-    for one in reversed(missing):
-        one.mkdir(mode=0o700, exist_ok=True)
-        sync_folder(one.parent)
-
-
-def _open_own(path: Path, mode: str) -> IO[Any]:
-    """Open a file that, where it is new, no other user may read."""
-    return open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))
-
-
-def _has_content(stream: BinaryIO, path: Path) -> bool:
-    """Say whether a file has the bytes of a stream."""
-    with open(path, "rb") as other:
-        while chunk := stream.read(MIB):
-            if chunk != other.read(MIB):
-                return False
-        return not other.read(1)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for parent, _folders, names in os.walk(folder):
-        for name in names:
-            yield Path(parent) / name
-
-
-def _cost(path: Path) -> int:
-    """Bytes that a file takes; none where it is gone meanwhile."""
-    try:
-        return path.lstat().st_size + _BLOCK_BYTES
-    except FileNotFoundError:
-        return 0
 
 
 def _with_originals(outcome: Path) -> bool:
@@ -449,20 +421,6 @@ def _with_originals(outcome: Path) -> bool:
     except (OSError, ValueError):
         return True
     return not isinstance(record, dict) or record.get(WITH_ORIGINALS) is not False
-
-
-def _number(path: Path) -> int:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return 0
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
 
 
 def _digest(text: str) -> str:
