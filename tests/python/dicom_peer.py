@@ -89,12 +89,18 @@ T1 = head()
 
 
 class Archive:
-    """A storage SCP that keeps what it gets; `answer` may refuse an instance or end the world."""
+    """A storage SCP that keeps what it gets; `answer` may refuse an instance or end the world.
+
+    It takes the SOP classes of `classes` from when it is opened, and refuses associations for
+    which `rejects` gives a result, a source and a reason.
+    """
 
     def __init__(self, port: int = 0, title: str = "PACS") -> None:
         self.title, self.port = title, port or free_port()
         self.instances: list[Dataset] = []
         self.answer = lambda dataset: 0x0000
+        self.classes = READ
+        self.rejects = lambda requested: None
         self._entity = None
 
     def __enter__(self) -> Archive:
@@ -107,11 +113,10 @@ class Archive:
     def open(self) -> None:
         self._entity = AE(ae_title=self.title)
         self._entity.require_called_aet = True
-        for uid in READ:
+        for uid in self.classes:
             self._entity.add_supported_context(uid)
-        self._entity.start_server(
-            ("127.0.0.1", self.port), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)]
-        )
+        handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_REQUESTED, self._requested)]
+        self._entity.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
 
     def close(self) -> None:
         if self._entity is not None:
@@ -126,6 +131,12 @@ class Archive:
             self.instances.append(dataset)
         return status
 
+    def _requested(self, event) -> None:
+        requested = {cx.abstract_syntax for cx in event.assoc.requestor.requested_contexts}
+        if rejection := self.rejects(requested):
+            event.assoc.acse.send_reject(*rejection)
+            event.assoc.kill()
+
     def series(self, uid: str) -> list[Dataset]:
         """What came of a series, by instance number."""
         found = [one for one in self.instances if one.SeriesInstanceUID == uid]
@@ -134,6 +145,17 @@ class Archive:
     def results(self) -> list[Dataset]:
         """What came that moediff-rt made."""
         return [one for one in self.instances if "MOEDIFFSR" in one.ImageType]
+
+
+class CountedArrivals(Arrivals):
+    """Counts how often the server has asked what is whole."""
+
+    asked = 0
+
+    def take_whole(self) -> list[str]:
+        whole = super().take_whole()
+        self.asked += 1
+        return whole
 
 
 class Served:
@@ -151,18 +173,20 @@ class Served:
             "hold": 1 << 32,
             "most_wait": 0.05,
             "grace": 60.0,
+            "keep_refused": None,
         } | options
         limits = settings["limits"]
         self.metrics, self.stopping = Metrics(), threading.Event()
         self.session = session_of(bundle)
         self.spool = Spool(folder, settings["limit"], limits.series_instances)
         self.hold = Hold(settings["hold"])
+        self.arrivals = CountedArrivals(settings["quiet_seconds"], settings["broken_seconds"])
         self._quiet = contextlib.ExitStack()
         self._quiet.enter_context(quiet_network(Log("dicom")))
         self.server = DicomServer(
             Room(Turns(self.session), self.metrics, self.stopping),
             self.spool,
-            Arrivals(settings["quiet_seconds"], settings["broken_seconds"]),
+            self.arrivals,
             Asked(None, None, 0, settings["any_contrast"], settings["send_originals"]),
             Peer("127.0.0.1", archive.port, archive.title),
             address=("127.0.0.1", 0),
@@ -171,6 +195,7 @@ class Served:
             limits=limits,
             hold=self.hold,
             most_wait=settings["most_wait"],
+            keep_refused=settings["keep_refused"],
         )
         self.port = self.server.port
         self.error: Exception | None = None
@@ -189,6 +214,17 @@ class Served:
         self._quiet.close()
         self.spool.close()
         assert not self.thread.is_alive()
+
+    def give_time(self) -> None:
+        """Let peers take their time from now on, however short `limits` had it for others."""
+        entity = self.server._acceptor._server.ae
+        entity.acse_timeout = entity.network_timeout = SECONDS
+
+    def wait_for_looks(self) -> None:
+        """Wait until it has asked what is whole, from now on, and moved what was."""
+        # One is under way, the second is from now on, at the third the second was acted upon.
+        asked = self.arrivals.asked
+        wait_for(lambda: self.arrivals.asked >= asked + 3, "the server to look")
 
     def counted(self, name: str, **labels) -> float:
         return self.metrics.registry.get_sample_value(f"moediff_rt_{name}", labels) or 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import os
 import signal
@@ -170,17 +171,66 @@ def test_storescu_sends_and_storescp_gets_a_result_without_errors(command, tmp_p
         assert errors_of(path) == []
 
 
+def another_photometric() -> list:
+    images = head("quote of photometric")
+    for image in images:
+        image.PhotometricInterpretation = "SCHMIDT A"
+    return images
+
+
+def several_echoes() -> list:
+    images = head("quote of echoes")
+    images[3].EchoTime = "77.125"
+    return images
+
+
+def a_slice_of_another_type() -> list:
+    images = head("quote of type")
+    images.append(copy.deepcopy(images[3]))
+    images[-1].ImageType = [*images[3].ImageType, "SCHMIDT B"]
+    uid = f"{images[3].SOPInstanceUID}.1"
+    images[-1].SOPInstanceUID = images[-1].file_meta.MediaStorageSOPInstanceUID = uid
+    return images
+
+
+def a_frame_of_another_stack() -> list:
+    image = made.enhanced(name="quote of stack", image=made.sample(10))
+    frames = image.PerFrameFunctionalGroupsSequence
+    frames.append(copy.deepcopy(frames[-1]))
+    frames[-1].FrameContentSequence[0].StackID = "SCHMIDT C"
+    size = len(image.PixelData) // int(image.NumberOfFrames)
+    image.NumberOfFrames = str(len(frames))
+    image.PixelData += image.PixelData[-size:]
+    return [image]
+
+
+# What a refusal quotes of a header, and the series that it is of.
+QUOTING = {
+    "SCHMIDT A": another_photometric,
+    "77.125": several_echoes,
+    "SCHMIDT B": a_slice_of_another_type,
+    "SCHMIDT C": a_frame_of_another_stack,
+}
+
+
 def test_the_log_names_no_patient_and_quotes_no_peer(command):
     with Archive() as archive:
         server = command(archive.port)
         send(server.port, [*T1, *head("t2 of Mueller")], calling="DR MUELLERS MR")
+        for images in QUOTING.values():
+            assert send(server.port, images()) == [0] * len(images())
         wait_for(lambda: server.said("series sent"), "the result")
-        wait_for(lambda: server.said("series refused"), "the refusal")
+        wait_for(lambda: len(server.said("series refused")) == 1 + len(QUOTING), "the refusals")
         assert server.stop() == 0
+        reasons = [path.read_text() for path in server.spool.glob("refused/*/result/outcome.json")]
+    for words in QUOTING:
+        assert any(words in reason for reason in reasons), f"{words} is told where it belongs"
     text = server.log.read_text()
     assert text.count("\n") > 8
     for secret in ("ller", "rgen", "P-1", "1970", "A1", "pital", "Doctor", made.ROOT, "MUELLERS"):
         assert secret not in text
+    for words in QUOTING:
+        assert words not in text
     events = [line["event"] for line in server.events()]
     assert events[-2:] == ["stopping", "stopped"]
     assert "Traceback" not in text

@@ -9,8 +9,8 @@ import threading
 import pytest
 
 from moediff_rt.errors import Cancelled, InputError, OutputError
+from moediff_rt.serve.dicom import disk
 from moediff_rt.serve.dicom import spool as spools
-from moediff_rt.serve.dicom.arrivals import Arrivals
 from moediff_rt.serve.dicom.spool import (
     INCOMING,
     READY,
@@ -24,7 +24,10 @@ from moediff_rt.serve.dicom.spool import (
 )
 
 SERIES = series_name("1.2", "1.2.3")
-RESULT = {"00001.dcm": lambda stream: stream.write(b"made"), "outcome.json": lambda stream: None}
+RESULT = {
+    "00001.dcm": lambda stream: stream.write(b"made"),
+    "outcome.json": lambda stream: stream.write(b'{"OriginalsToSend": false}'),
+}
 
 
 def fails(_stream):
@@ -40,6 +43,12 @@ def spool(tmp_path):
 
 def put(spool, uid="1.2.3.1", content=b"voxels", series=SERIES) -> bool:
     return spool.place(spool.arrive([content]), series, instance_name(uid))
+
+
+def refuse(spool) -> str:
+    put(spool)
+    spool.finish(SERIES)
+    return spool.settle(spool.claim(SERIES), {"outcome.json": lambda stream: None}, REFUSED)
 
 
 def again(spool) -> Spool:
@@ -62,11 +71,10 @@ def test_a_series_goes_from_state_to_state(spool):
     assert claim.begun == 1
     name = spool.settle(claim, RESULT, SENDING)
     assert spool.series_in(READY) == [] and spool.series_in(SENDING) == [name]
-    (result,) = spool.to_send(name, originals=False)
+    (result,) = spool.to_send(name)
     assert result.read_bytes() == b"made"
-    assert len(spool.to_send(name, originals=True)) == 3
     spool.drop(result)
-    assert spool.to_send(name, originals=False) == []
+    assert spool.to_send(name) == []
     spool.remove(name, SENDING)
     assert files(spool) == []
 
@@ -104,8 +112,33 @@ def test_a_crash_while_the_result_was_written_leaves_nothing_of_it(spool):
     assert claim.begun == 2, "the try that the process did not survive is counted"
     assert sorted(os.listdir(folder)) == sorted(["begun", instance_name("1.2.3.1")])
     name = after.settle(claim, RESULT, SENDING)
-    assert [path.read_bytes() for path in after.to_send(name, originals=False)] == [b"made"]
+    assert [path.read_bytes() for path in after.to_send(name)] == [b"made"]
     after.close()
+
+
+@pytest.mark.parametrize("outcome", [b'{"OriginalsToSend": true}', b"{}", b"[]", b"cut off: {"])
+def test_originals_are_sent_unless_the_outcome_says_no(spool, outcome):
+    put(spool), put(spool, "1.2.3.2")
+    spool.finish(SERIES)
+    result = {**RESULT, "outcome.json": lambda stream: stream.write(outcome)}
+    name = spool.settle(spool.claim(SERIES), result, SENDING)
+    found = [path.read_bytes() for path in spool.to_send(name)]
+    assert found == [b"voxels", b"voxels", b"made"]
+
+
+def test_work_on_a_series_is_told_that_it_opens_again_before_its_folder_goes(spool, monkeypatch):
+    put(spool)
+    spool.finish(SERIES)
+    claim, told, rename = spool.claim(SERIES), [], os.rename
+
+    def watched(source, target):
+        if source == claim.folder:
+            told.append(claim.reopened.is_set())
+        rename(source, target)
+
+    monkeypatch.setattr(spools.os, "rename", watched)
+    assert put(spool, "1.2.3.2")
+    assert told == [True]
 
 
 def test_a_try_that_was_given_back_does_not_count(spool):
@@ -139,6 +172,28 @@ def test_the_same_instance_again_is_no_news_and_other_bytes_are_refused(spool):
     assert kept.read_bytes() == b"voxels"
 
 
+@pytest.mark.parametrize("content", [b"voxel", b"voxels and more", b""])
+def test_a_shorter_or_longer_one_is_another(spool, content):
+    put(spool)
+    with pytest.raises(Differs):
+        put(spool, content=content)
+
+
+def test_comparing_two_large_instances_holds_up_no_other(spool, monkeypatch):
+    put(spool)
+    has_content = spools.has_content
+
+    def meanwhile(kept, path):
+        assert put(spool, "1.2.3.2")
+        assert spool.finish(SERIES)
+        return has_content(kept, path)
+
+    monkeypatch.setattr(spools, "has_content", meanwhile)
+    assert not put(spool)
+    assert spool.series_in(READY) == [SERIES]
+    assert spool.used == again_used(spool)
+
+
 def test_a_new_instance_opens_a_whole_series_again_and_ends_the_work_on_it(spool):
     put(spool)
     spool.finish(SERIES)
@@ -158,9 +213,7 @@ def test_a_new_instance_opens_a_whole_series_again_and_ends_the_work_on_it(spool
 
 @pytest.mark.parametrize("uid", ["1.2.3.1", "1.2.3.2"])
 def test_an_instance_of_a_refused_series_opens_it_again(spool, uid):
-    put(spool)
-    spool.finish(SERIES)
-    spool.settle(spool.claim(SERIES), {"outcome.json": lambda stream: None}, REFUSED)
+    refuse(spool)
     assert put(spool, uid) == (uid == "1.2.3.2")
     assert spool.series_in(REFUSED) == [] and spool.finish(SERIES)
     assert spool.claim(SERIES).begun == 1
@@ -251,6 +304,19 @@ def test_equal_series_uids_of_two_studies_are_two_series():
     assert series_name("1.2", "1.3") == series_name("1.2", "1.3")
 
 
+def test_folders_that_are_made_for_a_spool_are_on_the_disk(tmp_path, monkeypatch):
+    synced = []
+    for module in (disk, spools):
+        monkeypatch.setattr(module, "sync_folder", synced.append)
+    spool = Spool(tmp_path / "a" / "b" / "spool", 1)
+    assert {tmp_path, tmp_path / "a", tmp_path / "a" / "b", spool.folder} <= set(synced)
+    assert (tmp_path / "a").stat().st_mode & 0o077 == 0
+    synced.clear()
+    spool = again(spool)
+    assert set(synced) == {spool.folder}
+    spool.close()
+
+
 def test_two_servers_do_not_share_a_spool(spool):
     with pytest.raises(InputError, match="another server"):
         Spool(spool.folder, 1)
@@ -267,14 +333,68 @@ def test_the_spool_is_for_its_user_alone(spool):
     assert spool.folder.stat().st_mode & 0o077 == 0
 
 
-def test_refused_series_go_when_they_are_old(spool):
+def test_what_is_in_a_spool_is_for_its_user_alone_whatever_its_folder_is(tmp_path):
+    folder = tmp_path / "spool"
+    (folder / INCOMING).mkdir(parents=True)
+    folder.chmod(0o755)
+    (folder / INCOMING).chmod(0o755)
+    spool = Spool(folder, 1 << 40)
     put(spool)
+    put(spool, series=series_name("1.2", "1.2.4"))
     spool.finish(SERIES)
-    name = spool.settle(spool.claim(SERIES), {"outcome.json": lambda stream: None}, REFUSED)
+    spool.claim(SERIES)
+    found = list(folder.rglob("*"))
+    assert len(found) == 6 + 1 + 2 + 2 + 1, "states, lock, series, instances, begun"
+    assert [path for path in found if path.stat().st_mode & 0o077] == []
+    spool.close()
+
+
+def test_refused_series_go_when_they_are_old(spool):
+    name = refuse(spool)
     assert spool.remove_refused(3600) == []
     os.utime(spool.folder / REFUSED / name, (1, 1))
     assert spool.remove_refused(3600) == [name]
     assert files(spool) == []
+
+
+def test_an_instance_that_comes_while_its_refused_series_is_removed_stays(spool, monkeypatch):
+    refuse(spool)
+    rmtree = spools.shutil.rmtree
+
+    def late(folder):
+        assert put(spool, "1.2.3.2")
+        rmtree(folder)
+
+    monkeypatch.setattr(spools.shutil, "rmtree", late)
+    assert spool.remove_refused(-1) == [SERIES]
+    assert files(spool) == [f"incoming/{SERIES}/{instance_name('1.2.3.2')}"]
+    assert spool.used == again_used(spool)
+
+
+def test_a_refused_series_that_is_open_again_is_not_removed(spool, monkeypatch):
+    refuse(spool)
+    series_in = spool.series_in
+
+    def late(state):
+        found = series_in(state)
+        assert put(spool, "1.2.3.2")
+        return found
+
+    monkeypatch.setattr(spool, "series_in", late)
+    assert spool.remove_refused(-1) == []
+    assert len(list((spool.folder / INCOMING / SERIES).glob("*.dcm"))) == 2
+
+
+def test_what_was_not_removed_to_the_end_is_gone_at_the_next_start(spool, monkeypatch):
+    refuse(spool)
+    monkeypatch.setattr(spools.shutil, "rmtree", fails)
+    with pytest.raises(OSError, match="No space"):
+        spool.remove(SERIES, REFUSED)
+    assert spool.series_in(REFUSED) == []
+    monkeypatch.undo()
+    after = again(spool)
+    assert files(after) == [] and after.used == 4096
+    after.close()
 
 
 def test_many_senders_of_one_series_lose_nothing(spool):
@@ -296,82 +416,3 @@ def again_used(spool) -> int:
     after = again(spool)
     after.close()
     return after.used
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.time = 0.0
-
-    def __call__(self) -> float:
-        return self.time
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-def test_a_series_is_whole_when_it_was_quiet_after_the_release(clock):
-    arrivals = Arrivals(10, 600, now=clock)
-    arrivals.came("s", 1)
-    clock.time = 100
-    assert arrivals.take_whole() == [], "the association is open"
-    arrivals.ended(1, released=True)
-    clock.time = 109
-    assert arrivals.take_whole() == []
-    clock.time = 110
-    assert arrivals.take_whole() == ["s"]
-    assert arrivals.take_whole() == [], "it is handed over once"
-
-
-def test_at_the_release_where_there_is_no_quiet_time(clock):
-    arrivals = Arrivals(0, 600, now=clock)
-    arrivals.came("s", 1)
-    assert arrivals.take_whole() == []
-    arrivals.ended(1, released=True)
-    assert arrivals.take_whole() == ["s"]
-
-
-def test_another_association_with_the_series_goes_on_with_it(clock):
-    arrivals = Arrivals(10, 600, now=clock)
-    arrivals.came("s", 1)
-    arrivals.came("s", 2)
-    arrivals.came("other", 2)
-    arrivals.ended(1, released=True)
-    clock.time = 50
-    assert arrivals.take_whole() == []
-    arrivals.ended(2, released=True)
-    clock.time = 55
-    arrivals.came("s", 3)
-    arrivals.ended(3, released=True)
-    clock.time = 60
-    assert arrivals.take_whole() == ["other"]
-    clock.time = 65
-    assert arrivals.take_whole() == ["s"]
-
-
-@pytest.mark.parametrize("what", ["broken off", "never ended", "found at the start"])
-def test_a_series_that_may_lack_its_end_waits_longer(clock, what):
-    arrivals = Arrivals(10, 600, now=clock)
-    if what == "found at the start":
-        arrivals.found("s")
-    else:
-        arrivals.came("s", 1)
-    if what == "broken off":
-        arrivals.ended(1, released=False)
-        arrivals.ended(1, released=True)
-    clock.time = 599
-    assert arrivals.take_whole() == []
-    clock.time = 600
-    assert arrivals.take_whole() == ["s"]
-
-
-def test_the_rest_after_a_break_makes_it_whole(clock):
-    arrivals = Arrivals(10, 600, now=clock)
-    arrivals.came("s", 1)
-    arrivals.ended(1, released=False)
-    clock.time = 20
-    arrivals.came("s", 2)
-    arrivals.ended(2, released=True)
-    clock.time = 30
-    assert arrivals.take_whole() == ["s"]

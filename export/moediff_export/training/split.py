@@ -12,8 +12,10 @@ HELD_OUT = 16  # one subject in this many validates
 def hold_out(pairs: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
     """Split pairs into those that train and those that validate.
 
-    No subject is in both. A simulated slab, whose anatomy is drawn at random, counts as a
-    subject of its own; where all slabs are one subject's, single slabs are held out.
+    No subject that pairs name is in both; where all are of one subject, single pairs are held
+    out. Simulated slabs name none, and single ones are held out: slabs drawn from the same source
+    head share its anatomy, and both parts have some of it. What is held out of those says whether
+    a run goes well, not how it does on a head that it never saw.
 
     Returns
     -------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from ..metrics import ENHANCED, FAILED, PASSED
 from ..room import Room
 from .contrast import check_contrast
 from .limits import Limits
-from .spool import OUTCOME, READY, REFUSED, SENDING, Claim, Spool
+from .spool import OUTCOME, READY, REFUSED, SENDING, WITH_ORIGINALS, Claim, Spool
 
 # After so many tries that the process did not survive, a series is given up.
 MOST_BEGUN = 10
@@ -142,7 +142,9 @@ class Enhancing:
             made = self._enhance(claim)
         except InputError as error:
             outcome, reason = PASSED, str(error)
-            log.info("series not enhanced", reason=reason)
+            log.info("series not enhanced")
+            # Its words may quote the header.
+            log.debug("series not enhanced", reason=reason)
         except (Cancelled, OSError):
             raise
         except Exception as error:
@@ -158,10 +160,15 @@ class Enhancing:
                 instances=len(made.derived.source.instances),
                 sent=len(made.derived),
             )
-            record: dict[str, Any] = {"Outcome": ENHANCED, **made.record}
-            return SENDING, ENHANCED, {**made.derived.folder(), OUTCOME: record_writer(record)}
+            outcome_file = self._record(ENHANCED, made.record)
+            return SENDING, ENHANCED, {**made.derived.folder(), **outcome_file}
         state = SENDING if self._asked.send_originals else REFUSED
-        return state, outcome, {OUTCOME: record_writer({"Outcome": outcome, "Reason": reason})}
+        return state, outcome, self._record(outcome, {"Reason": reason})
+
+    def _record(self, outcome: str, more: Mapping[str, Any]) -> FolderWriter:
+        """What is to be known later: the server may be started with other options then."""
+        originals = self._asked.send_originals
+        return {OUTCOME: record_writer({"Outcome": outcome, WITH_ORIGINALS: originals, **more})}
 
     def _enhance(self, claim: Claim) -> EnhancedSeries:
         def cancel() -> bool:

@@ -26,6 +26,10 @@ _ANSWER_SECONDS = 120.0
 _FIRST_RETRY_SECONDS = 1.0
 # A peer takes at most 128 presentation contexts.
 _MOST_CONTEXTS = 120
+# PS3.7 annex C. Equal UIDs are of equal instances: it was sent before, and the answer was lost.
+_DUPLICATE_INSTANCE = 0x0111
+# PS3.8 table 9-21: for good, by the application, which does not say that titles are why.
+_REJECTED_WITHOUT_REASON = (1, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,10 @@ class _Unreachable(Exception):
     """The peer cannot be reached, or takes no association."""
 
 
+class _Declined(Exception):
+    """The peer takes no association for what a series is of; for others it may."""
+
+
 class _Ended(Exception):
     """The association ended early."""
 
@@ -75,7 +83,8 @@ class Sending:
     """Sends one series after the other. What the peer has is removed from the spool.
 
     What the peer did not take of a series is tried again later, that alone; other series are not
-    held up by it. While the peer cannot be reached at all, nothing else is tried.
+    held up by it, nor by one of a kind that the peer does not take. While the peer cannot be
+    reached at all, nothing else is tried.
 
     Parameters
     ----------
@@ -83,8 +92,6 @@ class Sending:
     peer : Peer
     title : str
         AE title to call from.
-    originals : bool
-        Send every series as it came, too.
     most_wait : float
         Bound of the time between two tries, s.
     limits : Limits
@@ -100,7 +107,6 @@ class Sending:
         peer: Peer,
         title: str,
         *,
-        originals: bool,
         most_wait: float,
         limits: Limits,
         stopping: threading.Event,
@@ -109,7 +115,6 @@ class Sending:
         log: Log,
     ) -> None:
         self._spool, self._peer = spool, peer
-        self._originals = originals
         self._most_wait = most_wait
         self._limits = limits
         self._hold = Hold(4 * limits.instance_bytes)
@@ -148,12 +153,13 @@ class Sending:
                 self._stopping.wait(wait)
                 continue
             waiting = [when for when, _backoff in self._later.values()]
-            self._wake.wait(max(0.0, min(waiting) - now) if waiting else None)
+            # From now on: to send may have taken minutes.
+            self._wake.wait(max(0.0, min(waiting) - time.monotonic()) if waiting else None)
 
     def _send_or_later(self, series: str) -> None:
         log = self._log.bind(series=series)
         try:
-            paths = self._spool.to_send(series, originals=self._originals)
+            paths = self._spool.to_send(series)
             failed = self._send_files(paths) if paths else Counter[str]()
             if not failed:
                 self._spool.remove(series, SENDING)
@@ -180,7 +186,10 @@ class Sending:
     def _send_files(self, paths: Sequence[Path]) -> Counter[str]:
         """Send files; why how many of them were not taken."""
         failed = Counter[str]()
-        association = self._associate(set(map(_kind, paths)))
+        try:
+            association = self._associate(set(map(_kind, paths)))
+        except _Declined as declined:
+            return Counter({str(declined): len(paths)})
         try:
             for number, path in enumerate(paths):
                 if self._give_up.is_set():
@@ -219,7 +228,16 @@ class Sending:
             raise _Unreachable(f"its address is not known ({type(error).__name__})") from error
         if association.is_established:
             return association
-        raise _Unreachable("it rejects us" if association.is_rejected else "no association")
+        answer = association.acceptor.primitive
+        if association.is_rejected:
+            said = (answer.result, answer.result_source, answer.diagnostic)
+            if said == _REJECTED_WITHOUT_REASON:
+                raise _Declined("association rejected")
+            raise _Unreachable("it rejects us")
+        if answer is not None and answer.result == 0:
+            # pynetdicom breaks off an association of which no context was accepted.
+            raise _Declined("no presentation context")
+        raise _Unreachable("no association")
 
     def _guard(self, event: Any) -> None:
         """Bound what the peer answers, too."""
@@ -244,7 +262,9 @@ class Sending:
             raise _Ended("no answer")
         code = int(status.Status)
         # 0xBxxx: stored, with a remark.
-        return None if code == 0 or code >> 12 == 0xB else f"0x{code:04X}"
+        if code in (0, _DUPLICATE_INSTANCE) or code >> 12 == 0xB:
+            return None
+        return f"0x{code:04X}"
 
 
 def _kind(path: Path) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import re
 import threading
@@ -91,7 +92,6 @@ class DicomServer:
             spool,
             peer,
             title,
-            originals=asked.send_originals,
             most_wait=most_wait,
             limits=limits,
             stopping=room.stopping,
@@ -139,20 +139,27 @@ class DicomServer:
         ]
         for worker in workers:
             worker.start()
-        tidied = 0.0
+        tidied = -math.inf
         while not self._room.stopping.wait(_TICK_SECONDS):
             for series in self._arrivals.take_whole():
                 self._finish(series)
             if self._keep_refused is not None and time.monotonic() - tidied > _TIDY_SECONDS:
                 tidied = time.monotonic()
-                for name in self._spool.remove_refused(self._keep_refused):
-                    self._log.info("refused series removed", series=name)
+                self._tidy(self._keep_refused)
         self._end(workers, time.monotonic() + grace_seconds)
         if self._failed is not None:
             raise OutputError(
                 f"expected a spool to work in, it cannot be used any more ({self._failed}); "
                 "check the disk and start again: what is in it is gone on with"
             )
+
+    def _tidy(self, keep: float) -> None:
+        try:
+            for name in self._spool.remove_refused(keep):
+                self._log.info("refused series removed", series=name)
+        except OSError as error:
+            # Peers are served all the same; it is tried again at the next time.
+            self._log.error("refused series not removed", reason=type(error).__name__)
 
     def _finish(self, series: str) -> None:
         try:

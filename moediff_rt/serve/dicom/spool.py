@@ -7,6 +7,7 @@ A series is a folder, and the folder that it is in is its state::
     ready/SERIES/*.dcm       whole; `result/` is written in it
     sending/SERIES/          *.dcm as received, result/*.dcm; each goes when the peer has it
     refused/SERIES/          *.dcm as received, result/outcome.json says why
+    removing/                a series on its way out, under a name of no meaning
 
 Names are digests of UIDs: nothing that a peer sends is part of a path.
 """
@@ -15,31 +16,43 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import filecmp
 import hashlib
+import json
 import os
 import re
 import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from ...atomic import FolderWriter, sync_folder, write_whole
 from ...errors import Cancelled, InputError, OutputError
 from ..hold import MIB
+from .disk import (
+    BLOCK_BYTES,
+    cost_of,
+    files_below,
+    has_content,
+    make_folders,
+    number_in,
+    open_own,
+    remove,
+)
 
 ARRIVING, INCOMING, READY, SENDING, REFUSED = "arriving", "incoming", "ready", "sending", "refused"
+REMOVING = "removing"
 STATES = (INCOMING, READY, SENDING, REFUSED)
 RESULT, OUTCOME = "result", "outcome.json"
+# In the outcome: true or false.
+WITH_ORIGINALS = "OriginalsToSend"
 
 _INSTANCE = re.compile(r"[0-9a-f]{32}\.dcm")
 # In a series' folder: how often its enhancement was begun and has not ended.
 _BEGUN = "begun"
-# A file takes whole blocks, and its name's place.
-_BLOCK_BYTES = 4096
 _MARGIN_BYTES = 256 * MIB
 _COUNT_AGAIN_SECONDS = 5.0
 
@@ -88,7 +101,7 @@ class Spool:
     Parameters
     ----------
     folder : Path
-        Made when it is not there, for this user alone.
+        Made when it is not there. What is in it is for this user alone.
     limit : int
         Bytes that it may take before instances are refused. Results are never refused.
     series_instances : int
@@ -107,13 +120,16 @@ class Spool:
         self._counts: dict[str, int] = {}
         self._claims: dict[str, Claim] = {}
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._held = open(folder / "lock", "w")
+            make_folders(folder)
+            self._held = open_own(folder / "lock", "w")
             fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for state in (ARRIVING, *STATES):
+            for state in (ARRIVING, *STATES, REMOVING):
                 (folder / state).mkdir(exist_ok=True)
-            for path in (folder / ARRIVING).iterdir():
-                path.unlink()
+                # Whoever may look into the spool itself: patients' images are for this user alone.
+                (folder / state).chmod(0o700)
+            for state in (ARRIVING, REMOVING):
+                for path in (folder / state).iterdir():
+                    remove(path)
             sync_folder(folder)
         except BlockingIOError as error:
             raise InputError(
@@ -154,11 +170,11 @@ class Spool:
         Full
             The spool or the disk is full.
         """
-        cost = sum(map(len, parts)) + _BLOCK_BYTES
+        cost = sum(map(len, parts)) + BLOCK_BYTES
         self._take(cost)
         path = self.folder / ARRIVING / secrets.token_hex(16)
         try:
-            with open(path, "xb") as stream:
+            with open_own(path, "xb") as stream:
                 for part in parts:
                     stream.write(part)
                 stream.flush()
@@ -186,29 +202,38 @@ class Spool:
         Differs
         """
         with self._lock:
-            there = self.folder / READY / series / instance
-            if not there.exists():
-                self._open_again(series)
-                there = self.folder / INCOMING / series / instance
-            if there.exists():
-                same = filecmp.cmp(there, path, shallow=False)
-                self._drop(path)
-                if not same:
-                    raise Differs
-                return False
-            folder = self.folder / INCOMING / series
-            if not folder.exists():
-                folder.mkdir()
-                sync_folder(folder.parent)
-            if series not in self._counts:
-                self._counts[series] = len(os.listdir(folder))
-            if self._counts[series] >= self._series_instances:
-                self._drop(path)
-                raise Full(f"the series has {self._series_instances} instances")
-            os.rename(path, folder / instance)
-            sync_folder(folder)
-            self._counts[series] += 1
+            kept = self._place_new(path, series, instance)
+        if kept is None:
             return True
+        # It may be large; it never changes, and stays readable wherever it goes.
+        with kept:
+            same = has_content(kept, path)
+        self.drop(path)
+        if not same:
+            raise Differs
+        return False
+
+    def _place_new(self, path: Path, series: str, instance: str) -> BinaryIO | None:
+        """Put an instance where it belongs, or open the one that is there already."""
+        there = self.folder / READY / series / instance
+        if not there.exists():
+            self._open_again(series)
+            there = self.folder / INCOMING / series / instance
+        if there.exists():
+            return open(there, "rb")
+        folder = there.parent
+        if not folder.exists():
+            folder.mkdir(mode=0o700)
+            sync_folder(folder.parent)
+        if series not in self._counts:
+            self._counts[series] = len(os.listdir(folder))
+        if self._counts[series] >= self._series_instances:
+            self._drop(path)
+            raise Full(f"the series has {self._series_instances} instances")
+        os.rename(path, there)
+        sync_folder(folder)
+        self._counts[series] += 1
+        return None
 
     def finish(self, series: str) -> bool:
         """Take a series for whole; False if nothing of it is there."""
@@ -225,7 +250,7 @@ class Spool:
 
     def begun(self, series: str) -> int:
         """How often work on a ready series was begun and has not ended."""
-        return _number(self.folder / READY / series / _BEGUN)
+        return number_in(self.folder / READY / series / _BEGUN)
 
     def claim(self, series: str) -> Claim:
         """Begin work on a ready series: what an earlier try has left is removed.
@@ -242,8 +267,8 @@ class Spool:
             begun = self.begun(series) + 1
             left = [path for path in folder.iterdir() if not _INSTANCE.fullmatch(path.name)]
             for path in left:
-                _remove(path)
-            with open(folder / _BEGUN, "w") as stream:
+                remove(path)
+            with open_own(folder / _BEGUN, "w") as stream:
                 stream.write(str(begun))
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -287,7 +312,7 @@ class Spool:
                 raise Cancelled("more of the series has come")
             del self._claims[claim.series]
             (claim.folder / _BEGUN).unlink(missing_ok=True)
-            self._used += sum(map(_cost, (claim.folder / RESULT).iterdir()))
+            self._used += sum(map(cost_of, (claim.folder / RESULT).iterdir()))
             name, number = claim.series, 1
             while (self.folder / state / name).exists():
                 number += 1
@@ -295,35 +320,57 @@ class Spool:
             self._move(claim.series, READY, state, name)
             return name
 
-    def to_send(self, series: str, *, originals: bool) -> list[Path]:
-        """Files of a series that the peer does not have yet: originals, then the result."""
+    def to_send(self, series: str) -> list[Path]:
+        """Files of a series that the peer does not have yet: originals, then the result.
+
+        Whether originals are among them was decided with the outcome, which says so.
+        """
         folder = self.folder / SENDING / series
         found = sorted((folder / RESULT).glob("*.dcm"))
-        if originals:
+        if _with_originals(folder / RESULT / OUTCOME):
             received = sorted(path for path in folder.iterdir() if _INSTANCE.fullmatch(path.name))
             found = [*received, *found]
         return found
 
     def remove(self, series: str, state: str) -> None:
         """Remove a series and its result."""
-        folder = self.folder / state / series
-        cost = sum(map(_cost, _files(folder)))
-        shutil.rmtree(folder)
-        self._give(cost)
+        with self._lock:
+            aside = self._set_aside(series, state)
+        self._delete(aside)
 
     def remove_refused(self, older_than: float) -> list[str]:
         """Remove what was refused more than so many seconds ago; their names."""
-        names = [
-            name
-            for name in self.series_in(REFUSED)
-            if time.time() - (self.folder / REFUSED / name).stat().st_mtime > older_than
-        ]
-        for name in names:
-            self.remove(name, REFUSED)
+        names = []
+        for name in self.series_in(REFUSED):
+            with self._lock:
+                try:
+                    since = (self.folder / REFUSED / name).stat().st_mtime
+                except FileNotFoundError:
+                    # More of it has come: it is open again.
+                    continue
+                if time.time() - since <= older_than:
+                    continue
+                aside = self._set_aside(name, REFUSED)
+            self._delete(aside)
+            names.append(name)
         return names
 
+    def _set_aside(self, series: str, state: str) -> Path:
+        """Take a series out of its state at once: from then on nothing is added to it."""
+        aside = self.folder / REMOVING / secrets.token_hex(16)
+        os.rename(self.folder / state / series, aside)
+        for folder in (aside.parent, self.folder / state):
+            sync_folder(folder)
+        return aside
+
+    def _delete(self, aside: Path) -> None:
+        """Delete what was set aside; it may be large, so not under the lock."""
+        cost = sum(map(cost_of, files_below(aside)))
+        shutil.rmtree(aside)
+        self._give(cost)
+
     def _drop(self, path: Path) -> None:
-        cost = _cost(path)
+        cost = cost_of(path)
         path.unlink(missing_ok=True)
         self._used -= cost
 
@@ -336,13 +383,14 @@ class Spool:
             sync_folder(folder)
 
     def _open_again(self, series: str) -> None:
+        # First, so that whoever misses its folder finds out why.
+        if claim := self._claims.pop(series, None):
+            claim.reopened.set()
         folder = self.folder / INCOMING / series
         for state in (READY, REFUSED):
             if (self.folder / state / series).exists() and not folder.exists():
                 self._move(series, state, INCOMING, series)
                 (folder / _BEGUN).unlink(missing_ok=True)
-        if claim := self._claims.pop(series, None):
-            claim.reopened.set()
 
     def _take(self, cost: int) -> None:
         free = shutil.disk_usage(self.folder).free
@@ -362,36 +410,17 @@ class Spool:
             self._used -= cost
 
     def _count(self) -> None:
-        self._used = sum(map(_cost, _files(self.folder)))
+        self._used = sum(map(cost_of, files_below(self.folder)))
         self._counted = time.monotonic()
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for parent, _folders, names in os.walk(folder):
-        for name in names:
-            yield Path(parent) / name
-
-
-def _cost(path: Path) -> int:
-    """Bytes that a file takes; none where it is gone meanwhile."""
+def _with_originals(outcome: Path) -> bool:
+    """Say whether originals go with an outcome; where it does not say, rather than lose them."""
     try:
-        return path.lstat().st_size + _BLOCK_BYTES
-    except FileNotFoundError:
-        return 0
-
-
-def _number(path: Path) -> int:
-    try:
-        return int(path.read_text())
+        record = json.loads(outcome.read_bytes())
     except (OSError, ValueError):
-        return 0
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+        return True
+    return not isinstance(record, dict) or record.get(WITH_ORIGINALS) is not False
 
 
 def _digest(text: str) -> str:
