@@ -1,6 +1,7 @@
 """The fused denoising step on the CPU against a copy, both on one thread, beyond every cache."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -49,7 +50,11 @@ print(json.dumps({
 @pytest.mark.parametrize("size", [128, 1024, 4096])
 def test_gated_step_against_a_copy(record, size):
     ran = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(size)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", MEASURE, str(size)],
+        cwd=os.path.dirname(sys.executable),  # the source tree has no extension
+        capture_output=True,
+        text=True,
+        check=True,
     )
     found = json.loads(ran.stdout)
     record("gated_step", latent=f"4 x {size} x {size}", **found)

@@ -59,7 +59,7 @@ class Killed:
     def _run(self) -> None:
         while True:
             with self.log.open("ab") as log:
-                self.process = subprocess.Popen(self._command, stderr=log)
+                self.process = subprocess.Popen(self._command, stderr=log, cwd=self._spool.parent)
             # Most of a start is loading the model: not the moment of interest.
             if self._stopping.wait(3 + self._rng.uniform(0, self._seconds)):
                 return

@@ -41,7 +41,7 @@ def server(folder: Path, port: int):
     command = [sys.executable, "-m", "moediff_rt", "serve", "mrd", "--port", str(port)]
     command += ["--bundle", str(make_bundle(folder / "tiny")), "--log-level", "error"]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stderr=log)
+        process = subprocess.Popen(command, stderr=log, cwd=folder)
     try:
         for _ in range(300):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):

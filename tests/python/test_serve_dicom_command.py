@@ -45,7 +45,8 @@ class Command:
         command += ["--send-to", f"127.0.0.1:{archive_port}:PACS", "--quiet-seconds", "0"]
         command += ["--retry-most", "0.1", "--broken-seconds", "0.5", *options]
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, stderr=log)
+            # Elsewhere: the source tree has a moediff_rt without its extension.
+            self.process = subprocess.Popen(command, stderr=log, cwd=folder)
         wait_for(lambda: self.said("listening"), "the server")
 
     def events(self) -> list[dict]:

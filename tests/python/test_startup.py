@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -46,7 +47,11 @@ def loaded_after(code: str, names: tuple[str, ...]) -> set[str]:
     """Which of the modules a fresh interpreter has after the code."""
     ask = f"{code}\nimport sys\nprint('loaded:', *({names!r} & sys.modules.keys()))"
     ask = ask.replace(repr(names), repr(set(names)))
-    ran = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    # Elsewhere: the source tree has a moediff_rt without its extension.
+    elsewhere = os.path.dirname(sys.executable)
+    ran = subprocess.run(
+        [sys.executable, "-c", ask], cwd=elsewhere, capture_output=True, text=True, check=True
+    )
     line = ran.stdout.splitlines()[-1]
     assert line.startswith("loaded:")
     return set(line.split()[1:])
