@@ -118,6 +118,7 @@ mdr_report enhance(LoadedEngine& engine, const float* scan, const mdr_grid& grid
   const std::unique_ptr<float[]> result(new float[to.voxels()]);
   EnhanceObserver observer;
   observer.poll = [&] { watch.look(); };
+  observer.on_engine = [&](const EngineReport& report) { tell(engine.log, report); };
   observer.progress = [&](int done, int total) { watch.progress(done, total); };
   PipelineOutput output;
   output.volume = result.get();

@@ -29,7 +29,7 @@
  * Errors: a function that can fail returns an mdr_status, and mdr_last_error() has the sentence.
  * No exception leaves the library; it installs no signal handler, never ends the process and prints
  * nothing. Callbacks are called on the thread that made the call, must not leave it with longjmp,
- * and may not use the session that calls them.
+ * and may not use the engine or any of its sessions.
  *
  * Growth: structs whose name ends in _params, _info or _report begin with their size, and only grow
  * at their end. Get params from their mdr_..._default_params(), then set what you need.
@@ -125,7 +125,9 @@ static inline mdr_engine_params mdr_engine_default_params(void) {
 }
 
 /* Checks the bundle (a folder) and builds its engines, or loads them from the folder of engines.
- * params may be NULL. *engine is NULL unless MDR_OK is returned. */
+ * params may be NULL. *engine is NULL unless MDR_OK is returned. On a CPU these are engines for the
+ * largest tile; the first mdr_enhance() of a smaller head builds or loads those that fit it, in
+ * about a second: run one at the start where that matters. */
 MDR_API mdr_status mdr_engine_load(const char* bundle, const mdr_engine_params* params,
                                    mdr_engine** engine);
 /* May be called while sessions of the engine are in use, which keep what they need. NULL is fine.
