@@ -17,7 +17,6 @@
 namespace mdr::capi {
 namespace {
 
-constexpr int kMostVoxels = 1 << 20;  // along an axis
 constexpr int kMostSamples = 1000;
 
 struct CoreGrid {
@@ -27,9 +26,9 @@ struct CoreGrid {
 
 CoreGrid core_grid(const mdr_grid& grid) {
   for (const int32_t n : {grid.nx, grid.ny, grid.nz}) {
-    if (n >= 1 && n <= kMostVoxels) continue;
-    fail(ErrorKind::input, "grid: expected 1 to ", kMostVoxels, " voxels along each axis, found ",
-         grid.nx, " x ", grid.ny, " x ", grid.nz,
+    if (n >= 1) continue;  // output_shape() looks for the most
+    fail(ErrorKind::input, "grid: expected at least 1 voxel along each axis, found ", grid.nx,
+         " x ", grid.ny, " x ", grid.nz,
          "; the grid was probably not filled in; set nx, ny and nz");
   }
   const double* mm = grid.voxel_mm;
