@@ -54,7 +54,6 @@ Peaks peaks_of(const VolumeShape& in, const VolumeShape& out, const PipelineOpti
 
 int tiles_within(int64_t limit, const Model& model, const VolumeShape& in, const VolumeShape& out,
                  const PipelineOptions& options, int asked) {
-  if (asked < 0) return asked;  // refused by the core
   const Peaks peaks = peaks_of(in, out, options, model.device().threads());
   const int64_t tile = bytes_per_tile(model);
   const int64_t least =

@@ -59,7 +59,7 @@ MDR_API const char* mdr_version(void);
 
 typedef enum mdr_status {
   MDR_OK = 0,
-  MDR_INVALID_ARGUMENT = 1, /* the call itself is wrong: a null pointer, a struct of unknown size */
+  MDR_INVALID_ARGUMENT = 1, /* the call itself is wrong: a null pointer, room of another size */
   MDR_INPUT_ERROR = 2,      /* the scan, its grid or a setting cannot be used */
   MDR_BUNDLE_ERROR = 3,     /* the bundle is missing, damaged, or of an unknown format */
   MDR_ENGINE_ERROR = 4,     /* an engine could not be built, loaded or run */
@@ -88,8 +88,8 @@ typedef enum mdr_log_level {
 typedef void (*mdr_log_callback)(mdr_log_level level, const char* message, void* user_data);
 /* Tiles done, and tiles in all; the last call has both equal. */
 typedef void (*mdr_progress_callback)(int32_t done, int32_t total, void* user_data);
-/* Asked about ten times a second while a volume is enhanced, and between the modules of a bundle
- * while an engine is loaded. Anything but 0 stops the call. */
+/* Asked about ten times a second while a volume is enhanced (on a GPU once a batch of tiles), and
+ * between the modules of a bundle while an engine is loaded. Anything but 0 stops the call. */
 typedef int (*mdr_cancel_callback)(void* user_data);
 
 /* ---- An engine: a bundle on a device. Shared by threads. ---- */
@@ -214,10 +214,12 @@ MDR_API void mdr_session_free(mdr_session* session);
 
 /* Enhances scan (on grid) into out, which has out_voxels voxels: as many as mdr_output_grid() says.
  * params may be NULL. out is in the scan's intensity unit, and is written when the whole result is
- * there: on any failure it is untouched.
+ * there: on any failure it is untouched, but for device memory when the copy itself fails, which
+ * may leave it partly written.
  *
  * Deadline: looked at about ten times a second and before out is written. Past it the call gives up
- * the tiles under way and returns MDR_TIMEOUT: within 0.1 s and what one tile takes.
+ * the tiles under way and returns MDR_TIMEOUT: on a CPU within 0.1 s and what one tile takes. On a
+ * GPU it is looked at, like cancel, after each batch of tiles: within what one batch takes.
  *
  * Memory: on a CPU the limit counts the volumes and the tiles under way, of which there will be
  * fewer to stay below it; not the scan, out, the engines' own memory, nor the model. On a GPU it
