@@ -106,8 +106,8 @@ mdr_report enhance(LoadedEngine& engine, const float* scan, const mdr_grid& grid
            "; it was probably made for other settings; ask mdr_output_grid() with the same params");
   }
   if (engine.memory_limit > 0 && dynamic_cast<const HostDevice*>(&model.device())) {
-    options.sampling.batch =
-        tiles_within(engine.memory_limit, model, from.shape, to, options, params.tiles);
+    options.sampling.batch = tiles_within(engine.memory_limit, model, from.shape, to, from.spacing,
+                                          options, params.tiles);
   }
 
   const Turn turn(engine, watch);

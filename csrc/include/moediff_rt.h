@@ -222,9 +222,10 @@ MDR_API void mdr_session_free(mdr_session* session);
  * GPU it is looked at, like cancel, after each batch of tiles: within what one batch takes.
  *
  * Memory: on a CPU the limit counts the volumes and the tiles under way, of which there will be
- * fewer to stay below it; not the scan, out, the engines' own memory, nor the model. On a GPU it
- * counts device memory beside the engines, and batches are as large as fit. When nothing fits,
- * MDR_OUT_OF_MEMORY or MDR_BACKEND_ERROR is returned before anything is run.
+ * fewer to stay below it, each counted as the largest tile; not the scan, out, the engines' own
+ * memory, nor the model. On a GPU it counts device memory beside the engines, and batches are as
+ * large as fit. When nothing fits, MDR_OUT_OF_MEMORY or MDR_BACKEND_ERROR is returned before
+ * anything is run.
  *
  * Device memory is taken with the tensorrt backends; intensities are prepared and tiles blended on
  * the host, so the volumes are copied there and back. Runs on one GPU follow each other. */
