@@ -5,20 +5,20 @@
 #include "backends/cpu_threads.h"
 #include "bindings/observer.h"
 #include "core/error.h"
+#include "core/scan_checks.h"
 
 namespace py = pybind11;
 
 namespace mdr::bindings {
 
 VolumeShape asked_shape(const SizeTriple& shape, const char* where) {
-  constexpr int64_t kMaxSize = 1 << 20;
   const auto [nz, ny, nx] = shape;
   for (const int64_t size : {nz, ny, nx}) {
-    if (size >= 1 && size <= kMaxSize) continue;
-    fail(ErrorKind::input, where, ": expected a volume with voxels, at most ", kMaxSize,
-         " an axis, found shape (", nz, ", ", ny, ", ", nx,
-         "); an empty scan, or axes mistaken? Give (nz, ny, nx)");
+    if (size >= 1) continue;
+    fail(ErrorKind::input, where, ": expected a volume with voxels, found shape (", nz, ", ", ny,
+         ", ", nx, "); an empty scan, or axes mistaken? Give (nz, ny, nx)");
   }
+  check_axes("the volume", {nz, ny, nx});
   return {static_cast<int>(nz), static_cast<int>(ny), static_cast<int>(nx)};
 }
 

@@ -35,25 +35,15 @@ DeviceRequest request_of(const mdr_engine_params& params, const Log& log) {
   return request;
 }
 
-void tell(const Log& log, const EngineReport& report) {
-  const bool lost = !report.cached && report.path.empty() &&
-                    report.reason.rfind("not kept", 0) == 0 &&
-                    report.reason.find("no engines folder") == std::string::npos;
-  const std::string reason = report.reason.empty() ? "" : " (" + report.reason + ")";
-  log(lost ? MDR_LOG_WARNING : MDR_LOG_INFO, report.module, ": ",
-      report.cached ? "loaded" : "built", " for ", report.backend, " ", report.device, " ",
-      report.precision, " in ", seconds_text(report.seconds), reason);
-}
-
 void check_asked(const mdr_engine_params& params) {
   if (params.memory_limit > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
-    fail(ErrorKind::input, kLoad, ": expected a memory limit below 2^63 bytes, found ",
-         params.memory_limit, "; probably a negative number; give bytes, or 0 for no limit");
+    refuse(MDR_INVALID_ARGUMENT, kLoad, ": expected a memory limit below 2^63 bytes, found ",
+           params.memory_limit, "; probably a negative number; give bytes, or 0 for no limit");
   }
   if (params.log_level < MDR_LOG_DEBUG || params.log_level > MDR_LOG_NONE) {
-    fail(ErrorKind::input, kLoad, ": expected a log level from ", int{MDR_LOG_DEBUG}, " to ",
-         int{MDR_LOG_NONE}, ", found ", params.log_level,
-         "; probably never set; start from mdr_engine_default_params()");
+    refuse(MDR_INVALID_ARGUMENT, kLoad, ": expected a log level from ", int{MDR_LOG_DEBUG}, " to ",
+           int{MDR_LOG_NONE}, ", found ", params.log_level,
+           "; probably never set; start from mdr_engine_default_params()");
   }
 }
 

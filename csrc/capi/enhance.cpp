@@ -17,7 +17,6 @@
 namespace mdr::capi {
 namespace {
 
-constexpr int kMostVoxels = 1 << 20;  // along an axis
 constexpr int kMostSamples = 1000;
 
 struct CoreGrid {
@@ -27,9 +26,9 @@ struct CoreGrid {
 
 CoreGrid core_grid(const mdr_grid& grid) {
   for (const int32_t n : {grid.nx, grid.ny, grid.nz}) {
-    if (n >= 1 && n <= kMostVoxels) continue;
-    fail(ErrorKind::input, "grid: expected 1 to ", kMostVoxels, " voxels along each axis, found ",
-         grid.nx, " x ", grid.ny, " x ", grid.nz,
+    if (n >= 1) continue;  // output_shape() looks for the most
+    fail(ErrorKind::input, "grid: expected at least 1 voxel along each axis, found ", grid.nx,
+         " x ", grid.ny, " x ", grid.nz,
          "; the grid was probably not filled in; set nx, ny and nz");
   }
   const double* mm = grid.voxel_mm;
@@ -45,8 +44,9 @@ const GpuDevice* gpu_for(const LoadedEngine& engine, int32_t memory) {
   if (memory == MDR_HOST_MEMORY) return nullptr;
   const Device& device = engine.model->device();
   if (memory != MDR_DEVICE_MEMORY) {
-    fail(ErrorKind::input, kEnhance, ": expected MDR_HOST_MEMORY or MDR_DEVICE_MEMORY, found ",
-         memory, "; probably never set; start from mdr_enhance_default_params()");
+    refuse(MDR_INVALID_ARGUMENT, kEnhance,
+           ": expected MDR_HOST_MEMORY or MDR_DEVICE_MEMORY, found ", memory,
+           "; probably never set; start from mdr_enhance_default_params()");
   }
   if (const auto* gpu = dynamic_cast<const GpuDevice*>(&device)) return gpu;
   fail(
@@ -59,6 +59,10 @@ PipelineOptions options_of(const mdr_enhance_params& params) {
   if (params.samples < 1 || params.samples > kMostSamples) {
     fail(ErrorKind::input, kEnhance, ": expected 1 to ", kMostSamples, " samples, found ",
          params.samples, "; probably never set; start from mdr_enhance_default_params()");
+  }
+  if (params.tiles < 0) {
+    refuse(MDR_INVALID_ARGUMENT, kEnhance, ": expected 0 tiles (the best number) or more, found ",
+           params.tiles, "; probably never set; start from mdr_enhance_default_params()");
   }
   PipelineOptions options;
   options.sampling.steps = params.steps;
@@ -97,13 +101,13 @@ mdr_report enhance(LoadedEngine& engine, const float* scan, const mdr_grid& grid
   report.output = output_grid(model.bundle(), grid, params);
   const VolumeShape to{report.output.nz, report.output.ny, report.output.nx};
   if (out_voxels != static_cast<size_t>(to.voxels())) {
-    fail(ErrorKind::input, kEnhance, ": expected room for ", to.nx, " x ", to.ny, " x ", to.nz,
-         " = ", to.voxels(), " voxels in out, found ", out_voxels,
-         "; it was probably made for other settings; ask mdr_output_grid() with the same params");
+    refuse(MDR_INVALID_ARGUMENT, kEnhance, ": expected room for ", to.nx, " x ", to.ny, " x ",
+           to.nz, " = ", to.voxels(), " voxels in out, found ", out_voxels,
+           "; it was probably made for other settings; ask mdr_output_grid() with the same params");
   }
   if (engine.memory_limit > 0 && dynamic_cast<const HostDevice*>(&model.device())) {
-    options.sampling.batch =
-        tiles_within(engine.memory_limit, model, from.shape, to, options, params.tiles);
+    options.sampling.batch = tiles_within(engine.memory_limit, model, from.shape, to, from.spacing,
+                                          options, params.tiles);
   }
 
   const Turn turn(engine, watch);
@@ -118,6 +122,7 @@ mdr_report enhance(LoadedEngine& engine, const float* scan, const mdr_grid& grid
   const std::unique_ptr<float[]> result(new float[to.voxels()]);
   EnhanceObserver observer;
   observer.poll = [&] { watch.look(); };
+  observer.on_engine = [&](const EngineReport& report) { tell(engine.log, report); };
   observer.progress = [&](int done, int total) { watch.progress(done, total); };
   PipelineOutput output;
   output.volume = result.get();

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "backends/backend.h"
 #include "core/error.h"
 #include "moediff_rt.h"
 
@@ -28,6 +29,9 @@ class Log {
   int level_ = MDR_LOG_NONE;
   void* user_data_ = nullptr;
 };
+
+// An engine that was built or loaded; a warning where it could not be kept.
+void tell(const Log& log, const EngineReport& report);
 
 // "12.34 s"
 std::string seconds_text(double seconds);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "capi/status.h"
+#include "core/foreground.h"
 #include "core/voxels.h"
 
 namespace mdr::capi {
@@ -22,30 +23,73 @@ struct Peaks {
   int64_t before_tiles, beside_tiles, after_tiles;
 };
 
+constexpr int64_t kFloat = sizeof(float);
+
 // Half-way from one grid to the other: the axis along which slices lie is first or last.
 int64_t between(const VolumeShape& from, const VolumeShape& to) {
   return std::min(to.nz * from.slice(), from.nz * to.slice());
 }
 
+// What one thread holds to resample lines of n voxels to m: kLanes of them before, after twice, and
+// up to as many again half-way.
+int64_t lane_floats(int64_t n, int64_t m) { return n == m ? 0 : 16 * (2 * n + 3 * m + 16); }
+
+// What core/resample.cpp holds beside volumes: lines, and slices half-way, of each thread, and for
+// k-space a matrix an axis, made in twice its precision.
+int64_t resampling(const VolumeShape& from, const VolumeShape& to, int threads) {
+  const int64_t half_way = std::min(int64_t{from.ny} * to.nx, int64_t{to.ny} * from.nx);
+  const int64_t in_slices = lane_floats(from.ny, to.ny) + lane_floats(from.nx, to.nx) + half_way;
+  const int64_t busy = std::min(threads, (std::max(from.nz, to.nz) + 3) / 4);
+  const int64_t each = std::max(busy * in_slices, threads * lane_floats(from.nz, to.nz));
+  int64_t kept = 0, largest = 0;
+  const auto matrix = [&](int64_t n, int64_t m) {
+    if (n == m) return;
+    const int64_t floats = (n + 8) * (m + 8) / 2;
+    kept += floats;
+    largest = std::max(largest, floats);
+  };
+  matrix(from.nz, to.nz);
+  matrix(from.ny, to.ny);
+  matrix(from.nx, to.nx);
+  return std::max(each + kept, kept + 2 * largest) * kFloat;
+}
+
+// Masks of core/foreground.cpp, a byte a block each.
+int64_t masks(const VolumeShape& in, const std::array<double, 3>& spacing_mm) {
+  const auto [z, y, x] = block_voxels(spacing_mm);
+  return 2 * int64_t{(in.nz + z - 1) / z} * ((in.ny + y - 1) / y) * ((in.nx + x - 1) / x);
+}
+
+// What core/order_statistics.cpp and core/noise_level.cpp hold: a histogram of each thread and of
+// all, and each thread's slices: the values of one, which grow to at most thrice that, and three
+// of its detail, or the six of a layer of blocks.
+int64_t measuring(const VolumeShape& in, int threads) {
+  const int64_t busy = std::min(threads, in.nz);
+  return (busy + 4) * (int64_t{1} << 18) + busy * 6 * in.slice() * kFloat;
+}
+
 // What core/pipeline.cpp holds at once, with the result that is kept from the caller until it is
 // whole: to prepare (the scan in the model's unit, its interpolation), beside the tiles (the
-// interpolation), and for data consistency (the scan again, and what of it is seen). With samples
-// there are the interpolation and one more result to the end.
-Peaks peaks_of(const VolumeShape& in, const VolumeShape& out, const PipelineOptions& options,
+// interpolation, the weights of a slice), and for data consistency (the scan again, and what of it
+// is seen). With samples there are the interpolation and one more result to the end.
+Peaks peaks_of(const VolumeShape& in, const VolumeShape& out,
+               const std::array<double, 3>& spacing_mm, const PipelineOptions& options,
                int threads) {
-  constexpr int64_t kFloat = sizeof(float);
-  // Histograms of voxels; rows and slices under way are less.
-  const int64_t working = (threads + 2) * (int64_t{1} << 19);
+  constexpr int64_t kSmall = int64_t{1} << 18;  // boxes, the list of tiles, reports
   const int64_t scan = in.voxels() * kFloat, result = out.voxels() * kFloat;
   const int64_t more = options.samples > 1 ? result : 0;
   const VolumeShape seen{std::min(in.nz, out.nz), std::min(in.ny, out.ny), std::min(in.nx, out.nx)};
   const int64_t residual = (seen == in ? 1 : 2) * seen.voxels() * kFloat;
   Peaks peaks;
-  peaks.before_tiles = 2 * result + scan + between(in, out) * kFloat + working;
-  peaks.beside_tiles = 2 * result + more + working;
-  peaks.after_tiles = result + 2 * more + working;
+  peaks.before_tiles =
+      2 * result + scan + masks(in, spacing_mm) + kSmall +
+      std::max(between(in, out) * kFloat + resampling(in, out, threads), measuring(in, threads));
+  peaks.beside_tiles = 2 * result + more + out.slice() * kFloat + kSmall;
+  peaks.after_tiles = result + 2 * more + kSmall;
   if (options.data_consistency) {
-    peaks.after_tiles += scan + residual + between(out, seen) * kFloat;
+    peaks.after_tiles += scan + residual + between(out, seen) * kFloat +
+                         std::max(resampling(out, seen, threads), resampling(seen, out, threads)) +
+                         out.slice() * kFloat;
   }
   return peaks;
 }
@@ -53,9 +97,9 @@ Peaks peaks_of(const VolumeShape& in, const VolumeShape& out, const PipelineOpti
 }  // namespace
 
 int tiles_within(int64_t limit, const Model& model, const VolumeShape& in, const VolumeShape& out,
-                 const PipelineOptions& options, int asked) {
-  if (asked < 0) return asked;  // refused by the core
-  const Peaks peaks = peaks_of(in, out, options, model.device().threads());
+                 const std::array<double, 3>& spacing_mm, const PipelineOptions& options,
+                 int asked) {
+  const Peaks peaks = peaks_of(in, out, spacing_mm, options, model.device().threads());
   const int64_t tile = bytes_per_tile(model);
   const int64_t least =
       std::max({peaks.before_tiles, peaks.beside_tiles + tile, peaks.after_tiles});

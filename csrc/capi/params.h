@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 
 #include "capi/status.h"
@@ -8,11 +9,15 @@
 namespace mdr::capi {
 
 // Structs begin with the size that the caller's header gave them and grow at their end only. These
-// are the sizes of ABI version 1, below which none is valid.
-constexpr size_t kFirstEngineParams = sizeof(mdr_engine_params);
-constexpr size_t kFirstEnhanceParams = sizeof(mdr_enhance_params);
-constexpr size_t kFirstEngineInfo = sizeof(mdr_engine_info);
-constexpr size_t kFirstReport = sizeof(mdr_report);
+// are the sizes of ABI version 1, below which none is valid: they end with that version's last
+// field, and stay when others follow it.
+constexpr size_t kFirstEngineParams =
+    offsetof(mdr_engine_params, user_data) + sizeof(mdr_engine_params::user_data);
+constexpr size_t kFirstEnhanceParams =
+    offsetof(mdr_enhance_params, user_data) + sizeof(mdr_enhance_params::user_data);
+constexpr size_t kFirstEngineInfo =
+    offsetof(mdr_engine_info, output_max_mm) + sizeof(mdr_engine_info::output_max_mm);
+constexpr size_t kFirstReport = offsetof(mdr_report, tiles) + sizeof(mdr_report::tiles);
 
 void check_struct_size(const char* function, const char* name, size_t found, size_t first,
                        size_t latest);

@@ -112,7 +112,7 @@ EnhanceReport enhance(const Model& model, const float* volume, const VolumeShape
                             ? fit_tile(shape, boxes, bundle.tile_sizes(), spacing)
                             : bundle.tile();
   const std::vector<Tile> tiles = list_tiles(shape, boxes, size, spacing);
-  const std::shared_ptr<const Model> fitted = model.fitted(size, observer.poll);
+  const std::shared_ptr<const Model> fitted = model.fitted(size, observer.on_engine, observer.poll);
   plan.model = fitted.get();
   SliceBlend blend(fitted->bundle(), volume, shape, tiles, out, gates);
   EnhanceReport report = run(plan, tiles, options.batch, blend, observer);

@@ -26,6 +26,8 @@ struct EnhanceOptions {
 struct EnhanceObserver {
   std::function<void(int done, int total)> progress;  // in tiles
   std::function<void()> poll;                         // about ten times a second
+  Model::OnEngine
+      on_engine;  // after each engine that had to be built or loaded for the tiles' size
 };
 
 struct EnhanceReport {

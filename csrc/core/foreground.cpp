@@ -112,13 +112,21 @@ std::vector<Box> Foreground::boxes(const VolumeShape& output) const {
   return boxes;
 }
 
+std::array<int, 3> block_voxels(const std::array<double, 3>& spacing_mm) {
+  std::array<int, 3> block;
+  for (int axis = 0; axis < 3; ++axis) {
+    block[axis] = std::max(1, static_cast<int>(std::nearbyint(kBlockMm / spacing_mm[axis])));
+  }
+  return block;
+}
+
 Foreground find_foreground(Parallel& parallel, const float* volume, const VolumeShape& shape,
                            const std::array<double, 3>& spacing_mm) {
   Foreground found;
   found.shape = shape;
+  found.block = block_voxels(spacing_mm);
   std::array<int, 3> margin;
   for (int axis = 0; axis < 3; ++axis) {
-    found.block[axis] = std::max(1, static_cast<int>(std::nearbyint(kBlockMm / spacing_mm[axis])));
     margin[axis] = static_cast<int>(std::ceil(kMarginMm / (spacing_mm[axis] * found.block[axis])));
   }
   const auto blocks = [](int n, int size) { return (n + size - 1) / size; };

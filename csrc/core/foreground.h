@@ -42,6 +42,9 @@ struct Foreground {
   std::vector<Box> boxes(const VolumeShape& output) const;
 };
 
+// Voxels of a scan, with edges of `spacing_mm`, per block.
+std::array<int, 3> block_voxels(const std::array<double, 3>& spacing_mm);
+
 // The head, or the whole volume where there is no background around it. `volume` is (nz, ny, nx) in
 // any intensity unit, background darker than tissue.
 Foreground find_foreground(Parallel& parallel, const float* volume, const VolumeShape& shape,

@@ -30,6 +30,8 @@ struct Halves {
 
   static Halves of(int n, int m) {
     std::vector<double> even, odd;
+    even.reserve(int64_t{(m + 1) / 2} * ((n + 1) / 2));
+    odd.reserve(int64_t{m / 2} * (n / 2));
     for (int j = 0; j < (m + 1) / 2; ++j) {
       for (int i = 0; i < n / 2; ++i) {
         const double one = weight(j, m, i, n), mirrored = weight(j, m, n - 1 - i, n);

@@ -1,7 +1,9 @@
 #include "core/load_model.h"
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <cstdlib>
 #include <exception>
 #include <mutex>
 #include <optional>
@@ -41,8 +43,8 @@ struct Load {
       changed.wait_for(lock, kPollEvery, [&] { return done || report; });
       const std::optional<EngineReport> engine = report;
       lock.unlock();
-      poll();
-      if (engine) on_engine(*engine);
+      if (poll) poll();
+      if (engine && on_engine) on_engine(*engine);
       lock.lock();
       if (engine) report.reset();
       changed.notify_all();
@@ -54,10 +56,32 @@ struct Load {
     left = true;
     changed.notify_all();
   }
+
+  bool over() {
+    const std::lock_guard<std::mutex> lock(mutex);
+    return done;
+  }
+};
+
+struct LeftLoad {
+  std::shared_ptr<Load> load;
+  std::thread thread;
 };
 
 std::mutex left_mutex;
-std::vector<std::thread> left_loads;
+std::vector<LeftLoad> left_loads;
+
+void leave_behind(LeftLoad left) {
+  // From now on, so that it runs before what the backends registered to take themselves down.
+  static const int registered = std::atexit(join_left_loads);
+  static_cast<void>(registered);
+  const std::lock_guard<std::mutex> lock(left_mutex);
+  const auto over = std::partition(left_loads.begin(), left_loads.end(),
+                                   [](const LeftLoad& one) { return !one.load->over(); });
+  std::for_each(over, left_loads.end(), [](LeftLoad& one) { one.thread.join(); });
+  left_loads.erase(over, left_loads.end());
+  left_loads.push_back(std::move(left));
+}
 
 }  // namespace
 
@@ -85,8 +109,7 @@ std::shared_ptr<Model> load_model(const Bundle& bundle,
     load->watch(on_engine, poll);
   } catch (...) {
     load->leave();
-    const std::lock_guard<std::mutex> lock(left_mutex);
-    left_loads.push_back(std::move(thread));
+    leave_behind({load, std::move(thread)});
     throw;
   }
   thread.join();
@@ -95,12 +118,12 @@ std::shared_ptr<Model> load_model(const Bundle& bundle,
 }
 
 void join_left_loads() {
-  std::vector<std::thread> loads;
+  std::vector<LeftLoad> loads;
   {
     const std::lock_guard<std::mutex> lock(left_mutex);
     loads.swap(left_loads);
   }
-  for (std::thread& load : loads) load.join();
+  for (LeftLoad& left : loads) left.thread.join();
 }
 
 }  // namespace mdr

@@ -1,16 +1,12 @@
 #include "core/model.h"
 
-#include <algorithm>
-
 #include "backends/gpu.h"
 #include "core/error.h"
 #include "core/gpu_types.h"
+#include "core/load_model.h"
 
 namespace mdr {
 namespace {
-
-// Heads of one protocol need one size, or that and the next; each holds its engines' memory.
-constexpr size_t kMostFitted = 2;
 
 std::string shape_text(const TensorInfo& info) {
   std::string out = info.name + " (N";
@@ -84,21 +80,14 @@ Model::Model(Bundle bundle, std::shared_ptr<Device> device, const OnEngine& on_e
   if (dynamic_cast<const GpuDevice*>(device_.get())) check_gpu_types(*this);
 }
 
-std::shared_ptr<const Model> Model::fitted(TileSize size, const std::function<void()>& poll) const {
+std::shared_ptr<const Model> Model::fitted(TileSize size, const OnEngine& on_engine,
+                                           const std::function<void()>& poll) const {
   if (size == bundle_.tile()) return {std::shared_ptr<const Model>(), this};
-  const std::lock_guard<std::mutex> lock(fitted_mutex_);
-  const auto kept = std::find_if(fitted_.begin(), fitted_.end(),
-                                 [&](const auto& model) { return model->bundle().tile() == size; });
-  if (kept != fitted_.end()) {
-    fitted_.splice(fitted_.begin(), fitted_, kept);
-    return fitted_.front();
-  }
-  const auto on_engine = [&](const EngineReport&) {
-    if (poll) poll();
+  const auto build = [&] {
+    return load_model(
+        bundle_.with_tile(size), [device = device_] { return device; }, on_engine, poll);
   };
-  fitted_.push_front(std::make_shared<Model>(bundle_.with_tile(size), device_, on_engine));
-  if (fitted_.size() > kMostFitted) fitted_.pop_back();
-  return fitted_.front();
+  return fitted_.get(size, build, poll);
 }
 
 std::vector<std::shared_ptr<Engine>> Model::engines() const {

@@ -1,13 +1,12 @@
 #pragma once
 
 #include <functional>
-#include <list>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "backends/backend.h"
 #include "core/bundle.h"
+#include "core/fitted_models.h"
 
 namespace mdr {
 
@@ -32,9 +31,12 @@ class Model {
   int64_t token_elements() const { return token_elements_; }
 
   // This model for tiles of another size, one of bundle().tile_sizes(), on a device that takes any;
-  // itself for its own, as long as it lives. The sizes last asked for are kept loaded. Calls `poll`
-  // between engines; throws as the constructor, and what `poll` throws.
-  std::shared_ptr<const Model> fitted(TileSize size, const std::function<void()>& poll) const;
+  // itself for its own, as long as it lives. The sizes last asked for are kept loaded; a size that
+  // is not is built, for all who ask for it, by the first, whose `on_engine` is called after each
+  // engine. Calls `poll` about ten times a second meanwhile; throws as the constructor, and what
+  // the two throw, at once.
+  std::shared_ptr<const Model> fitted(TileSize size, const OnEngine& on_engine = {},
+                                      const std::function<void()>& poll = {}) const;
 
  private:
   Bundle bundle_;
@@ -42,8 +44,7 @@ class Model {
   std::shared_ptr<Engine> encoder_, conditioner_, gate_, decoder_;
   std::vector<std::shared_ptr<Engine>> experts_;
   int64_t token_elements_ = 0;
-  mutable std::mutex fitted_mutex_;
-  mutable std::list<std::shared_ptr<const Model>> fitted_;  // the last used first
+  mutable FittedModels fitted_;
 };
 
 }  // namespace mdr

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/scan_checks.h"
 
 namespace mdr {
 namespace {
@@ -56,6 +57,7 @@ VolumeShape output_shape(const Bundle& bundle, const VolumeShape& scan,
     fail(ErrorKind::input, "expected a scan with voxels, got ", scan.nx, " x ", scan.ny, " x ",
          scan.nz, "; an empty export? Give another scan");
   }
+  check_axes("the scan", {scan.nz, scan.ny, scan.nx});
   check_input_spacing(bundle, spacing_mm);
   const double edge = chosen_spacing(bundle, spacing_mm, output_spacing_mm);
   const std::array<int, 3> counts{scan.nz, scan.ny, scan.nx};
@@ -64,6 +66,8 @@ VolumeShape output_shape(const Bundle& bundle, const VolumeShape& scan,
     // Halves go to the even side.
     sizes[axis] = std::max(1.0, std::nearbyint(counts[axis] * spacing_mm[axis] / edge));
   }
+  check_axes("the output", {static_cast<int64_t>(sizes[0]), static_cast<int64_t>(sizes[1]),
+                            static_cast<int64_t>(sizes[2])});
   if (sizes[0] * sizes[1] * sizes[2] > kMaxOutputVoxels) {
     fail(ErrorKind::input, "expected at most ", static_cast<int64_t>(kMaxOutputVoxels),
          " output voxels, the spacing asks for ", sizes[2], " x ", sizes[1], " x ", sizes[0],

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -67,11 +66,12 @@ void Parallel::ranges(int64_t count, int64_t grain,
   Ranges shared(count, grain, body);
   std::vector<std::thread> others;
   const int64_t useful = std::min<int64_t>(threads_, (count + grain - 1) / grain);
+  others.reserve(static_cast<size_t>(std::max<int64_t>(0, useful - 1)));
   for (int64_t i = 1; i < useful; ++i) {
     try {
       others.emplace_back([&shared] { shared.work({}); });
-    } catch (const std::system_error&) {
-      break;  // no more threads to be had: those that run do all the work
+    } catch (...) {
+      break;  // no more threads, or no memory for one: those that run do all the work
     }
   }
   shared.work([this] { poll_if_due(); });

@@ -11,7 +11,6 @@ namespace mdr {
 namespace {
 
 constexpr int kMinVoxelsPerAxis = 8;
-constexpr int kMaxVoxelsPerAxis = 1 << 20;
 constexpr int64_t kMaxVoxels = 1500000000;
 
 struct Values {
@@ -40,19 +39,28 @@ Values values_of(const float* voxels, int64_t count) {
 }
 
 void check_shape(const VolumeShape& shape) {
-  const auto [least, most] = std::minmax({shape.nz, shape.ny, shape.nx});
+  const int least = std::min({shape.nz, shape.ny, shape.nx});
   const auto found = [&] { return text(shape.nx, " x ", shape.ny, " x ", shape.nz); };
   if (least < kMinVoxelsPerAxis) {
     fail(ErrorKind::input, "expected at least ", kMinVoxelsPerAxis, " voxels along each axis, got ",
          found(), "; a localizer or a cut-out? Give the whole volume");
   }
-  if (most > kMaxVoxelsPerAxis || shape.slice() > kMaxVoxels / shape.nz) {
-    fail(ErrorKind::input, "expected at most ", kMaxVoxels, " voxels and ", kMaxVoxelsPerAxis,
-         " along an axis, got ", found(), "; is the shape that of the volume? Give a smaller one");
+  check_axes("the scan", {shape.nz, shape.ny, shape.nx});
+  if (shape.voxels() > kMaxVoxels) {
+    fail(ErrorKind::input, "expected at most ", kMaxVoxels, " voxels, got ", found(),
+         "; is the shape that of the volume? Give a smaller one");
   }
 }
 
 }  // namespace
+
+void check_axes(const char* what, const std::array<int64_t, 3>& voxels) {
+  const auto [z, y, x] = voxels;
+  if (std::max({z, y, x}) <= kMostVoxelsPerAxis) return;
+  fail(ErrorKind::input, "expected at most ", kMostVoxelsPerAxis, " voxels along each axis of ",
+       what, ", got ", x, " x ", y, " x ", z,
+       "; a shape or a voxel edge was probably mistaken; check them, or choose a coarser output");
+}
 
 void check_scan(Parallel& parallel, const float* scan, const VolumeShape& shape) {
   check_shape(shape);

@@ -29,7 +29,7 @@
  * Errors: a function that can fail returns an mdr_status, and mdr_last_error() has the sentence.
  * No exception leaves the library; it installs no signal handler, never ends the process and prints
  * nothing. Callbacks are called on the thread that made the call, must not leave it with longjmp,
- * and may not use the session that calls them.
+ * and may not use the engine or any of its sessions.
  *
  * Growth: structs whose name ends in _params, _info or _report begin with their size, and only grow
  * at their end. Get params from their mdr_..._default_params(), then set what you need.
@@ -59,7 +59,7 @@ MDR_API const char* mdr_version(void);
 
 typedef enum mdr_status {
   MDR_OK = 0,
-  MDR_INVALID_ARGUMENT = 1, /* the call itself is wrong: a null pointer, a struct of unknown size */
+  MDR_INVALID_ARGUMENT = 1, /* the call itself is wrong: a null pointer, room of another size */
   MDR_INPUT_ERROR = 2,      /* the scan, its grid or a setting cannot be used */
   MDR_BUNDLE_ERROR = 3,     /* the bundle is missing, damaged, or of an unknown format */
   MDR_ENGINE_ERROR = 4,     /* an engine could not be built, loaded or run */
@@ -88,8 +88,8 @@ typedef enum mdr_log_level {
 typedef void (*mdr_log_callback)(mdr_log_level level, const char* message, void* user_data);
 /* Tiles done, and tiles in all; the last call has both equal. */
 typedef void (*mdr_progress_callback)(int32_t done, int32_t total, void* user_data);
-/* Asked about ten times a second while a volume is enhanced, and between the modules of a bundle
- * while an engine is loaded. Anything but 0 stops the call. */
+/* Asked about ten times a second while a volume is enhanced (on a GPU once a batch of tiles), and
+ * between the modules of a bundle while an engine is loaded. Anything but 0 stops the call. */
 typedef int (*mdr_cancel_callback)(void* user_data);
 
 /* ---- An engine: a bundle on a device. Shared by threads. ---- */
@@ -125,7 +125,9 @@ static inline mdr_engine_params mdr_engine_default_params(void) {
 }
 
 /* Checks the bundle (a folder) and builds its engines, or loads them from the folder of engines.
- * params may be NULL. *engine is NULL unless MDR_OK is returned. */
+ * params may be NULL. *engine is NULL unless MDR_OK is returned. On a CPU these are engines for the
+ * largest tile; the first mdr_enhance() of a smaller head builds or loads those that fit it, in
+ * about a second: run one at the start where that matters. */
 MDR_API mdr_status mdr_engine_load(const char* bundle, const mdr_engine_params* params,
                                    mdr_engine** engine);
 /* May be called while sessions of the engine are in use, which keep what they need. NULL is fine.
@@ -212,15 +214,18 @@ MDR_API void mdr_session_free(mdr_session* session);
 
 /* Enhances scan (on grid) into out, which has out_voxels voxels: as many as mdr_output_grid() says.
  * params may be NULL. out is in the scan's intensity unit, and is written when the whole result is
- * there: on any failure it is untouched.
+ * there: on any failure it is untouched, but for device memory when the copy itself fails, which
+ * may leave it partly written.
  *
  * Deadline: looked at about ten times a second and before out is written. Past it the call gives up
- * the tiles under way and returns MDR_TIMEOUT: within 0.1 s and what one tile takes.
+ * the tiles under way and returns MDR_TIMEOUT: on a CPU within 0.1 s and what one tile takes. On a
+ * GPU it is looked at, like cancel, after each batch of tiles: within what one batch takes.
  *
  * Memory: on a CPU the limit counts the volumes and the tiles under way, of which there will be
- * fewer to stay below it; not the scan, out, the engines' own memory, nor the model. On a GPU it
- * counts device memory beside the engines, and batches are as large as fit. When nothing fits,
- * MDR_OUT_OF_MEMORY or MDR_BACKEND_ERROR is returned before anything is run.
+ * fewer to stay below it, each counted as the largest tile; not the scan, out, the engines' own
+ * memory, nor the model. On a GPU it counts device memory beside the engines, and batches are as
+ * large as fit. When nothing fits, MDR_OUT_OF_MEMORY or MDR_BACKEND_ERROR is returned before
+ * anything is run.
  *
  * Device memory is taken with the tensorrt backends; intensities are prepared and tiles blended on
  * the host, so the volumes are copied there and back. Runs on one GPU follow each other. */

@@ -98,12 +98,12 @@ static void what_cannot_be_loaded_is_refused(void) {
                 WORDS("abacus", "openvino"), "a backend that is none");
   params = mdr_engine_default_params();
   params.memory_limit = UINT64_MAX;
-  check_refused(mdr_engine_load(MDR_BUNDLE, &params, &engine), MDR_INPUT_ERROR,
+  check_refused(mdr_engine_load(MDR_BUNDLE, &params, &engine), MDR_INVALID_ARGUMENT,
                 WORDS("memory limit"), "more memory than there can be");
   params = mdr_engine_default_params();
   params.log_level = 9;
-  check_refused(mdr_engine_load(MDR_BUNDLE, &params, &engine), MDR_INPUT_ERROR, WORDS("log level"),
-                "a log level that is none");
+  check_refused(mdr_engine_load(MDR_BUNDLE, &params, &engine), MDR_INVALID_ARGUMENT,
+                WORDS("log level"), "a log level that is none");
 }
 
 static int stop(void* user_data) {
@@ -135,6 +135,13 @@ static void the_output_covers_the_same_box(void) {
   empty.ny = 0;
   check_refused(mdr_output_grid(bench.engine, &empty, NULL, &output), MDR_INPUT_ERROR,
                 WORDS("20 x 0 x 12"), "no voxels");
+  mdr_grid rod = {9000, 8, 8, {0.5, 0.5, 0.5}};
+  check_refused(mdr_output_grid(bench.engine, &rod, NULL, &output), MDR_INPUT_ERROR,
+                WORDS("8192", "the scan", "9000 x 8 x 8"), "too long a scan");
+  rod.nx = 5000;
+  rod.voxel_mm[0] = 5;
+  check_refused(mdr_output_grid(bench.engine, &rod, NULL, &output), MDR_INPUT_ERROR,
+                WORDS("8192", "the output", "50000 x"), "too long an output");
   mdr_grid flat = kGrid;
   flat.voxel_mm[1] = NAN;
   check_refused(mdr_output_grid(bench.engine, &flat, NULL, &output), MDR_INPUT_ERROR,
@@ -226,7 +233,7 @@ static void slabs_of_a_scan_can_be_treated_alike(void) {
 static void what_cannot_be_enhanced_is_refused(void) {
   Bench bench = open_bench(NULL);
   check_refused(mdr_enhance(bench.session, bench.scan, &kGrid, NULL, bench.out, bench.voxels - 1),
-                MDR_INPUT_ERROR, WORDS("40 x 36 x 24", "mdr_output_grid"), "too little room");
+                MDR_INVALID_ARGUMENT, WORDS("40 x 36 x 24", "mdr_output_grid"), "too little room");
   mdr_enhance_params params = mdr_enhance_default_params();
   params.samples = 0;
   check_refused(run(&bench, &params), MDR_INPUT_ERROR, WORDS("samples"), "no samples");
@@ -242,13 +249,13 @@ static void what_cannot_be_enhanced_is_refused(void) {
   check_refused(run(&bench, &params), MDR_INPUT_ERROR, WORDS("noise", "nan"), "no noise level");
   params = mdr_enhance_default_params();
   params.tiles = -1;
-  check_refused(run(&bench, &params), MDR_INPUT_ERROR, WORDS("-1"), "less than no tiles");
+  check_refused(run(&bench, &params), MDR_INVALID_ARGUMENT, WORDS("-1"), "less than no tiles");
   params = mdr_enhance_default_params();
   params.memory = MDR_DEVICE_MEMORY;
   check_refused(run(&bench, &params), MDR_BACKEND_ERROR, WORDS("host memory"),
                 "device memory without a GPU");
   params.memory = 7;
-  check_refused(run(&bench, &params), MDR_INPUT_ERROR, WORDS("MDR_HOST_MEMORY", "7"),
+  check_refused(run(&bench, &params), MDR_INVALID_ARGUMENT, WORDS("MDR_HOST_MEMORY", "7"),
                 "memory of an unknown kind");
   bench.scan[77] = NAN;
   check_refused(run(&bench, NULL), MDR_INPUT_ERROR, WORDS("finite"), "a NaN");

@@ -1,10 +1,15 @@
 // A model for tiles of other sizes.
+#include <atomic>
+#include <functional>
+#include <future>
 #include <memory>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "claim.h"
 #include "core/enhance.h"
+#include "core/load_model.h"
 #include "fake_device.h"
 
 using claims::check;
@@ -19,13 +24,16 @@ constexpr int kModules = 7;
 
 // Counts the modules that its device loads.
 struct Counted {
-  std::shared_ptr<int> loads = std::make_shared<int>(0);
+  std::shared_ptr<std::atomic<int>> loads = std::make_shared<std::atomic<int>>(0);
+  // Called as a module is loaded, with the number of those before.
+  std::shared_ptr<std::function<void(int)>> hook =
+      std::make_shared<std::function<void(int)>>([](int) {});
   std::shared_ptr<Model> model;
 
   explicit Counted(bool any_tile_size = true, TileSize largest = {40, 40}) {
     FakeSettings settings;
     settings.any_tile_size = any_tile_size;
-    settings.on_load = [loads = loads] { ++*loads; };
+    settings.on_load = [loads = loads, hook = hook] { (*hook)((*loads)++); };
     Bundle bundle = fake_bundle().with_tile(largest);
     model = std::make_shared<Model>(std::move(bundle), std::make_shared<FakeDevice>(settings),
                                     Model::OnEngine());
@@ -35,13 +43,13 @@ struct Counted {
 
 const Claim own("a model fits its own tile without loading anything", [] {
   const Counted counted;
-  check(counted.model->fitted({40, 40}, {}).get() == counted.model.get(), "another model");
-  equal(*counted.loads, 0);
+  check(counted.model->fitted({40, 40}).get() == counted.model.get(), "another model");
+  equal(counted.loads->load(), 0);
 });
 
 const Claim sizes("a fitted model has the sizes of its tile", [] {
   const Counted counted;
-  const auto fitted = counted.model->fitted({16, 24}, {});
+  const auto fitted = counted.model->fitted({16, 24});
   const Bundle& bundle = fitted->bundle();
   check(bundle.tile() == TileSize{16, 24}, "another tile");
   equal(bundle.latent_height, 4);
@@ -54,26 +62,90 @@ const Claim sizes("a fitted model has the sizes of its tile", [] {
 
 const Claim kept("the sizes last asked for stay loaded, the others are loaded again", [] {
   const Counted counted;
-  const auto ask = [&](int height) { counted.model->fitted({height, 8}, {}); };
+  const auto ask = [&](int height) { counted.model->fitted({height, 8}); };
   for (const int height : {8, 16, 8, 16, 8}) ask(height);
-  equal(*counted.loads, 2 * kModules);
+  equal(counted.loads->load(), 2 * kModules);
   ask(24);  // 16 is the one unused for longest
   for (const int height : {8, 24, 8}) ask(height);
-  equal(*counted.loads, 3 * kModules);
+  equal(counted.loads->load(), 3 * kModules);
   ask(16);
-  equal(*counted.loads, 4 * kModules);
+  equal(counted.loads->load(), 4 * kModules);
 });
 
-const Claim polled("what poll throws while engines are loaded comes back, and nothing is kept", [] {
+const Claim observed("what on_engine throws ends the build, and nothing is kept", [] {
   const Counted counted;
-  int polls = 0;
-  const auto stop = [&] {
-    if (++polls == 3) throw std::runtime_error("asked to stop");
+  int told = 0;
+  const auto stop = [&](const EngineReport&) {
+    if (++told == 3) throw std::runtime_error("asked to stop");
   };
   throws<std::runtime_error>("asked to stop", [&] { counted.model->fitted({16, 16}, stop); });
-  equal(*counted.loads, 3);
-  counted.model->fitted({16, 16}, {});
-  equal(*counted.loads, 3 + kModules);
+  join_left_loads();
+  equal(counted.loads->load(), 3);
+  counted.model->fitted({16, 16});
+  equal(counted.loads->load(), 3 + kModules);
+});
+
+void asks_to_stop() { throw std::runtime_error("asked to stop"); }
+
+// A build whose first module waits until it is released.
+struct SlowBuild {
+  std::promise<void> begin, end;
+
+  explicit SlowBuild(const Counted& counted, std::function<void()> then = [] {}) {
+    const int first = *counted.loads;
+    *counted.hook = [this, first, then, ended = end.get_future().share()](int before) {
+      if (before != first) return;
+      begin.set_value();
+      ended.wait();
+      then();
+    };
+  }
+};
+
+const Claim polled("what poll throws comes back while an engine is still being built", [] {
+  const Counted counted;
+  SlowBuild slow(counted);
+  throws<std::runtime_error>("asked to stop",
+                             [&] { counted.model->fitted({16, 16}, {}, asks_to_stop); });
+  slow.end.set_value();
+  join_left_loads();
+  counted.model->fitted({16, 16});
+  equal(counted.loads->load(), 1 + kModules);
+});
+
+const Claim apart("while a size is built others are had, and who waits for it is polled", [] {
+  const Counted counted;
+  const auto ask = [&](int size) { return counted.model->fitted({size, size}); };
+  const auto kept = ask(8);
+  SlowBuild slow(counted);
+  auto builder = std::async(std::launch::async, ask, 16);
+  slow.begin.get_future().wait();
+  check(ask(8) == kept, "built again");
+  const auto waits = [&] { counted.model->fitted({16, 16}, {}, asks_to_stop); };
+  throws<std::runtime_error>("asked to stop", waits);
+  slow.end.set_value();
+  check(builder.get() == ask(16), "built again");
+  equal(counted.loads->load(), 2 * kModules);
+});
+
+const Claim anew("who waits for a build that fails builds anew", [] {
+  const Counted counted;
+  SlowBuild slow(counted, [] { throw std::runtime_error("no device"); });
+  auto builder = std::async(std::launch::async, [&] { counted.model->fitted({16, 16}); });
+  slow.begin.get_future().wait();
+  std::promise<void> waiting;
+  bool told = false;
+  const auto tell = [&] {
+    if (!told) waiting.set_value();
+    told = true;
+  };
+  auto waiter =
+      std::async(std::launch::async, [&] { return counted.model->fitted({16, 16}, {}, tell); });
+  waiting.get_future().wait();
+  slow.end.set_value();
+  throws<std::runtime_error>("no device", [&] { builder.get(); });
+  check(waiter.get()->bundle().tile() == TileSize{16, 16}, "another tile");
+  equal(counted.loads->load(), 1 + kModules);
 });
 
 TileSize tile_used(const Model& model) {
@@ -88,6 +160,21 @@ const Claim used("enhance() fits the tiles where the device takes any size, else
   check(tile_used(*Counted(false).model) == TileSize{40, 40}, "not the largest");
 });
 
+const Claim told("enhance() tells of the engines that it had to build, and of no others", [] {
+  const Counted counted;
+  const std::vector<float> from = fake_volume();
+  std::vector<float> out(from.size());
+  std::vector<std::string> modules;
+  EnhanceObserver observer;
+  observer.on_engine = [&](const EngineReport& report) { modules.push_back(report.module); };
+  for (int time = 0; time < 2; ++time) {
+    const std::vector<Box> boxes(kFakeShape.nz, {8, 22, 4, 27});
+    enhance(*counted.model, from.data(), kFakeShape, boxes, {}, out.data(), nullptr, observer);
+    equal(modules.size(), size_t{kModules});
+  }
+  equal(modules.front(), "encoder");
+});
+
 const Claim nothing("a volume of background loads no other size", [] {
   const Counted counted;
   const std::vector<float> from = fake_volume();
@@ -97,7 +184,7 @@ const Claim nothing("a volume of background loads no other size", [] {
               out.data(), nullptr, {});
   check(out == from, "background changed");
   equal(report.tiles, 0);
-  equal(*counted.loads, 0);
+  equal(counted.loads->load(), 0);
 });
 
 }  // namespace

@@ -155,8 +155,10 @@ const Claim refusals("what cannot be enhanced is refused before anything is writ
   refused("all voxels are 5", std::vector<float>(kScan.voxels(), 5), kScan, kSpacing, plain, 1);
   refused("at least 8 voxels", scan(), {7, 20, 18}, kSpacing, plain, 1);
   refused("at least 8 voxels", scan(), {9, -20, 18}, kSpacing, plain, 1);
-  refused("at most 1500000000 voxels", scan(), {1 << 20, 1 << 20, 8}, kSpacing, plain, 1);
-  refused("at most", scan(), {9, 20, std::numeric_limits<int>::max()}, kSpacing, plain, 1);
+  refused("at most 1500000000 voxels", scan(), {8192, 8192, 23}, kSpacing, plain, 1);
+  refused("at most 8192 voxels along each axis of the scan", scan(), {8193, 9, 20}, kSpacing, plain,
+          1);
+  refused("at most 8192", scan(), {9, 20, std::numeric_limits<int>::max()}, kSpacing, plain, 1);
   refused("above zero", scan(), kScan, {2, 0, 2}, plain, 1);
   refused("expected input voxels", scan(), kScan, {2, 2, 6}, plain, 1);
   refused("expected from 1 to 1000 samples", scan(), kScan, kSpacing, samples_of(0), 1);
