@@ -4,6 +4,7 @@
 #include <openvino/openvino.hpp>
 #include <sstream>
 
+#include "backends/cpu_bfloat16.h"
 #include "backends/cpu_threads.h"
 #include "backends/engine_cache.h"
 #include "backends/openvino_engine.h"
@@ -58,7 +59,10 @@ std::string choose_device(ov::Core& core, const std::string& wanted) {
 
 std::string choose_precision(ov::Core& core, const std::string& device, const std::string& wanted) {
   const auto known = precisions_of(core, device);
-  if (wanted == "auto") return contains(known, "bf16") ? "bf16" : "fp32";
+  if (wanted == "auto") {
+    const bool low = contains(known, "bf16") && (device != "CPU" || bfloat16_is_faster());
+    return low ? "bf16" : "fp32";
+  }
   if (contains(known, wanted)) return wanted;
   const bool real = wanted == "bf16" || wanted == "fp16";
   fail(ErrorKind::backend, "openvino: expected precision auto or one of ", joined(known),

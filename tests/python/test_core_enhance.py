@@ -308,7 +308,9 @@ def test_unknown_backends_devices_and_precisions_are_refused(bundle, settings, w
 def test_bf16_is_refused_where_the_processor_has_none(bundle):
     (info,) = (i for i in _core.backends() if i.name == "openvino")
     if "bf16" in info.precisions:
-        assert _core.Model(bundle).precision == "bf16"
+        assert _core.Model(bundle, precision="bf16").precision == "bf16"
+        # Intel's bfloat16 is slower than float32 where there is no AMX.
+        assert _core.Model(bundle).precision in ("bf16", "fp32")
     else:
         assert _core.Model(bundle).precision == "fp32"
         with pytest.raises(BackendError, match="no instructions for it"):
