@@ -13,8 +13,8 @@ import numpy as np
 from moediff_rt import _core
 
 model = _core.Model(_core.load_bundle(sys.argv[1]), threads=2)
-volume = np.zeros((20000, 64, 64), np.float32)
-boxes = np.tile(np.array([0, 64, 0, 64], np.int32), (20000, 1))
+volume = np.zeros((8000, 64, 64), np.float32)
+boxes = np.tile(np.array([0, 64, 0, 64], np.int32), (8000, 1))
 
 def progress(done, total):
     if done > 0:
