@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,6 +18,9 @@ Volume = NDArray[np.float32]
 # Anatomy is drawn on voxels of half the target's edge, and fields on nodes this many of them apart.
 OVERSAMPLING = 2
 NODE_VOXELS = 8
+# How far apart a brain mask's border wanders, and how much (standard deviation, share of brain).
+MASK_KNOT_VOXELS = (6.0, 30.0)
+MASK_WANDER = 0.08
 
 
 def rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -113,6 +117,28 @@ def integrate(fine: Volume) -> Volume:
     lead = tensor.shape[:-3]
     pooled = F.avg_pool3d(tensor.reshape(1, -1, *tensor.shape[-3:]), OVERSAMPLING)
     return pooled.reshape(*lead, *pooled.shape[-3:]).numpy()
+
+
+def extract_brain(rng: Generator, inside: Volume) -> Volume:
+    """What a brain extraction keeps: whole voxels, up to about two inside the border or a half out.
+
+    Every voxel is in or out, as in a skull-stripped volume: a border that no acquisition has, and
+    that the model meets wherever the brain was extracted before.
+
+    Parameters
+    ----------
+    rng : numpy Generator
+    inside : ndarray, float32, (nz, ny, nx)
+        The brain's share of each target voxel.
+
+    Returns
+    -------
+    ndarray, float32, (nz, ny, nx), 0 or 1
+    """
+    smooth = ndimage.gaussian_filter(inside, rng.uniform(0.5, 2.0))
+    wander = smooth_field(rng, inside.shape, rng.uniform(*MASK_KNOT_VOXELS))
+    border = np.clip(rng.uniform(0.4, 0.85) + MASK_WANDER * wander, 0.35, 0.9)
+    return (smooth > border).astype(np.float32)
 
 
 def random_contrast(rng: Generator, volume: Volume) -> Volume:

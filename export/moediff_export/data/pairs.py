@@ -14,6 +14,7 @@ from scipy import ndimage
 from . import scanner, structures
 from .anatomy import (
     draw_points,
+    extract_brain,
     from_nodes,
     integrate,
     node_positions,
@@ -38,6 +39,9 @@ RATIOS = (1.25, 3.0)
 COARSEST_MM = 2.0
 # Scans differ in sharpness: the model must read it from the scan, not assume one head's.
 BLURRED_SHARE = 0.4
+# Brains are often extracted before, and most of what interpolation gets wrong of such a volume lies
+# in its outermost voxels.
+EXTRACTED_SHARE = 0.4
 # Brightest tissue over brain: scalp fat sets the intensity scale of a scan with its skull.
 BRIGHT_FAT = 2.2
 COIL_STRENGTH = 0.1
@@ -95,7 +99,7 @@ def low_field_matrix(rng: Generator, shape: tuple[int, int, int]) -> tuple[tuple
 
 
 def draw_anatomy(rng: Generator, source: Source, painted: bool) -> Anatomy:
-    """Draw a slab: the source bent at random, painted anew or as it is, with small structures."""
+    """Draw a slab: the source bent at random, painted or as it is, whole or the brain alone."""
     coarsest = OUTPUT_MM[1] if painted else COARSEST_MM
     finest = OUTPUT_MM[0] if painted else max(source.finest, OUTPUT_MM[0])
     spacing = finest * (coarsest / finest) ** rng.random()
@@ -108,8 +112,9 @@ def draw_anatomy(rng: Generator, source: Source, painted: bool) -> Anatomy:
     fine = read_at(source.data, points)
     maps = integrate(tissue_maps(fine, source.levels, rng.uniform(0.02, 0.25))[1:])
     regions = region_masks(maps[GREY], maps[WHITE], spacing)
-    if source.brain is not None:
-        regions *= integrate(read_at(source.brain, points))
+    brain = source.brain if source.brain is not None else (source.data > 0).astype(np.float32)
+    inside = integrate(read_at(brain, points))
+    regions *= inside
     if painted:
         t1 = rng.random() < 0.85
         levels = t1_levels(rng) if t1 else any_levels(rng)
@@ -125,6 +130,9 @@ def draw_anatomy(rng: Generator, source: Source, painted: bool) -> Anatomy:
         image += vessels * (np.float32(rng.uniform(0.0, 1.8)) - image)
     if rng.random() < BLURRED_SHARE:
         image = ndimage.gaussian_filter(image, rng.uniform(0.2, 0.9))
+    if rng.random() < EXTRACTED_SHARE:
+        extracted = extract_brain(rng, inside)
+        image, regions = image * extracted, regions * extracted
     return Anatomy(image, regions, from_nodes(jacobian, SLAB))
 
 

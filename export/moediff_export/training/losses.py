@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 REGION_FLOOR = 0.02  # what an expert's loss still counts outside its region
+PRIOR_POWER = 1.5
 SPECTRUM_WINDOW = 16  # pixels
 SMALLEST = 1e-6
 
@@ -60,9 +61,11 @@ def region_weights(regions: Tensor, size: Sequence[int]) -> Tensor:
 def region_gates(regions: Tensor, size: Sequence[int]) -> Tensor:
     """Gates (N, experts, *size) that know anatomy alone: an expert's share of what is there.
 
-    ``regions`` (N, experts, H, W) are soft masks; where none is, the experts share evenly.
+    Shares are raised to `PRIOR_POWER`: a token of several pixels, and masks that blur into each
+    other, would leave a thin region like the junction to its neighbours' experts. ``regions``
+    (N, experts, H, W) are soft masks; where none is, the experts share evenly.
     """
-    share = REGION_FLOOR + F.interpolate(regions, size=tuple(size), mode="area")
+    share = (REGION_FLOOR + F.interpolate(regions, size=tuple(size), mode="area")) ** PRIOR_POWER
     return share / share.sum(1, keepdim=True)
 
 

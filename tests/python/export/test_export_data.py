@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from moediff_export.data import scanner
-from moediff_export.data.anatomy import draw_points, from_nodes, node_positions
+from moediff_export.data.anatomy import draw_points, extract_brain, from_nodes, node_positions
 from moediff_export.data.batches import crop_batch
 from moediff_export.data.painting import T1_LEVELS, paint, t1_levels
 from moediff_export.data.pairs import (
@@ -179,6 +179,27 @@ def test_drawn_anatomy_is_an_image_with_regions(phantom, painted):
     drawn = draw_anatomy(np.random.default_rng(5), phantom, painted)
     assert drawn.image.shape == drawn.jacobian.shape == SLAB and drawn.regions.shape == (3, *SLAB)
     assert drawn.image.min() >= 0 and drawn.regions.sum(0).max() <= 1 + 1e-5
+
+
+def test_an_extracted_brain_is_whole_voxels_near_the_border():
+    z, y, x = np.ogrid[:24, :48, :48]
+    depth = 17 - np.sqrt((z - 11.5) ** 2 + (y - 23.5) ** 2 + (x - 23.5) ** 2)  # voxels inside
+    inside = np.clip(depth + 0.5, 0, 1).astype(np.float32)
+    masks = [extract_brain(np.random.default_rng(seed), inside) for seed in range(20)]
+    assert all(set(np.unique(mask)) == {0, 1} for mask in masks)
+    assert all(mask[depth > 4].all() and not mask[depth < -2].any() for mask in masks)
+    kept = [mask.sum() / inside.sum() for mask in masks]
+    assert min(kept) < 0.95 < max(kept)
+
+
+def test_some_slabs_show_the_extracted_brain_alone(phantom, monkeypatch):
+    slabs = []
+    for share in (0, 1):
+        monkeypatch.setattr("moediff_export.data.pairs.EXTRACTED_SHARE", share)
+        slabs.append(draw_anatomy(np.random.default_rng(5), phantom, painted=True))
+    whole, extracted = slabs
+    cut = extracted.image != whole.image
+    assert cut.any() and (extracted.image[cut] == 0).all() and (extracted.regions[:, cut] == 0).all()
 
 
 def test_steep_maps_paint_sharper_borders_than_their_source():
