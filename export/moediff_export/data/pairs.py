@@ -153,7 +153,7 @@ def make_pair(rng: Generator, sources: list[Source], mixture: Mixture | None = N
     thickness = SLAB[0] / shape[0]
     blurred = scanner.slice_profile(target, thickness, axis=0) if stack else target
     apodisation = 0.0 if rng.random() < 0.75 else rng.uniform(0.0, 0.7)
-    low = np.maximum(scanner.truncate_kspace(blurred, shape, apodisation), 0)
+    low = scanner.truncate_kspace(blurred, shape, apodisation)  # its ringing may be below 0
     foreground = low[low > 0.1 * low.max()]
     scale = float(np.percentile(foreground, INTENSITY_PERCENTILE)) if foreground.size else 1.0
     noise = 0.01 if rng.random() < 0.3 else rng.uniform(0.0, 0.04)
