@@ -9,14 +9,15 @@
 namespace mdr::capi {
 namespace {
 
-// A tile holds each tensor of its engines at most once.
-int64_t bytes_per_tile(const Model& model) {
+// A tile holds each tensor of its engines at most once, and a slice of the result may wait for each
+// tile that has yet to read the input in its place (core/slice_blend.h).
+int64_t bytes_per_tile(const Model& model, const VolumeShape& out) {
   int64_t floats = 0;
   for (const auto& engine : model.engines()) {
     for (const TensorInfo& info : engine->inputs()) floats += info.elements();
     for (const TensorInfo& info : engine->outputs()) floats += info.elements();
   }
-  return floats * static_cast<int64_t>(sizeof(float));
+  return (floats + out.slice()) * static_cast<int64_t>(sizeof(float));
 }
 
 struct Peaks {
@@ -69,11 +70,12 @@ int64_t measuring(const VolumeShape& in, int threads) {
 }
 
 // What core/pipeline.cpp holds at once, with the result that is kept from the caller until it is
-// whole: to prepare (the scan in the model's unit, its interpolation), beside the tiles (the
-// interpolation, the weights of a slice), and for data consistency (the scan again, and what of it
-// is seen). With samples there are the interpolation and one more result to the end.
+// whole: to prepare (the scan in the model's unit), beside the tiles (the sums and weights of a
+// slice, and slices that wait for neighbours to be read), and for data consistency (the scan again,
+// and what of it is seen). With samples there are the interpolation, whose place the one result
+// takes otherwise, and one more result to the end.
 Peaks peaks_of(const VolumeShape& in, const VolumeShape& out,
-               const std::array<double, 3>& spacing_mm, const PipelineOptions& options,
+               const std::array<double, 3>& spacing_mm, const PipelineOptions& options, int slices,
                int threads) {
   constexpr int64_t kSmall = int64_t{1} << 18;  // boxes, the list of tiles, reports
   const int64_t scan = in.voxels() * kFloat, result = out.voxels() * kFloat;
@@ -82,9 +84,9 @@ Peaks peaks_of(const VolumeShape& in, const VolumeShape& out,
   const int64_t residual = (seen == in ? 1 : 2) * seen.voxels() * kFloat;
   Peaks peaks;
   peaks.before_tiles =
-      2 * result + scan + masks(in, spacing_mm) + kSmall +
+      result + more + scan + masks(in, spacing_mm) + kSmall +
       std::max(between(in, out) * kFloat + resampling(in, out, threads), measuring(in, threads));
-  peaks.beside_tiles = 2 * result + more + out.slice() * kFloat + kSmall;
+  peaks.beside_tiles = result + 2 * more + (3 + slices / 2) * out.slice() * kFloat + kSmall;
   peaks.after_tiles = result + 2 * more + kSmall;
   if (options.data_consistency) {
     peaks.after_tiles += scan + residual + between(out, seen) * kFloat +
@@ -99,8 +101,9 @@ Peaks peaks_of(const VolumeShape& in, const VolumeShape& out,
 int tiles_within(int64_t limit, const Model& model, const VolumeShape& in, const VolumeShape& out,
                  const std::array<double, 3>& spacing_mm, const PipelineOptions& options,
                  int asked) {
-  const Peaks peaks = peaks_of(in, out, spacing_mm, options, model.device().threads());
-  const int64_t tile = bytes_per_tile(model);
+  const Peaks peaks =
+      peaks_of(in, out, spacing_mm, options, model.bundle().tile_slices, model.device().threads());
+  const int64_t tile = bytes_per_tile(model, out);
   const int64_t least =
       std::max({peaks.before_tiles, peaks.beside_tiles + tile, peaks.after_tiles});
   if (limit < least) {

@@ -75,12 +75,10 @@ TilePlan make_plan(const Model& model, const float* volume, const VolumeShape& s
   return plan;
 }
 
-int window(const HostDevice& device, int batch) {
-  if (batch < 0 || batch > kMaxBatch) {
-    fail(ErrorKind::input, "enhance: expected a batch of 0 (automatic) to ", kMaxBatch, ", found ",
-         batch, "; probably mistyped; give a number of tiles");
-  }
-  return batch > 0 ? batch : default_batch(device);
+void check_batch(int batch) {
+  if (batch >= 0 && batch <= kMaxBatch) return;
+  fail(ErrorKind::input, "enhance: expected a batch of 0 (automatic) to ", kMaxBatch, ", found ",
+       batch, "; probably mistyped; give a number of tiles");
 }
 
 EnhanceReport run(const TilePlan& plan, const std::vector<Tile>& tiles, int batch,
@@ -90,7 +88,8 @@ EnhanceReport run(const TilePlan& plan, const std::vector<Tile>& tiles, int batc
     const std::lock_guard<std::mutex> lock(gpu->in_use());
     return GpuScheduler(plan, tiles, batch, blend).run(observer);
   }
-  const int tiles_under_way = window(dynamic_cast<const HostDevice&>(device), batch);
+  const int tiles_under_way =
+      batch > 0 ? batch : default_batch(dynamic_cast<const HostDevice&>(device));
   return std::make_shared<Scheduler>(plan, tiles, tiles_under_way, blend)->run(observer);
 }
 
@@ -100,11 +99,17 @@ int default_batch(const HostDevice& device) {
   return std::max({8, 2 * device.threads(), 2 * device.tiles_per_request()});
 }
 
+void check_options(const Model& model, const EnhanceOptions& options) {
+  check_batch(options.batch);
+  make_plan(model, nullptr, {}, options);
+}
+
 EnhanceReport enhance(const Model& model, const float* volume, const VolumeShape& shape,
                       const std::vector<Box>& boxes, const EnhanceOptions& options, float* out,
                       uint8_t* gates, const EnhanceObserver& observer) {
   const auto begin = std::chrono::steady_clock::now();
   check_volume(shape, boxes);
+  check_batch(options.batch);
   const Bundle& bundle = model.bundle();
   TilePlan plan = make_plan(model, volume, shape, options);
   const TileSpacing spacing{bundle.tile_overlap, bundle.align_y(), bundle.align_x()};

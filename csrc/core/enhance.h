@@ -41,7 +41,11 @@ struct EnhanceReport {
 // Tiles under way at once where EnhanceOptions leaves them to the device.
 int default_batch(const HostDevice& device);
 
-// Enhances `volume` (nz, ny, nx) into `out` of the same shape. `gates` is null or takes the gates
+// Throws Error(ErrorKind::input) for options that enhance() would not take.
+void check_options(const Model& model, const EnhanceOptions& options);
+
+// Enhances `volume` (nz, ny, nx) into `out` of the same shape, which may be `volume`: then only a
+// few slices are held beside it. `gates` is null or takes the gates
 // that were applied, blended, as (experts, nz, ny, nx) in 1/255; 0 where no tile was.
 EnhanceReport enhance(const Model& model, const float* volume, const VolumeShape& shape,
                       const std::vector<Box>& boxes, const EnhanceOptions& options, float* out,

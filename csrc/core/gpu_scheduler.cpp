@@ -116,10 +116,10 @@ EnhanceReport GpuScheduler::run(const EnhanceObserver& observer) {
     if (batch + 1 < batches()) queue_front(batch + 1);
     plan_dispatch(batch);
     queue_loop(batch);
-    if (batch > 0) collect(batch - 1);
+    if (batch > 0) collect(batch - 1, batch + 2);
     tell();
   }
-  collect(batches() - 1);
+  collect(batches() - 1, batches());
   tell();
   return std::move(report_);
 }
@@ -341,13 +341,15 @@ void GpuScheduler::enqueue_step(int batch, int bucket, int step) {
   gpu_.gated_step(shape, scalars, fused, main_.get());
 }
 
-void GpuScheduler::collect(int batch) {
+void GpuScheduler::collect(int batch, int unread) {
   Lane& lane = this->lane(batch);
   {
     const Stage stage(report_, "wait");
     gpu_.synchronize(lane.returned.get());
   }
   const Stage stage(report_, "blend");
+  const size_t next = static_cast<size_t>(unread) * layout_.batch;
+  blend_.read_before(next < tiles_.size() ? tiles_[next].z : plan_.shape.nz);
   const auto* images = static_cast<const float*>(lane.image.get());
   const auto* gates = static_cast<const float*>(lane.gates.get());
   for (size_t b = 0; b < lane.tiles.size(); ++b) {

@@ -56,7 +56,8 @@ class GpuScheduler {
   void enqueue_start(int batch, int bucket);
   void enqueue_experts(int batch, int bucket, int step);
   void enqueue_step(int batch, int bucket, int step);
-  void collect(int batch);
+  // `unread`: the first batch whose slices were not read yet.
+  void collect(int batch, int unread);
   bool whole(int batch, int expert) const;
   void* expert_state(int batch, int expert) const;
 

@@ -11,6 +11,7 @@
 #include "core/noise_level.h"
 #include "core/parallel.h"
 #include "core/prepare.h"
+#include "core/resample.h"
 #include "core/scan_checks.h"
 #include "core/voxels.h"
 
@@ -101,16 +102,18 @@ class Run {
                           spacing_mm[1] * shape_.ny / output.ny,
                           spacing_mm[2] * shape_.nx / output.nx};
     report_.steps = options_.sampling.steps > 0 ? options_.sampling.steps : bundle.sampler.steps;
-    Prepared ready = prepare(parallel_, scan_, shape_, spacing_mm, output, bundle.percentile,
-                             bundle.intensity_value, options_.intensity_level);
+    const Prepared ready = prepare(parallel_, scan_, shape_, spacing_mm, bundle.percentile,
+                                   bundle.intensity_value, options_.intensity_level);
     scale_ = ready.scale;
     report_.intensity_level = scale_ * bundle.intensity_value;
     sigma_ = options_.noise_sigma > 0
                  ? options_.noise_sigma / scale_
                  : noise_sigma(parallel_, ready.measured.data(), shape_, ready.foreground);
     report_.noise_sigma = sigma_ * scale_;
-    volume_ = std::move(ready.volume);
-    boxes_ = std::move(ready.boxes);
+    boxes_ = ready.foreground.boxes(output);
+    // Of one sample the result takes the place of what it is made from, slice by slice.
+    if (options_.samples > 1) volume_ = Voxels(output);
+    interpolate(parallel_, ready.measured.data(), shape_, interpolated(), output);
     laps_.lap("prepare");
   }
 
@@ -134,7 +137,7 @@ class Run {
     EnhanceOptions sampling = options_.sampling;
     sampling.seed += static_cast<uint64_t>(number);
     const EnhanceReport run =
-        enhance(model_, volume_.data(), report_.output, boxes_, sampling, result,
+        enhance(model_, interpolated(), report_.output, boxes_, sampling, result,
                 number == 0 ? out_.gates : nullptr, share_of(observer_, number, options_.samples));
     // As large as the result: let it go before the next stage.
     if (number == options_.samples - 1) volume_.release();
@@ -147,6 +150,8 @@ class Run {
     report_.largest_correction = std::max(report_.largest_correction.value_or(0), correction);
     laps_.lap("consistency");
   }
+
+  float* interpolated() { return options_.samples > 1 ? volume_.data() : out_.volume; }
 
   void count(const EnhanceReport& run) {
     report_.tile = run.tile;
@@ -164,7 +169,7 @@ class Run {
   const PipelineOutput& out_;
   const EnhanceObserver& observer_;
   Parallel parallel_;
-  Voxels volume_;  // on the output's grid, in the model's unit, like sigma_
+  Voxels volume_;  // with several samples: interpolated, in the model's unit, like sigma_
   std::vector<Box> boxes_;
   double scale_ = 0, sigma_ = 0;
   Voxels another_;  // a sample after the first
@@ -181,6 +186,7 @@ PipelineReport enhance_scan(const Model& model, const float* scan, const VolumeS
   check_samples(options.samples);
   check_given("an intensity level", options.intensity_level);
   check_given("a noise standard deviation", options.noise_sigma);
+  check_options(model, options.sampling);
   Run run(model, scan, shape, options, out, observer, checked_threads(model, threads));
   run.prepare_scan(spacing_mm);
   return run.sample_all();

@@ -2,7 +2,6 @@
 
 #include "core/error.h"
 #include "core/order_statistics.h"
-#include "core/resample.h"
 
 namespace mdr {
 namespace {
@@ -40,16 +39,13 @@ Voxels in_model_unit(Parallel& parallel, const float* scan, const VolumeShape& s
 }
 
 Prepared prepare(Parallel& parallel, const float* scan, const VolumeShape& shape,
-                 const std::array<double, 3>& spacing_mm, const VolumeShape& output,
-                 double percentile, double value, double level) {
+                 const std::array<double, 3>& spacing_mm, double percentile, double value,
+                 double level) {
   Prepared ready;
   ready.foreground = find_foreground(parallel, scan, shape, spacing_mm);
   if (!(level > 0)) level = bright_level(parallel, scan, ready.foreground, percentile);
   ready.scale = level / value;
   ready.measured = in_model_unit(parallel, scan, shape, ready.scale);
-  ready.volume = Voxels(output);
-  interpolate(parallel, ready.measured.data(), shape, ready.volume.data(), output);
-  ready.boxes = ready.foreground.boxes(output);
   return ready;
 }
 

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <array>
-#include <vector>
 
 #include "core/foreground.h"
 #include "core/parallel.h"
@@ -9,11 +8,9 @@
 
 namespace mdr {
 
-// A scan ready for the model.
+// What is known of a scan before it is resampled.
 struct Prepared {
-  Voxels measured;         // the scan on its own grid, in the model's intensity unit
-  Voxels volume;           // `measured` interpolated on the output grid
-  std::vector<Box> boxes;  // foreground of each output slice
+  Voxels measured;  // the scan in the model's intensity unit
   Foreground foreground;
   double scale = 0;  // scan intensity that the model's unit stands for: scan = scale measured
 };
@@ -22,10 +19,10 @@ struct Prepared {
 Voxels in_model_unit(Parallel& parallel, const float* scan, const VolumeShape& shape, double scale);
 
 // Scales a scan's intensities, so that `percentile` of its foreground, or `level` where it is above
-// zero, becomes `value`, and interpolates it on the output grid. Throws Error(ErrorKind::input)
-// when the foreground's percentile is not above zero.
+// zero, becomes `value`. Throws Error(ErrorKind::input) when the foreground's percentile is not
+// above zero.
 Prepared prepare(Parallel& parallel, const float* scan, const VolumeShape& shape,
-                 const std::array<double, 3>& spacing_mm, const VolumeShape& output,
-                 double percentile, double value, double level = 0);
+                 const std::array<double, 3>& spacing_mm, double percentile, double value,
+                 double level = 0);
 
 }  // namespace mdr

@@ -51,8 +51,14 @@ void Scheduler::admit() {
       spare_.pop_back();
     }
     state.unit->start(tiles_of(admitted_));
+    unread_.insert(admitted_);
     ready_.push(admitted_++);
   }
+}
+
+int Scheduler::first_unread_slice() const {
+  const int unit = unread_.empty() ? admitted_ : *unread_.begin();
+  return unit < units() ? tiles_[static_cast<size_t>(unit) * unit_size_].z : plan_.shape.nz;
 }
 
 void Scheduler::stop(std::exception_ptr error) {
@@ -127,6 +133,7 @@ void Scheduler::advance_next(Lock& lock) {
   const double seconds = since(begin);
   lock.lock();
   report_.seconds["step"] += seconds;
+  unread_.erase(index);
   state.calls_under_way = static_cast<int>(calls.size());
   for (size_t i = 0; i < calls.size(); ++i) {
     waiting_.push({index, static_cast<int>(i), std::move(calls[i])});
@@ -145,8 +152,10 @@ void Scheduler::blend_ready(Lock& lock) {
   while (!stopped_ && !finished_.empty() && finished_.begin()->first == blended_units_) {
     std::unique_ptr<TileUnit> unit = std::move(finished_.begin()->second);
     finished_.erase(finished_.begin());
+    const int unread = first_unread_slice();
     lock.unlock();
     const auto begin = Clock::now();
+    blend_.read_before(unread);
     for (size_t i = 0; i < unit->tiles().size(); ++i) {
       const int tile = static_cast<int>(i);
       blend_.add(unit->tiles()[i], unit->image(tile), unit->gates(tile));

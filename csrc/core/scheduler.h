@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <queue>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -44,6 +45,8 @@ class Scheduler : public std::enable_shared_from_this<Scheduler> {
 
   int units() const { return static_cast<int>((tiles_.size() + unit_size_ - 1) / unit_size_); }
   bool over() const { return stopped_ || blended_units_ == units(); }
+  // The slice of the first tile that no thread has read yet; past the last slice when none is left.
+  int first_unread_slice() const;
   bool can_submit() const { return !waiting_.empty() && in_flight_ < most_in_flight_; }
   void admit();
   void work();
@@ -67,7 +70,8 @@ class Scheduler : public std::enable_shared_from_this<Scheduler> {
   std::vector<std::unique_ptr<TileUnit>> spare_;  // memory of blended units, used again
   std::priority_queue<WaitingCall> waiting_;
   std::priority_queue<int, std::vector<int>, std::greater<int>> ready_;  // to be advanced
-  std::map<int, std::unique_ptr<TileUnit>> finished_;                    // to be blended
+  std::set<int> unread_;  // of those under way, whose slices were not read yet
+  std::map<int, std::unique_ptr<TileUnit>> finished_;  // to be blended
   int admitted_ = 0, blended_units_ = 0, in_flight_ = 0;
   bool blending_ = false, stopped_ = false;
   std::exception_ptr error_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "ops/blend.h"
 #include "ops/gated_step.h"
@@ -21,7 +22,7 @@ SliceBlend::SliceBlend(const Bundle& bundle, const float* volume, const VolumeSh
     : bundle_(bundle), volume_(volume), shape_(shape), out_(out), gates_(gates) {
   std::vector<bool> has_tiles(shape.nz, false);
   for (const Tile& tile : tiles) has_tiles[tile.z] = true;
-  for (int z = 0; z < shape.nz; ++z) {
+  for (int z = 0; z < shape.nz && out != volume; ++z) {
     const int64_t at = z * shape.slice();
     if (!has_tiles[z]) std::copy_n(volume + at, shape.slice(), out + at);
   }
@@ -29,9 +30,9 @@ SliceBlend::SliceBlend(const Bundle& bundle, const float* volume, const VolumeSh
 }
 
 void SliceBlend::begin(int z) {
-  finish();
+  end();
   z_ = z;
-  std::fill_n(out_ + z * shape_.slice(), shape_.slice(), 0.0f);
+  sums_.assign(shape_.slice(), 0.0f);
   weight_.assign(shape_.slice(), 0.0f);
   if (gates_) gate_sums_.assign(bundle_.experts * shape_.slice(), 0.0f);
 }
@@ -44,7 +45,7 @@ void SliceBlend::add(const Tile& tile, const float* image, const float* gates) {
   const int columns = std::min(bundle_.tile_width, shape_.nx - tile.x);
   const int64_t at = int64_t{tile.y} * shape_.nx + tile.x;
   blend_add_cpu(image, bundle_.tile_width, rows, columns, weight_y_.data(), weight_x_.data(),
-                shape_.nx, out_ + z_ * shape_.slice() + at, weight_.data() + at);
+                shape_.nx, sums_.data() + at, weight_.data() + at);
   if (gates_) add_gates(tile, gates, rows, columns);
 }
 
@@ -65,10 +66,10 @@ void SliceBlend::add_gates(const Tile& tile, const float* gates, int rows, int c
   }
 }
 
-void SliceBlend::finish() {
+void SliceBlend::end() {
   if (z_ < 0) return;
   const int64_t at = z_ * shape_.slice();
-  blend_finish_cpu(out_ + at, weight_.data(), volume_ + at, shape_.slice(), out_ + at);
+  blend_finish_cpu(sums_.data(), weight_.data(), volume_ + at, shape_.slice(), sums_.data());
   for (int i = 0; gates_ && i < bundle_.experts; ++i) {
     const float* sums = gate_sums_.data() + i * shape_.slice();
     uint8_t* to = gates_ + i * shape_.voxels() + at;
@@ -77,7 +78,33 @@ void SliceBlend::finish() {
       to[v] = static_cast<uint8_t>(std::lround(255.0f * std::clamp(gate, 0.0f, 1.0f)));
     }
   }
-  z_ = -1;
+  Slice slice{std::exchange(z_, -1), std::move(sums_)};
+  if (!spare_.empty()) {
+    sums_ = std::move(spare_.back());
+    spare_.pop_back();
+  }
+  if (out_ == volume_) {
+    waiting_.push_back(std::move(slice));
+  } else {
+    write(std::move(slice));
+  }
+}
+
+void SliceBlend::write(Slice slice) {
+  std::copy_n(slice.voxels.data(), shape_.slice(), out_ + slice.z * shape_.slice());
+  spare_.push_back(std::move(slice.voxels));
+}
+
+void SliceBlend::read_before(int z) {
+  while (!waiting_.empty() && waiting_.front().z < z - bundle_.tile_slices / 2) {
+    write(std::move(waiting_.front()));
+    waiting_.pop_front();
+  }
+}
+
+void SliceBlend::finish() {
+  end();
+  read_before(shape_.nz + bundle_.tile_slices);
 }
 
 }  // namespace mdr

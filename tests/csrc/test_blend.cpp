@@ -71,6 +71,30 @@ const Claim constant("tiles of one value blend to that value inside, the input e
   }
 });
 
+const Claim in_place("in the input's place a slice is written when no tile left reads it", [] {
+  Bundle bundle = bundle_of(16, 4);
+  bundle.tile_slices = 3;
+  const VolumeShape shape{4, 16, 16};
+  const std::vector<Box> boxes(4, {0, 16, 0, 16});
+  const auto tiles = list_tiles(shape, boxes, {16, 16}, {4, 4, 4});
+  equal(tiles.size(), size_t{4});
+  std::vector<float> volume(shape.voxels(), 1.0f);
+  const std::vector<float> image(256, 2.0f);
+  SliceBlend blend(bundle, volume.data(), shape, tiles, volume.data(), nullptr);
+  const auto middle = [&](int z) { return volume[z * shape.slice() + 8 * shape.nx + 8]; };
+  blend.add(tiles[0], image.data(), nullptr);
+  blend.add(tiles[1], image.data(), nullptr);
+  blend.read_before(1);  // the tile of slice 1 still reads slice 0
+  equal(middle(0), 1.0f);
+  blend.read_before(2);
+  equal(middle(0), 2.0f);
+  equal(middle(1), 1.0f);
+  blend.add(tiles[2], image.data(), nullptr);
+  blend.add(tiles[3], image.data(), nullptr);
+  blend.finish();
+  for (int z = 0; z < 4; ++z) equal(middle(z), 2.0f);
+});
+
 const Claim fills("where tiles weigh less than 1 the input fills up", [] {
   equal(blend_voxel(0.25f * 8, 0.25f, 4.0f), 5.0f);
   equal(blend_voxel(2.0f * 8, 2.0f, 4.0f), 8.0f);

@@ -66,6 +66,19 @@ const Claim same_bits("the result has the bits of the CPU's, whatever the device
   }
 });
 
+const Claim in_place("the output may take the input's place", [] {
+  const Run expected = on_cpu();
+  for (uint32_t order = 0; order < 10; ++order) {
+    HostGpuSettings settings;
+    settings.order = order;
+    settings.largest_batch = 1 << order % 5;
+    const Model model(fake_bundle(), gpu(settings), {});
+    std::vector<float> volume = fake_volume();
+    enhance(model, volume.data(), kFakeShape, fake_boxes(), {}, volume.data(), nullptr, {});
+    check(volume == expected.out, "differs at order ", order);
+  }
+});
+
 const Claim serial("experts that may not run side by side take turns, in shared scratch", [] {
   const Run expected = on_cpu();
   HostGpuSettings settings;

@@ -49,6 +49,22 @@ const Claim same_bits("the result is the same bits however tiles are grouped int
   }
 });
 
+const Claim in_place("the output may take the input's place", [] {
+  const Run expected = run({1, 1, "", ""}, 1);
+  for (const int tiles_per_request : {1, 2, 4}) {
+    for (const int batch : {1, 3, 8, 100}) {
+      const Model model(fake_bundle(),
+                        std::make_shared<FakeDevice>(FakeSettings{tiles_per_request, 3, "", ""}),
+                        {});
+      std::vector<float> volume = fake_volume();
+      EnhanceOptions options;
+      options.batch = batch;
+      enhance(model, volume.data(), kFakeShape, fake_boxes(), options, volume.data(), nullptr, {});
+      check(volume == expected.out, "differs at ", tiles_per_request, " and batch ", batch);
+    }
+  }
+});
+
 const Claim bounded("requests under way and their batches stay within the device's limits", [] {
   const Run found = run({4, 2, "", ""}, 12);
   check(found.device->counts().most <= 2, "found ", found.device->counts().most);
