@@ -16,9 +16,10 @@ def enforce_consistency(
     """Back-project what of the scan the result has lost, in place.
 
     With A the k-space cut to the scan's resolution, A+ its right inverse (zero filling), and
-    r = y - A x, the volume becomes `x + A+ (r - clip(r, -kappa sigma, kappa sigma))`, after which
-    `|y - A x| <= kappa sigma` in every voxel. On an axis where the output is coarser than the
-    scan, both are compared at the output's resolution.
+    r = s y - A x, s the sign of A x (a scan is a magnitude, which folds up the ringing below
+    zero), the volume becomes `x + A+ (r - clip(r, -kappa sigma, kappa sigma))`, after which
+    `||A x| - y| <= kappa sigma` in every voxel. Where y itself is below zero, s is 1. On an axis
+    where the output is coarser than the scan, both are compared at the output's resolution.
 
     Parameters
     ----------

@@ -11,11 +11,13 @@
 namespace mdr {
 namespace {
 
-// `shown` becomes what of `wanted` - `shown` is beyond the limit; returns the largest.
+// `shown` becomes what of `wanted` - `shown` is beyond the limit, `wanted` with the sign of
+// `shown`; returns the largest.
 MDR_CLONES float beyond(const float* wanted, float* shown, int64_t count, float limit) {
   float largest = 0;
   for (int64_t i = 0; i < count; ++i) {
-    const float gap = wanted[i] - shown[i];
+    const bool folded = shown[i] < 0 && wanted[i] > 0;
+    const float gap = (folded ? -wanted[i] : wanted[i]) - shown[i];
     const float kept = gap < -limit ? -limit : gap > limit ? limit : gap;
     shown[i] = gap - kept;
     const float size = std::abs(shown[i]);

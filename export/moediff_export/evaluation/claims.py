@@ -153,7 +153,7 @@ def _consistency(rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
     worst = max(row["rms"] for row in ours)
     return [
         Claim(
-            "|y - A x| over the noise's standard deviation, root mean square, worst scan",
+            "|y - |A x|| over the noise's standard deviation, root mean square, worst scan",
             "at most 1",
             f"{worst:.2f}",
             worst <= 1,

@@ -11,7 +11,9 @@ Volume = NDArray[np.float32]
 
 
 def scan_residual(volume: Volume, scan: Volume, sigma: float) -> dict[str, float]:
-    """How far the result, cut in k-space to the scan's matrix, is from the scan.
+    """How far the result, seen as the scan was acquired, is from the scan.
+
+    Seen: cut in k-space to the scan's matrix, and its magnitude taken, which a scan is.
 
     Parameters
     ----------
@@ -25,9 +27,9 @@ def scan_residual(volume: Volume, scan: Volume, sigma: float) -> dict[str, float
     Returns
     -------
     dict
-        ``rms`` and ``largest`` of `|y - A x| / sigma` over all voxels.
+        ``rms`` and ``largest`` of `|y - |A x|| / sigma` over all voxels.
     """
-    residual = np.abs(scan - resample_kspace(volume, scan.shape)) / sigma
+    residual = np.abs(scan - np.abs(resample_kspace(volume, scan.shape))) / sigma
     return {
         "rms": float(np.sqrt(np.mean(residual**2, dtype=np.float64))),
         "largest": float(residual.max()),

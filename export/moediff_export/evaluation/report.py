@@ -244,8 +244,9 @@ def _consistency(rows: Rows) -> list[str]:
     return [
         page.heading("Data consistency"),
         page.paragraph(
-            "|y - A x| over the noise's standard deviation: how far the result, cut to the scan's "
-            "k-space, is from the scan. The runtime allows 1 of the deviation it estimates."
+            "|y - |A x|| over the noise's standard deviation: how far the magnitude of the result, "
+            "cut to the scan's k-space, is from the scan. The runtime allows 1.25 of the deviation "
+            "it estimates."
         ),
         page.table(["method", "subject", "condition", "root mean square", "largest"], cells),
     ]

@@ -199,7 +199,9 @@ def test_some_slabs_show_the_extracted_brain_alone(phantom, monkeypatch):
         slabs.append(draw_anatomy(np.random.default_rng(5), phantom, painted=True))
     whole, extracted = slabs
     cut = extracted.image != whole.image
-    assert cut.any() and (extracted.image[cut] == 0).all() and (extracted.regions[:, cut] == 0).all()
+    assert (
+        cut.any() and (extracted.image[cut] == 0).all() and (extracted.regions[:, cut] == 0).all()
+    )
 
 
 def test_steep_maps_paint_sharper_borders_than_their_source():
