@@ -340,6 +340,7 @@ class Model:
         save_gates: bool = False,
         progress: Callable[[int, int], object] | None = None,
         cancel: Callable[[], bool] | None = None,
+        memory_limit: int = 0,
         threads: int = 0,
     ) -> ScanResult:
         """The whole way: intensity scale, interpolation, :meth:`enhance`, consistency, and back.
@@ -361,13 +362,15 @@ class Model:
             Results averaged, with the seeds from ``seed`` on.
         data_consistency
             Make the result agree with the scan at the scan's resolution.
+        memory_limit
+            Bytes that a run on a CPU may take beside the scan and the engines; 0: no limit.
         threads
             Of what is not done by an engine; 0 means the model's.
 
         Raises
         ------
         InputError
-            A scan, a spacing or a setting that cannot be used.
+            A scan, a spacing or a setting that cannot be used, a memory limit that is too low.
         EngineError, Cancelled
             As :meth:`enhance`.
         """

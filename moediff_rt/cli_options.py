@@ -50,7 +50,8 @@ def add_placement(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="GB",
-        help="what may be taken on the GPU, with TensorRT (default: nine tenths of what is free)",
+        help="most that a run may take beside scan and engines; with TensorRT, on the GPU "
+        "(default: no limit; nine tenths of what is free there)",
     )
 
 

@@ -59,7 +59,9 @@ class Session:
     engines_dir : path, optional
         Folder of cached engines; default: `moediff_rt.cache.engines_dir()`.
     max_memory : number
-        Bytes that a run may take on the GPU, with TensorRT; 0: nine tenths of what is free.
+        Bytes that a run may take beside the scan and the engines, its results included: fewer tiles
+        are under way, and what does not fit is refused before it is run. With TensorRT it is the
+        GPU's memory. 0: no limit, on a GPU nine tenths of what is free.
 
     Raises
     ------
@@ -293,6 +295,7 @@ class Session:
             save_gates=save_gates,
             progress=progress,
             cancel=cancel,
+            memory_limit=self._max_memory,
         )
         dz, dy, dx = result.spacing
         return Enhanced(

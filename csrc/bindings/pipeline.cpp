@@ -22,7 +22,7 @@ struct ScanResult {
 ScanResult enhance_scan_array(const Model& model, const py::object& scan, const Triple& spacing,
                               double output_spacing, int steps, uint64_t seed, int samples,
                               bool data_consistency, bool save_gates, const py::object& progress,
-                              const py::object& cancel, int threads) {
+                              const py::object& cancel, int64_t memory_limit, int threads) {
   const auto voxels = checked_array<float>(scan, "enhance_scan", "scan", {-1, -1, -1});
   const VolumeShape shape = volume_shape(voxels, "enhance_scan");
   const std::array<double, 3> edges{std::get<0>(spacing), std::get<1>(spacing),
@@ -47,6 +47,7 @@ ScanResult enhance_scan_array(const Model& model, const py::object& scan, const 
   options.output_spacing_mm = output_spacing;
   options.samples = samples;
   options.data_consistency = data_consistency;
+  options.memory_limit = memory_limit;
   const EnhanceObserver observer = observer_of(progress, cancel);
   const float* from = voxels.data();
   const py::gil_scoped_release release;
@@ -93,7 +94,7 @@ void bind_pipeline(py::module_& m) {
             py::arg("output_spacing") = 0.0, py::arg("steps") = 0, py::arg("seed") = 0,
             py::arg("samples") = 1, py::arg("data_consistency") = true,
             py::arg("save_gates") = false, py::arg("progress") = py::none(),
-            py::arg("cancel") = py::none(), py::arg("threads") = 0);
+            py::arg("cancel") = py::none(), py::arg("memory_limit") = 0, py::arg("threads") = 0);
 }
 
 }  // namespace mdr::bindings

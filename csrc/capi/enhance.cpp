@@ -8,7 +8,6 @@
 
 #include "backends/gpu.h"
 #include "capi/device_copy.h"
-#include "capi/memory.h"
 #include "capi/status.h"
 #include "capi/turn.h"
 #include "capi/watch.h"
@@ -105,10 +104,7 @@ mdr_report enhance(LoadedEngine& engine, const float* scan, const mdr_grid& grid
            to.nz, " = ", to.voxels(), " voxels in out, found ", out_voxels,
            "; it was probably made for other settings; ask mdr_output_grid() with the same params");
   }
-  if (engine.memory_limit > 0 && dynamic_cast<const HostDevice*>(&model.device())) {
-    options.sampling.batch = tiles_within(engine.memory_limit, model, from.shape, to, from.spacing,
-                                          options, params.tiles);
-  }
+  options.memory_limit = engine.memory_limit;
 
   const Turn turn(engine, watch);
   std::vector<float> fetched;

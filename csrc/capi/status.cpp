@@ -31,6 +31,8 @@ mdr_status status_of(ErrorKind kind) noexcept {
       return MDR_ENGINE_ERROR;
     case ErrorKind::backend:
       return MDR_BACKEND_ERROR;
+    case ErrorKind::memory:
+      return MDR_OUT_OF_MEMORY;
     case ErrorKind::cancelled:
       return MDR_CANCELLED;
     case ErrorKind::output:

@@ -6,7 +6,7 @@
 
 namespace mdr {
 
-enum class ErrorKind { input, bundle, engine, backend, output, cancelled };
+enum class ErrorKind { input, bundle, engine, backend, output, memory, cancelled };
 
 // Every failure a caller can act on: "where: expected ..., found ...; likely cause; remedy".
 class Error : public std::runtime_error {

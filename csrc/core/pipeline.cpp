@@ -8,6 +8,7 @@
 #include "core/average.h"
 #include "core/consistency.h"
 #include "core/error.h"
+#include "core/memory.h"
 #include "core/noise_level.h"
 #include "core/parallel.h"
 #include "core/prepare.h"
@@ -82,15 +83,15 @@ EnhanceObserver share_of(const EnhanceObserver& observer, int sample, int sample
 // One run: the scan prepared, then sampled as often as asked.
 class Run {
  public:
-  Run(const Model& model, const float* scan, const VolumeShape& shape,
-      const PipelineOptions& options, const PipelineOutput& out, const EnhanceObserver& observer,
-      int threads)
+  Run(const Model& model, const float* scan, const VolumeShape& shape, PipelineOptions options,
+      const PipelineOutput& out, const EnhanceObserver& observer, int threads)
       : model_(model),
         scan_(scan),
         shape_(shape),
-        options_(options),
+        options_(std::move(options)),
         out_(out),
         observer_(observer),
+        threads_(threads),
         parallel_(threads, observer.poll) {}
 
   void prepare_scan(const std::array<double, 3>& spacing_mm) {
@@ -98,6 +99,10 @@ class Run {
     const Bundle& bundle = model_.bundle();
     const VolumeShape output = output_shape(bundle, shape_, spacing_mm, options_.output_spacing_mm);
     report_.output = output;
+    if (options_.memory_limit > 0 && dynamic_cast<const HostDevice*>(&model_.device())) {
+      options_.sampling.batch = tiles_within(options_.memory_limit, model_, shape_, output,
+                                             spacing_mm, options_, out_, threads_);
+    }
     report_.spacing_mm = {spacing_mm[0] * shape_.nz / output.nz,
                           spacing_mm[1] * shape_.ny / output.ny,
                           spacing_mm[2] * shape_.nx / output.nx};
@@ -165,9 +170,10 @@ class Run {
   const Model& model_;
   const float* scan_;
   const VolumeShape shape_;
-  const PipelineOptions& options_;
+  PipelineOptions options_;
   const PipelineOutput& out_;
   const EnhanceObserver& observer_;
+  const int threads_;
   Parallel parallel_;
   Voxels volume_;  // with several samples: interpolated, in the model's unit, like sigma_
   std::vector<Box> boxes_;

@@ -21,6 +21,8 @@ struct PipelineOptions {
   // are to be treated alike.
   double intensity_level = 0;  // the bundle's percentile of the foreground
   double noise_sigma = 0;      // standard deviation of the noise
+  // Bytes that a run on a CPU may take beside the scan and the engines; 0: no limit.
+  int64_t memory_limit = 0;
 };
 
 // Intensities in the scan's unit.
@@ -52,7 +54,8 @@ struct PipelineOutput {
 // finite, in any unit. It is read to the end: `out`, of the shape that output_shape() gives, must
 // not overlap it. `threads` 0 means those of the model's device; the result is the same for any
 // number. Throws Error(ErrorKind::input) for a scan or a setting that cannot be used, before
-// anything is written; what enhance() throws; and what the observer throws, which is polled
+// anything is written, and Error(ErrorKind::memory) for a memory limit that is too low, before
+// anything is run; what enhance() throws; and what the observer throws, which is polled
 // throughout. On an error the contents of `out` are undefined.
 PipelineReport enhance_scan(const Model& model, const float* scan, const VolumeShape& shape,
                             const std::array<double, 3>& spacing_mm, const PipelineOptions& options,

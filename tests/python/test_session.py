@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import nibabel as nib
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import moediff_rt
-from moediff_rt import BackendError, BundleError, Cancelled, InputError
+from moediff_rt import BackendError, BundleError, Cancelled, InputError, _core
 from moediff_rt.foreground import find_foreground
 from moediff_rt.io import scan_from_image
 from moediff_rt.noise import noise_sigma
@@ -58,9 +59,9 @@ def test_the_result_scales_with_the_scan(session):
 def test_the_result_brought_back_is_the_scan_up_to_its_noise(session, spacing):
     data = head()
     result = session.enhance(data, spacing)
-    back = resample_kspace(result.T, data.T.shape)
+    back = np.abs(resample_kspace(result.T, data.T.shape))  # a scan is a magnitude
     sigma = noise_sigma(data.T.copy(), find_foreground(data.T.copy(), spacing[::-1]))
-    assert np.abs(back - data.T).max() <= sigma * 1.001 + 1e-5 * data.max()
+    assert np.abs(back - data.T).max() <= _core.KAPPA * sigma * 1.001 + 1e-5 * data.max()
 
 
 def test_an_enhanced_volume_says_how_it_was_made(session):
@@ -198,3 +199,18 @@ def test_gates_lie_on_the_output_grid_in_the_scans_axes(session):
     assert result.gates is not None
     assert result.gates.shape[:3] == result.image.shape
     np.testing.assert_allclose(result.gates.affine, result.image.affine)
+
+
+def test_a_memory_limit_is_kept_or_refused_before_the_run(tiny_bundle, tmp_path):
+    scan = head()
+    whole = moediff_rt.Session(tiny_bundle, engines_dir=tmp_path).enhance(scan, 2.0)
+    with pytest.raises(InputError, match=r"expected a memory limit of [0-9]+ bytes") as refused:
+        moediff_rt.Session(tiny_bundle, engines_dir=tmp_path, max_memory=1000).enhance(scan, 2.0)
+    least = int(re.search("limit of ([0-9]+) bytes", str(refused.value))[1])
+    assert least > whole.nbytes
+    kept = moediff_rt.Session(tiny_bundle, engines_dir=tmp_path, max_memory=least)
+    np.testing.assert_array_equal(kept.enhance(scan, 2.0), whole)
+    # Gates and the samples' spread are results, too.
+    for more in ({"save_gates": True}, {"samples": 2}):
+        with pytest.raises(InputError, match="expected a memory limit"):
+            kept.run(scan, 2.0, **more)

@@ -1,12 +1,13 @@
-#include "capi/memory.h"
+#include "core/memory.h"
 
 #include <algorithm>
 
-#include "capi/status.h"
+#include "core/enhance.h"
+#include "core/error.h"
 #include "core/foreground.h"
 #include "core/voxels.h"
 
-namespace mdr::capi {
+namespace mdr {
 namespace {
 
 // A tile holds each tensor of its engines at most once, and a slice of the result may wait for each
@@ -100,23 +101,27 @@ Peaks peaks_of(const VolumeShape& in, const VolumeShape& out,
 
 int tiles_within(int64_t limit, const Model& model, const VolumeShape& in, const VolumeShape& out,
                  const std::array<double, 3>& spacing_mm, const PipelineOptions& options,
-                 int asked) {
-  const Peaks peaks =
-      peaks_of(in, out, spacing_mm, options, model.bundle().tile_slices, model.device().threads());
+                 const PipelineOutput& kept, int threads) {
+  const Bundle& bundle = model.bundle();
+  const Peaks peaks = peaks_of(in, out, spacing_mm, options, bundle.tile_slices, threads);
+  const int64_t maps = (kept.gates ? bundle.experts * out.voxels() : 0) +
+                       (kept.deviation ? out.voxels() * kFloat : 0);
+  const int64_t gate_sums = kept.gates ? (bundle.experts + 1) * out.slice() * kFloat : 0;
   const int64_t tile = bytes_per_tile(model, out);
-  const int64_t least =
-      std::max({peaks.before_tiles, peaks.beside_tiles + tile, peaks.after_tiles});
+  const int64_t least = maps + std::max({peaks.before_tiles, peaks.beside_tiles + gate_sums + tile,
+                                         peaks.after_tiles});
   if (limit < least) {
-    refuse(MDR_OUT_OF_MEMORY, "mdr_enhance: expected a memory limit of ", least,
-           " bytes or more for an output of ", out.nx, " x ", out.ny, " x ", out.nz, ", found ",
-           limit,
-           "; the volume is probably too large for it; raise it, choose a coarser output, or "
-           "enhance slabs of fewer slices");
+    fail(ErrorKind::memory, "expected a memory limit of ", least,
+         " bytes or more for an output of ", out.nx, " x ", out.ny, " x ", out.nz, ", found ",
+         limit,
+         "; the volume is probably too large for it; raise it, choose a coarser output, or enhance "
+         "slabs of fewer slices");
   }
-  const int64_t tiles = (limit - peaks.beside_tiles) / tile;
+  const int64_t tiles = (limit - maps - gate_sums - peaks.beside_tiles) / tile;
+  const int asked = options.sampling.batch;
   const int best =
       asked > 0 ? asked : default_batch(static_cast<const HostDevice&>(model.device()));
   return static_cast<int>(std::min<int64_t>(tiles, best));
 }
 
-}  // namespace mdr::capi
+}  // namespace mdr
