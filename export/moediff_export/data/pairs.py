@@ -40,8 +40,8 @@ COARSEST_MM = 2.0
 # Scans differ in sharpness: the model must read it from the scan, not assume one head's.
 BLURRED_SHARE = 0.4
 # Brains are often extracted before, and most of what interpolation gets wrong of such a volume lies
-# in its outermost voxels.
-EXTRACTED_SHARE = 0.4
+# in its outermost voxels. Too many of them, and what lies deeper is learned less: docs/training.md.
+EXTRACTED_SHARE = 0.15
 # Brightest tissue over brain: scalp fat sets the intensity scale of a scan with its skull.
 BRIGHT_FAT = 2.2
 COIL_STRENGTH = 0.1
