@@ -158,7 +158,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("what", HOSTILE)
 def test_a_hostile_peer_is_cut_off_and_the_next_one_served(start_dicom, archive, derived, what):
-    with start_dicom(limits=Limits(first_seconds=0.3)) as server:
+    with start_dicom(limits=Limits(first_seconds=0.3, idle_seconds=3)) as server:
         with socket.create_connection(("127.0.0.1", server.port), 30) as peer:
             peer.sendall(HOSTILE[what])
             peer.shutdown(socket.SHUT_WR)
