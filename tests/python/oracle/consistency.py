@@ -11,7 +11,7 @@ from .resample import resample_kspace
 
 
 def enforce_consistency(
-    volume: npt.ArrayLike, measured: npt.ArrayLike, sigma: float, kappa: float = 1.25
+    volume: npt.ArrayLike, measured: npt.ArrayLike, sigma: float, kappa: float = 1.0
 ) -> tuple[npt.NDArray[np.float64], float]:
     """The consistent volume, and the largest correction at the scan's resolution."""
     result = np.asarray(volume, dtype=np.float64)
