@@ -86,12 +86,13 @@ class OnnxRuntimeModules:
         return outputs
 
 
-class OpenvinoModules:
-    """Models compiled for one batch; a smaller one is filled up.
+class CompiledModules:
+    """OpenVINO models compiled for one batch; a smaller one is filled up.
 
     Parameters
     ----------
-    bundle : Bundle
+    models : dict
+        Each module's model, of fixed shapes: see `read_modules`.
     precision : str
         "fp32" or "bf16", as OpenVINO's hint.
     threads : int
@@ -102,7 +103,7 @@ class OpenvinoModules:
     """
 
     def __init__(
-        self, bundle: _core.Bundle, precision: str, threads: int, batch: int, workers: int
+        self, models: dict[str, Any], precision: str, threads: int, batch: int, workers: int
     ) -> None:
         import openvino as ov
 
@@ -112,11 +113,9 @@ class OpenvinoModules:
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": workers,
         }
-        height, width, _ = bundle.tile
         self._batch = batch
         self._compiled = {
-            name: core.compile_model(model, "CPU", settings)
-            for name, model in read_modules(core, bundle, batch, (height, width)).items()
+            name: core.compile_model(model, "CPU", settings) for name, model in models.items()
         }
         self._own = threading.local()
 

@@ -20,12 +20,13 @@ VOXELS = 64
 @pytest.fixture(scope="module")
 def volume() -> np.ndarray:
     noise = np.random.default_rng(0).standard_normal((VOXELS,) * 3)
-    return ndimage.gaussian_filter(noise, 2).astype(np.float32)
+    return 1 + ndimage.gaussian_filter(noise, 2).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
 def result() -> np.ndarray:
-    return np.random.default_rng(1).standard_normal((2 * VOXELS,) * 3, dtype=np.float32)
+    # Above zero at the scan's resolution, so that magnitudes are what they are made from.
+    return 1 + np.random.default_rng(1).random((2 * VOXELS,) * 3, dtype=np.float32)
 
 
 def scipy_interpolate(volume: np.ndarray, threads: int) -> np.ndarray:

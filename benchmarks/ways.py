@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from clock import Clock
-from engines import OnnxRuntimeModules, OpenvinoModules
+from engines import CompiledModules, OnnxRuntimeModules, read_modules
 from machine import threads
 from moediff_export.bundle import load_reference
 from moediff_export.enhance import enhance_volume
@@ -264,5 +264,9 @@ def make_loop(
     if name == "ONNX Runtime":
         modules: Any = OnnxRuntimeModules(bundle, threads() // workers)
     else:
-        modules = OpenvinoModules(bundle, precision, threads(), batch, workers)
+        import openvino
+
+        height, width, _ = bundle.tile
+        models = read_modules(openvino.Core(), bundle, batch, (height, width))
+        modules = CompiledModules(models, precision, threads(), batch, workers)
     return PlainLoop(bundle, modules, batch, workers)

@@ -100,13 +100,16 @@ def test_stretched_gates_stay_shares(rng):
 
 @pytest.fixture(scope="module", params=["onnxruntime", "openvino"])
 def modules(request, tiny_bundle):
-    from engines import OnnxRuntimeModules, OpenvinoModules
+    from engines import CompiledModules, OnnxRuntimeModules, read_modules
 
     bundle = _core.load_bundle(str(tiny_bundle))
     if request.param == "onnxruntime":
         return lambda batch, workers: OnnxRuntimeModules(bundle, 1)
-    pytest.importorskip("openvino")
-    return lambda batch, workers: OpenvinoModules(bundle, "fp32", 2, batch, workers)
+    openvino = pytest.importorskip("openvino")
+    core, (height, width, _) = openvino.Core(), bundle.tile
+    return lambda batch, workers: CompiledModules(
+        read_modules(core, bundle, batch, (height, width)), "fp32", 2, batch, workers
+    )
 
 
 @pytest.mark.parametrize(("batch", "workers"), [(1, 1), (3, 1), (1, 2)])
