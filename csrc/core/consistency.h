@@ -5,9 +5,9 @@
 
 namespace mdr {
 
-// How far, in noise standard deviations, a result may stay from the scan. Of 0.5 to 2, 1 is best for
-// the brain of simulated scans with 1 % noise; with 3 %, 1.25 leaves less noise in white matter, and
-// a little less of the contrast of small lesions, too.
+// How far, in noise standard deviations, a result may stay from the scan. Of 0.5 to 2, 1 is best
+// for the brain of simulated scans with 1 % noise; with 3 %, 1.25 leaves less noise in white
+// matter, and a little less of the contrast of small lesions, too.
 constexpr double kKappa = 1.0;
 
 // Data consistency: puts back into the result x, in place, what of the scan y it has lost. With A
