@@ -414,6 +414,7 @@ def gpu_model(
     executor: Executor,
     *,
     index: int = 0,
+    threads: int = 0,
     memory_limit: int = 0,
     on_engine: Callable[[EngineReport], None] | None = None,
 ) -> Model:
@@ -427,6 +428,8 @@ def gpu_model(
         Loads and queues the modules.
     index
         Which GPU.
+    threads
+        CPU threads for what the GPU does not do; 0: every core that this process may use.
     memory_limit
         Bytes that one run may take on it; 0: nine tenths of what is free then.
     on_engine

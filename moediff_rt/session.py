@@ -163,6 +163,7 @@ class Session:
                 backend,
                 self.engines_dir,
                 precision=self._choice["precision"],
+                threads=self._choice["threads"],
                 max_memory=self._max_memory,
                 force=force,
                 on_engine=on_engine,

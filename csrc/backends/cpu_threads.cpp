@@ -10,8 +10,12 @@
 #include <sched.h>
 #endif
 
+#include "core/error.h"
+
 namespace mdr {
 namespace {
+
+constexpr int kMaxThreads = 1024;
 
 int affinity_cores() {
 #if defined(__linux__)
@@ -35,6 +39,14 @@ int usable_cores() {
   const int cores = std::max(1, affinity_cores());
   const int quota = quota_cores();
   return quota > 0 ? std::min(cores, quota) : cores;
+}
+
+int host_threads(int asked) {
+  if (asked < 0 || asked > kMaxThreads) {
+    fail(ErrorKind::input, "threads: expected 0 (all cores) to ", kMaxThreads, ", found ", asked,
+         "; probably mistyped; give a number of cores");
+  }
+  return asked > 0 ? asked : usable_cores();
 }
 
 }  // namespace mdr

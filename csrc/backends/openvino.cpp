@@ -17,7 +17,6 @@ namespace mdr {
 namespace {
 
 constexpr const char* kName = "openvino";
-constexpr int kMaxThreads = 1024;
 
 std::string version() { return ov::get_openvino_version().buildNumber; }
 
@@ -109,12 +108,7 @@ class OpenvinoDevice : public HostDevice {
         name_(choose_device(core_, request.device)),
         precision_(choose_precision(core_, name_, request.precision)),
         full_name_(core_.get_property(name_, ov::device::full_name)),
-        threads_(request.threads > 0 ? request.threads : usable_cores()) {
-    if (request.threads < 0 || request.threads > kMaxThreads) {
-      fail(ErrorKind::input, "threads: expected 0 (all cores) to ", kMaxThreads, ", found ",
-           request.threads, "; probably mistyped; give a number of cores");
-    }
-  }
+        threads_(host_threads(request.threads)) {}
 
   const std::string& backend() const override { return backend_; }
   const std::string& name() const override { return name_; }

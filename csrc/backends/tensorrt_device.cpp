@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "backends/cpu_threads.h"
 #include "backends/tensorrt_cache.h"
 #include "backends/tensorrt_module.h"
 #include "core/error.h"
@@ -45,6 +46,7 @@ class TensorRTDevice : public GpuDevice {
       : backend_(std::move(name)),
         precision_(choose_precision(backend_, request.precision)),
         folder_(request.engines_dir),
+        threads_(host_threads(request.threads)),
         memory_limit_(request.memory_limit),
         gpu_(std::move(gpu)),
         identity_(std::move(identity)),
@@ -66,7 +68,7 @@ class TensorRTDevice : public GpuDevice {
   const std::string& backend() const override { return backend_; }
   const std::string& name() const override { return identity_.name; }
   const std::string& precision() const override { return precision_; }
-  int threads() const override { return 1; }
+  int threads() const override { return threads_; }
   bool any_tile_size() const override { return false; }
   std::shared_ptr<Engine> load(const EngineSource& source) override;
   Gpu& gpu() const override { return *gpu_; }
@@ -77,6 +79,7 @@ class TensorRTDevice : public GpuDevice {
 
  private:
   const std::string backend_, precision_, folder_;
+  const int threads_;
   const int64_t memory_limit_;
   const std::unique_ptr<Gpu> gpu_;
   const GpuIdentity identity_;

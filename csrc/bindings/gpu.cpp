@@ -1,4 +1,5 @@
 #include "backends/gpu.h"
+#include "backends/cpu_threads.h"
 
 #include <pybind11/stl.h>
 
@@ -72,7 +73,7 @@ class PyGpuEngine : public GpuEngine {
 
 class PyGpuDevice : public GpuDevice {
  public:
-  PyGpuDevice(py::object executor, int index, int64_t memory_limit)
+  PyGpuDevice(py::object executor, int index, int threads, int64_t memory_limit)
       : executor_(std::move(executor)),
         gpu_(open_cuda_gpu(index)),
         backend_(executor_.attr("backend").cast<std::string>()),
@@ -81,6 +82,7 @@ class PyGpuDevice : public GpuDevice {
         largest_batch_(executor_.attr("largest_batch").cast<int>()),
         captures_(executor_.attr("captures").cast<bool>()),
         concurrent_(executor_.attr("concurrent").cast<bool>()),
+        threads_(host_threads(threads)),
         memory_limit_(memory_limit) {
     if (largest_batch_ < 1 || (largest_batch_ & (largest_batch_ - 1))) {
       fail(ErrorKind::input, "gpu: expected a largest batch of a power of two, found ",
@@ -95,7 +97,7 @@ class PyGpuDevice : public GpuDevice {
   const std::string& backend() const override { return backend_; }
   const std::string& name() const override { return name_; }
   const std::string& precision() const override { return precision_; }
-  int threads() const override { return 1; }
+  int threads() const override { return threads_; }
   bool any_tile_size() const override { return false; }
   std::shared_ptr<Engine> load(const EngineSource& source) override {
     const py::gil_scoped_acquire acquire;
@@ -115,13 +117,15 @@ class PyGpuDevice : public GpuDevice {
   const std::string backend_, name_, precision_;
   const int largest_batch_;
   const bool captures_, concurrent_;
+  const int threads_;
   const int64_t memory_limit_;
 };
 
 std::shared_ptr<Model> make_gpu_model(const Bundle& bundle, py::object executor, int index,
-                                      int64_t memory_limit, const py::object& on_engine) {
+                                      int threads, int64_t memory_limit,
+                                      const py::object& on_engine) {
   return std::make_shared<Model>(
-      bundle, std::make_shared<PyGpuDevice>(std::move(executor), index, memory_limit),
+      bundle, std::make_shared<PyGpuDevice>(std::move(executor), index, threads, memory_limit),
       [&](const EngineReport& report) {
         if (!on_engine.is_none()) on_engine(report);
       });
@@ -132,9 +136,11 @@ std::shared_ptr<Model> make_gpu_model(const Bundle& bundle, py::object executor,
 void bind_gpu(py::module_& m) {
   m.attr("TENSORRT_GRAPH_VERSION") = kTensorRTGraphVersion;
   m.def("gpu_model", &make_gpu_model, py::arg("bundle"), py::arg("executor"), py::kw_only(),
-        py::arg("index") = 0, py::arg("memory_limit") = 0, py::arg("on_engine") = py::none(),
+        py::arg("index") = 0, py::arg("threads") = 0, py::arg("memory_limit") = 0,
+        py::arg("on_engine") = py::none(),
         "A bundle's engines on GPU number `index`, loaded and queued by a "
-        "`moediff_rt.gpu.Executor`; `memory_limit` in bytes, 0: nine tenths of what is free.");
+        "`moediff_rt.gpu.Executor`; `threads` of the host, 0: all cores; `memory_limit` in bytes, "
+        "0: nine tenths of what is free.");
 }
 
 }  // namespace mdr::bindings

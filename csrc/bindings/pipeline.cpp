@@ -16,7 +16,7 @@ struct ScanResult {
   py::array_t<float> volume;
   py::object gates = py::none();
   py::object deviation = py::none();
-  PipelineReport report;
+  PipelineReport report{};
 };
 
 ScanResult enhance_scan_array(const Model& model, const py::object& scan, const Triple& spacing,

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 
-#include "backends/cpu_threads.h"
 #include "backends/gpu.h"
 
 namespace mdr::capi {
@@ -23,7 +22,7 @@ Turn::Turn(LoadedEngine& engine, const Watch& watch)
     lock.lock();
   }
   ++engine.runs;
-  const int threads = gpu_ ? usable_cores() : engine.model->device().threads();
+  const int threads = engine.model->device().threads();
   threads_ = std::max(1, threads / engine.runs);
 }
 

@@ -22,6 +22,7 @@ def open_model(
     folder: Path,
     *,
     precision: str = "auto",
+    threads: int = 0,
     max_memory: int = 0,
     force: bool = False,
     on_engine: Callable[[EngineReport], None] | None = None,
@@ -32,6 +33,8 @@ def open_model(
 
     Parameters
     ----------
+    threads : int
+        CPU threads for what the GPU does not do; 0: as many as the computer has cores.
     max_memory : int
         Bytes that a run may take on the GPU; 0: nine tenths of what is free.
     """
@@ -40,7 +43,7 @@ def open_model(
     executor = open_executor(
         bundle, backend, folder, precision=precision, force=force, on_engine=on_engine
     )
-    return _core.gpu_model(bundle, executor, memory_limit=max_memory)
+    return _core.gpu_model(bundle, executor, threads=threads, memory_limit=max_memory)
 
 
 def open_executor(

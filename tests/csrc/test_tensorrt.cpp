@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "backends/cpu_threads.h"
 #include "core/files.h"
 #include "core/gpu_resources.h"
 #include "core/sha256.h"
@@ -267,6 +268,18 @@ const Claim unproven("a library that is there has its release told, and auto doe
                                info.reason);
                        }
                      });
+
+const Claim host_side("what the host does has the threads asked for, without a number every core",
+                      [] {
+                        NativeComputer computer(kFull);
+                        DeviceRequest request;
+                        request.threads = 3;
+                        equal(computer.open(request)->threads(), 3);
+                        equal(computer.open()->threads(), usable_cores());
+                        request.threads = -1;
+                        throws<Error>("expected 0 (all cores) to 1024, found -1",
+                                      [&] { computer.open(request); });
+                      });
 
 const Claim memory("a memory limit is kept to, and without one a tenth is left to others", [] {
   NativeComputer computer(kFull);

@@ -52,8 +52,8 @@ def computer(monkeypatch, trt):
                 )
             )
 
-    def gpu_model(bundle, executor, *, memory_limit):
-        asked.model = (executor, memory_limit)
+    def gpu_model(bundle, executor, *, threads, memory_limit):
+        asked.model = (executor, threads, memory_limit)
         return "the model"
 
     monkeypatch.setattr(_core, "cuda_built", lambda: True)
@@ -70,13 +70,14 @@ def test_a_session_gives_its_engines_to_the_scheduler(tiny_bundle, tmp_path, com
         tiny_bundle,
         "tensorrt-rtx",
         precision="fp16",
+        threads=3,
         engines_dir=tmp_path,
         max_memory=3_000_000_000,
     )
     assert session.build(on_engine=told.append) == "the model"
     assert computer.engines == ("tensorrt-rtx", tmp_path, "fp16", False)
-    executor, limit = computer.model
-    assert limit == 3_000_000_000
+    executor, threads, limit = computer.model
+    assert (threads, limit) == (3, 3_000_000_000)
     assert (executor.backend, executor.device) == ("tensorrt-rtx", "sm86+sm89")
     assert (executor.precision, executor.largest_batch) == ("fp16", max(BATCHES))
     assert [report.module for report in told] == [m.name for m in session.bundle.modules]
