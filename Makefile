@@ -15,7 +15,7 @@ help:
 	@echo "make c-library PREFIX=DIR  build the C library and install it there"
 	@echo "make lint   formatting, linting and type checks"
 	@echo "make bench  the benchmarks, against five other ways (BENCH=quick: 4 minutes)"
-	@echo "make gpu-check  on a GPU machine: build, GPU tests, figures"
+	@echo "make gpu-check  on a GPU machine: build, GPU tests, figures (SCAN=head.nii.gz)"
 	@echo "make train  shards, training and bundle, in runs/ (STEPS=5000)"
 	@echo "make study  what the model is compared with, trained and evaluated, in runs/study"
 	@echo "make clean  remove what the above made"
@@ -115,7 +115,7 @@ bench: $(VENV)/.bench
 
 # PYTHON must have PyTorch; nothing is installed.
 gpu-check:
-	$(PYTHON) benchmarks/gpu_check.py
+	$(PYTHON) benchmarks/gpu_check.py $(if $(SCAN),--scan $(SCAN))
 
 # Training goes on where it stopped, and its bundle is that of the last save.
 RUNS ?= runs

@@ -26,6 +26,8 @@ PACKAGE = BUILD / "package"
 # The kernels alone: under the sanitizer a network takes minutes.
 SANITIZED = ("memcheck", "racecheck", "initcheck")
 TESTS = ROOT / "tests" / "python"
+# Of `gpu_figures.py`, a process each: what ends one takes nothing from the others.
+GROUPS = ("step", "volume", "torch", "pytorch", "tensorrt", "tensorrt-rtx", "compiled")
 OPS_TESTS = TESTS / "test_gpu_ops.py"
 
 
@@ -41,7 +43,8 @@ class Report:
         print(f"== {name}", flush=True)
         # Python looks where it is started first: the source tree has no extension.
         PACKAGE.mkdir(parents=True, exist_ok=True)
-        paths = os.pathsep.join((str(PACKAGE), str(ROOT / "export")))
+        given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        paths = os.pathsep.join((str(PACKAGE), str(ROOT / "export"), *filter(None, given)))
         begin = time.monotonic()
         try:
             code = subprocess.run(
@@ -88,10 +91,24 @@ def check(report: Report) -> None:
         report.failed.append("sanitizer")
 
 
+def measure(report: Report, scan: Path | None) -> dict[str, Any]:
+    """Every group of figures that there is time for."""
+    figures: dict[str, Any] = {}
+    for group in GROUPS:
+        place = BUILD / f"figures-{group}.json"
+        command = [sys.executable, str(ROOT / "benchmarks" / "gpu_figures.py"), group, str(place)]
+        if report.run(
+            f"figures {group}", [*command, *(["--scan", str(scan.resolve())] if scan else [])], 180
+        ):
+            figures[group] = json.loads(place.read_text())
+    return figures
+
+
 def main() -> int:
     """Run it all; the exit status says whether everything went well."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "build" / "gpu-check.json")
+    parser.add_argument("--scan", type=Path, help="a head to enhance from file to file")
     options = parser.parse_args()
     import torch
 
@@ -105,13 +122,7 @@ def main() -> int:
     figures: dict[str, Any] = {}
     if build(report):
         check(report)
-        place = BUILD / "figures.json"
-        if report.run(
-            "figures",
-            [sys.executable, str(ROOT / "benchmarks" / "gpu_figures.py"), str(place)],
-            360,
-        ):
-            figures = json.loads(place.read_text())
+        figures = measure(report, options.scan)
     found = {
         "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "gpu": torch.cuda.get_device_name(),
@@ -126,8 +137,9 @@ def main() -> int:
     options.output.write_text(json.dumps(found, indent=1) + "\n")
     for name, part in report.parts.items():
         print(f"{name:24} {part}")
-    for name, value in figures.items():
-        print(f"{name:48} {value}")
+    for group, found_there in figures.items():
+        for name, value in found_there.items():
+            print(f"{group:12} {name:48} {value}")
     print(f"written to {options.output}")
     return 1 if report.failed else 0
 

@@ -1,30 +1,35 @@
-"""Figures of the CUDA path in one run: the fused step against a copy, and a volume end to end.
+"""Figures of the CUDA path in one run: the fused step against a copy, a volume, and a scan.
 
 Every time is the median of several, between CUDA events or over a whole call; inputs are random.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
-import sys
 import tempfile
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from gpu_loop import loop_figures, seconds
+from gpu_check import GROUPS
+from gpu_loop import loop_figures, open_here, seconds, torch_loops
 from moediff_export.bundle import load_reference
 from moediff_export.enhance import enhance_volume
 from moediff_export.torch_executor import TorchExecutor
 
-from moediff_rt import _core
+from moediff_rt import Session, _core
 from moediff_rt.cache import default_bundle
+from moediff_rt.errors import BackendError
 
 SHAPE = (32, 256, 256)  # of the volume end to end: slices, rows, columns
 CHANNELS, SIZE, GATE, EXPERTS = 4, 128, 64, 3
+Figures = dict[str, float | str]
 TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -43,7 +48,26 @@ def milliseconds(work: Callable[[], Any], rounds: int = 30) -> float:
     return statistics.median(spent)
 
 
-def step_figures(tiles: int, kind: str) -> dict[str, float]:
+def queued_milliseconds(work: Callable[[], Any], launches: int = 20) -> float:
+    """Time of one call among many in one graph: what queueing costs the host is not in it."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for _ in range(launches):
+            work()
+    return milliseconds(graph.replay) / launches
+
+
+def step_figures() -> Figures:
+    """The fused step for a few batches of every type."""
+    return {
+        f"{kind} x{tiles}: {name}": value
+        for kind in TYPES
+        for tiles in (1, 16, 256)
+        for name, value in one_step(tiles, kind).items()
+    }
+
+
+def one_step(tiles: int, kind: str) -> Figures:
     """Bytes a second of the fused step over a copy's, and its time against PyTorch's."""
     low = TYPES[kind]
     z, previous = (torch.randn(tiles, CHANNELS, SIZE, SIZE, device="cuda") for _ in range(2))
@@ -87,50 +111,107 @@ def step_figures(tiles: int, kind: str) -> dict[str, float]:
     moved = z.nbytes * 4 + sum(e.nbytes for e in experts) + gates.nbytes
     source = torch.randn(moved // 8, device="cuda")
     target = torch.empty_like(source)
-    spent = milliseconds(ours)
-    copied = milliseconds(lambda: target.copy_(source))
-    compiled = torch.compile(plain)
+    spent = queued_milliseconds(ours)
+    called = milliseconds(ours)
     return {
-        "share of the copy rate": round(copied / spent, 3),
-        "PyTorch eager over ours": round(milliseconds(plain) / spent, 2),
-        "torch.compile over ours": round(milliseconds(compiled) / spent, 2),
         "microseconds": round(1000 * spent, 1),
+        "share of the copy rate": round(
+            queued_milliseconds(lambda: target.copy_(source)) / spent, 3
+        ),
+        "called from Python: PyTorch eager over ours": round(milliseconds(plain) / called, 2),
+        "called from Python: torch.compile over ours": round(
+            milliseconds(torch.compile(plain)) / called, 2
+        ),
     }
 
 
-def volume_figures() -> dict[str, float | str]:
-    """The default bundle over a random volume: PyTorch's plain loop over the scheduler.
+class Volume:
+    """The default bundle, its model in PyTorch, and a random volume."""
+
+    def __init__(self) -> None:
+        self.bundle = _core.load_bundle(str(default_bundle()))
+        self.voxels = np.random.default_rng(0).random(SHAPE, dtype=np.float32)
+        self.boxes = np.tile(np.array([0, SHAPE[1], 0, SHAPE[2]], np.int32), (SHAPE[0], 1))
+        self.model = load_reference(default_bundle()).cuda()
+
+
+def volume_figures() -> Figures:
+    """PyTorch's plain loop over the scheduler.
 
     The scheduler runs PyTorch's modules here, so the ratio is what its streams, fused step,
     batches and overlapped copies give, without TensorRT.
     """
-    bundle = _core.load_bundle(str(default_bundle()))
-    volume = np.random.default_rng(0).random(SHAPE, dtype=np.float32)
-    boxes = np.tile(np.array([0, SHAPE[1], 0, SHAPE[2]], np.int32), (SHAPE[0], 1))
-    model = load_reference(default_bundle()).cuda()
-    out: dict[str, float | str] = {}
-    largest = bundle.tile[:2]  # what a GPU runs
+    given = Volume()
+    out: Figures = {}
+    largest = given.bundle.tile[:2]  # what a GPU runs
+
+    def plain() -> Any:
+        return enhance_volume(given.model, given.voxels, given.boxes, batch=16, size=largest)
+
     for precision, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         with torch.autocast("cuda", kind, enabled=kind != torch.float32):
-            plain = seconds(lambda: enhance_volume(model, volume, boxes, batch=16, size=largest))
-        scheduled = _core.gpu_model(bundle, TorchExecutor(model, precision))
-        ours = seconds(lambda scheduled=scheduled: scheduled.enhance(volume, boxes))
-        out[f"{precision} PyTorch loop over the scheduler"] = round(plain / ours, 2)
+            theirs = seconds(plain)
+        scheduled = _core.gpu_model(given.bundle, TorchExecutor(given.model, precision))
+        ours = seconds(lambda scheduled=scheduled: scheduled.enhance(given.voxels, given.boxes))
+        out[f"{precision} PyTorch loop over the scheduler"] = round(theirs / ours, 2)
         out[f"{precision} scheduler, slices a second"] = round(SHAPE[0] / ours, 1)
+    return out
+
+
+def executor_figures(name: str, scan: Path | None) -> Figures:
+    """The loop with one executor, and a scan from file to file at the default settings."""
+    given = Volume()
     with tempfile.TemporaryDirectory() as folder:
-        return out | loop_figures(bundle, model, volume, boxes, Path(folder))
+        try:
+            executor = open_here(name, given.bundle, given.model, Path(folder))
+        except BackendError as error:
+            return {"not here": str(error)}
+        out: Figures = dict(loop_figures(given.bundle, executor, given.voxels, given.boxes))
+        if scan:
+            with ReadySession(_core.gpu_model(given.bundle, executor)) as session:
+                for run in ("first", "second"):
+                    out[f"seconds of a scan, {run} run"] = round(scan_seconds(session, scan), 2)
+    return out
+
+
+def torch_figures(compiled: bool) -> Figures:
+    """PyTorch's loop alone, or compiled, which takes minutes."""
+    loops = torch_loops(Volume().model, compiled)
+    return {f"microseconds a step and tile, {way}": round(us, 1) for way, us in loops.items()}
+
+
+class ReadySession(Session):
+    """A session with an executor that no backend's name gives: PyTorch's."""
+
+    def __init__(self, model: _core.Model) -> None:
+        super().__init__()
+        self._model = model
+
+
+def scan_seconds(session: Session, scan: Path) -> float:
+    """Wall time of one scan from file to file."""
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.perf_counter()
+        session.infer(scan).to_filename(Path(folder) / "sharper.nii.gz")
+        return time.perf_counter() - begin
 
 
 def main() -> None:
-    """Write every figure to the JSON file that the first argument names."""
+    """Measure one group and write it to a JSON file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("group", choices=GROUPS)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--scan", type=Path)
+    options = parser.parse_args()
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    figures: dict[str, float | str] = {}
-    for kind in TYPES:
-        for tiles in (1, 16, 64):
-            for name, value in step_figures(tiles, kind).items():
-                figures[f"gated_step {kind} x{tiles}: {name}"] = value
-    figures |= {f"volume: {name}": value for name, value in volume_figures().items()}
-    Path(sys.argv[1]).write_text(json.dumps(figures, indent=1) + "\n")
+    measure: dict[str, Callable[[], Figures]] = {
+        "step": step_figures,
+        "volume": volume_figures,
+        "torch": partial(torch_figures, compiled=False),
+        "compiled": partial(torch_figures, compiled=True),
+    }
+    figures = measure.get(options.group, partial(executor_figures, options.group, options.scan))()
+    options.output.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

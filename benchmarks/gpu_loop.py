@@ -20,9 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from moediff_rt import _core
-from moediff_rt.errors import MoediffError
 from moediff_rt.tensorrt.model import open_executor
-from moediff_rt.tensorrt.package import BACKENDS
 
 STEPS, TILES = 16, 16
 PRECISION = "bf16"
@@ -48,18 +46,11 @@ def seconds(work: Callable[[], Any], rounds: int = 3) -> float:
     return statistics.median(spent)
 
 
-def find_executors(
-    bundle: _core.Bundle, model: MoEDiffSR, folder: Path
-) -> tuple[dict[str, Switched], dict[str, str]]:
-    """Everything that runs the bundle's modules here, and why the rest does not."""
-    executors: dict[str, Switched] = {"pytorch": TorchExecutor(model, PRECISION)}
-    refused = {}
-    for backend in BACKENDS:
-        try:
-            executors[backend] = open_executor(bundle, backend, folder, precision=PRECISION)
-        except MoediffError as error:
-            refused[backend] = str(error)
-    return executors, refused
+def open_here(name: str, bundle: _core.Bundle, model: MoEDiffSR, folder: Path) -> Switched:
+    """What runs the bundle's modules: PyTorch, or engines of a TensorRT."""
+    if name == "pytorch":
+        return TorchExecutor(model, PRECISION)
+    return open_executor(bundle, name, folder, precision=PRECISION)
 
 
 def scheduler_loops(
@@ -85,8 +76,8 @@ def scheduler_loops(
     return figures
 
 
-def torch_loops(model: MoEDiffSR) -> dict[str, float]:
-    """Microseconds of a step and tile of the same loop in PyTorch alone."""
+def torch_loops(model: MoEDiffSR, compiled: bool) -> dict[str, float]:
+    """Microseconds of a step and tile of the same loop in PyTorch alone, or compiled by it."""
     config = model.config
     cells = (TILES, config.latent_channels, config.latent_size, config.latent_size)
     z = torch.randn(cells, device="cuda")
@@ -115,14 +106,14 @@ def torch_loops(model: MoEDiffSR) -> dict[str, float]:
             loop(step)
         return graph.replay
 
-    compiled = torch.compile(step, mode="max-autotune")
-    ways: dict[str, Callable[[], Any]] = {
-        "eager": lambda: loop(step),
-        "one graph": graphed(),
-        # Its results live in a graph's memory that the next call writes.
-        "torch.compile": lambda: loop(lambda *given: compiled(*given).clone()),
-    }
+    ways: dict[str, Callable[[], Any]] = {}
     with torch.inference_mode():
+        if compiled:
+            tuned = torch.compile(step, mode="max-autotune")
+            # Its results live in a graph's memory that the next call writes.
+            ways["torch.compile"] = lambda: loop(lambda *given: tuned(*given).clone())
+        else:
+            ways = {"eager": lambda: loop(step), "one graph": graphed()}
         return {name: 1e6 * seconds(way) / (STEPS * TILES) for name, way in ways.items()}
 
 
@@ -154,33 +145,20 @@ def idle_share(work: Callable[[], Any]) -> float:
 
 
 def loop_figures(
-    bundle: _core.Bundle,
-    model: MoEDiffSR,
-    volume: NDArray[np.float32],
-    boxes: NDArray[np.int32],
-    folder: Path,
-) -> dict[str, float | str]:
-    """Every way of the loop over ours at its best, sparse dispatch on and off, the idle share."""
-    executors, refused = find_executors(bundle, model, folder)
-    out: dict[str, float | str] = {f"loop {name}": why for name, why in refused.items()}
-    plain = torch_loops(model)
-    for name, executor in executors.items():
-        ours = scheduler_loops(bundle, executor, volume, boxes)
-        best = min(ours.values())
-        out[f"loop {name}: microseconds a step and tile"] = round(best, 1)
-        for way, spent in ours.items():
-            out[f"loop {name}: {way} over the best"] = round(spent / best, 3)
-        for way, spent in plain.items():
-            out[f"loop {name}: PyTorch {way} over the best"] = round(spent / best, 2)
-        compiled = _core.gpu_model(bundle, executor)
+    bundle: _core.Bundle, executor: Switched, volume: NDArray[np.float32], boxes: NDArray[np.int32]
+) -> dict[str, float]:
+    """Every way of the loop, sparse dispatch on and off, and what a volume leaves idle."""
+    ways = scheduler_loops(bundle, executor, volume, boxes)
+    out = {f"microseconds a step and tile, {way}": round(us, 1) for way, us in ways.items()}
+    compiled = _core.gpu_model(bundle, executor)
 
-        def whole(compiled: Any = compiled, **settings: float) -> Any:
-            return compiled.enhance(volume, boxes, **settings)
+    def whole(**settings: float) -> Any:
+        return compiled.enhance(volume, boxes, **settings)
 
-        run = whole()
-        calls = run.expert_calls + run.expert_calls_saved
-        every = seconds(lambda whole=whole: whole(gate_threshold=0.0))
-        out[f"sparse {name}: every expert over sparse"] = round(every / seconds(whole), 3)
-        out[f"sparse {name}: expert calls saved"] = round(run.expert_calls_saved / calls, 3)
-        out[f"whole {name}: idle share"] = round(idle_share(whole), 3)
+    run = whole()
+    calls = run.expert_calls + run.expert_calls_saved
+    every = seconds(lambda: whole(gate_threshold=0.0))
+    out["every expert over sparse"] = round(every / seconds(whole), 3)
+    out["expert calls saved"] = round(run.expert_calls_saved / calls, 3)
+    out["idle share of a volume"] = round(idle_share(whole), 3)
     return out

@@ -33,7 +33,10 @@ class _CuPy:
         self._cupy = cupy
 
     def send(self, data):
-        return self._cupy.asarray(data)
+        sent = self._cupy.asarray(data)
+        # A small copy may still be under way, and other streams do not wait for it.
+        self._cupy.cuda.runtime.deviceSynchronize()
+        return sent
 
     def receive(self, data):
         self._cupy.cuda.runtime.deviceSynchronize()
@@ -63,7 +66,9 @@ class _Torch:
         self._torch = torch
 
     def send(self, data):
-        return self._torch.from_numpy(data.copy()).cuda()
+        sent = self._torch.from_numpy(data.copy()).cuda()
+        self._torch.cuda.synchronize()
+        return sent
 
     def receive(self, data):
         self._torch.cuda.synchronize()

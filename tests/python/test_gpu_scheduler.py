@@ -37,7 +37,7 @@ def model():
         for parameter in model.parameters():
             if not parameter.any():
                 parameter.normal_(std=0.05)
-        model.gate.queries.mul_(30)  # so that some tiles do without an expert
+        model.gate.queries.mul_(30)  # so that plain tiles do without an expert
     return model
 
 
@@ -105,7 +105,10 @@ def bundle(tmp_path_factory):
 @pytest.fixture(scope="module")
 def volume():
     rng = np.random.default_rng()
-    return rng.random(SHAPE, dtype=np.float32)
+    volume = rng.random(SHAPE, dtype=np.float32)
+    # Tokens of plain slices are alike: some expert counts little in all of them.
+    volume[:5] = rng.random((5, 1, 1), dtype=np.float32)
+    return volume
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +141,7 @@ def test_low_precision_is_no_further_from_the_truth_than_pytorchs_own(
 
 def test_sparse_experts_change_little_and_are_counted(model, bundle, volume, boxes, truth):
     compiled = _core.gpu_model(bundle, TorchExecutor(model))
-    run = compiled.enhance(volume, boxes, seed=5, gate_threshold=0.2)
+    run = compiled.enhance(volume, boxes, seed=5, gate_threshold=0.3)
     assert run.expert_calls_saved > 0
     assert np.linalg.norm(run.volume - truth) <= 0.2 * np.linalg.norm(truth)
 
