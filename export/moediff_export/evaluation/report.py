@@ -1,4 +1,4 @@
-"""The report: `report.html` to read, `report.json` for the figures."""
+"""The report: `report.html` to read, `report.json` for the figures, `report.md` for a card."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from typing import Any
 from moediff_rt.atomic import check_writable, write_whole
 
 from . import page
+from .markdown import to_markdown
 from .methods import CUBIC, OURS
 
 HTML = "report.html"
 JSON = "report.json"
+MARKDOWN = "report.md"
 DIGITS = 5  # significant ones in the JSON
 
 Rows = Sequence[Mapping[str, Any]]
@@ -43,14 +45,14 @@ class Figure:
 def check_report(folder: Path, overwrite: bool) -> None:
     """Make the folder, and refuse before the work what `write_report` would refuse after it."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (HTML, JSON):
+    for name in (HTML, JSON, MARKDOWN):
         check_writable(folder / name, overwrite=overwrite)
 
 
 def write_report(
     folder: Path, results: Mapping[str, Any], figures: Sequence[Figure], overwrite: bool = False
 ) -> None:
-    """Write the page, the JSON and every figure as PNG: all of them, or none.
+    """Write the page, the JSON, the tables and every figure as PNG: all of them, or none.
 
     Raises
     ------
@@ -62,6 +64,7 @@ def write_report(
     contents = {
         folder / HTML: to_html(results, figures).encode(),
         folder / JSON: (text + "\n").encode(),
+        folder / MARKDOWN: to_markdown(results).encode(),
         **{folder / f"{f.name}.png": f.png for f in figures},
     }
     writers = {

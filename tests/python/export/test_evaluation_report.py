@@ -86,6 +86,22 @@ def test_the_page_needs_no_other_file(report):
     assert all((folder / f["file"]).read_bytes().startswith(b"\x89PNG") for f in listed)
 
 
+def test_the_tables_are_markdown(report):
+    folder, results = report
+    *measured, asked = (folder / "report.md").read_text().split("\n\n")
+    peaks, others = ([line.split(" | ") for line in table.splitlines()] for table in measured)
+    psnr = {row["method"]: row["masks"]["brain"]["psnr"] for row in results["scores"]}
+    assert peaks[0][1:-1] == list(psnr)
+    found = [float(cell.strip("*")) for cell in peaks[2][1:-1]]
+    assert np.allclose(found, list(psnr.values()), atol=0.006)
+    assert peaks[2][np.argmax(found) + 1].startswith("**")
+    assert peaks[2][-1] == f"{psnr[OURS] - psnr[CUBIC]:+.2f} dB |"
+    assert [row[1] for row in others[2:]] == list(psnr)
+    # Bars within a cell, those of a norm, are no borders.
+    rows = asked.replace(r"\|", "").splitlines()
+    assert len(rows) == 2 + len(results["claims"]) and {row.count("|") for row in rows} == {5}
+
+
 def test_the_result_keeps_to_the_scan(report):
     _, results = report
     ours = next(row for row in results["consistency"] if row["method"] == OURS)

@@ -1,0 +1,67 @@
+"""The report's tables in Markdown, for a model card: `report.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .methods import CUBIC, OURS
+
+# By subject and condition, then by method, the scores in every mask.
+Groups = Mapping[tuple[str, str], Mapping[str, Mapping[str, Any]]]
+
+
+def to_markdown(results: Mapping[str, Any]) -> str:
+    """What was scored, and what was asked of it: three tables."""
+    groups: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+    for row in results["scores"]:
+        groups.setdefault((row["subject"], row["condition"]), {})[row["method"]] = row["masks"]
+    parts = [_peaks(groups), _measures(groups), _claims(results["claims"])]
+    return "\n".join(parts)
+
+
+def _peaks(groups: Groups) -> str:
+    """PSNR in the brain of every method, and ours over cubic."""
+    methods = list(next(iter(groups.values())))
+    rows = []
+    for (subject, condition), masks in groups.items():
+        psnr = {name: masks[name]["brain"]["psnr"] for name in methods}
+        values = [f"**{v:.2f}**" if v == max(psnr.values()) else f"{v:.2f}" for v in psnr.values()]
+        rows.append([f"{subject}, {condition}", *values, f"{psnr[OURS] - psnr[CUBIC]:+.2f} dB"])
+    return _table(["PSNR in the brain, dB", *methods, f"{OURS} over cubic"], rows)
+
+
+def _measures(groups: Groups) -> str:
+    """Other measures in the brain, and PSNR by region."""
+    rows = []
+    for (subject, condition), by_method in groups.items():
+        for name, masks in by_method.items():
+            brain, head = masks["brain"], masks["head"]
+            regions = [masks[r]["psnr"] for r in ("centrum_semiovale", "cortex", "junction")]
+            rows.append(
+                [
+                    f"{subject}, {condition}",
+                    name,
+                    *(f"{brain[measure]:.4f}" for measure in ("ssim", "haarpsi")),
+                    f"{brain['hfen']:.3f}",
+                    f"{head['ms_ssim']:.4f}",
+                    *(f"{psnr:.2f}" for psnr in (*regions, head["psnr"])),
+                ]
+            )
+    measures = ["SSIM", "HaarPSI", "HFEN", "MS-SSIM, head"]
+    where = ["PSNR: deep white", "cortex", "junction", "head"]
+    return _table(["subject, scan", "method", *measures, *where], rows)
+
+
+def _claims(claims: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        [c["what"], c["target"], c["measured"], "met" if c["met"] else "**missed**"] for c in claims
+    ]
+    return _table(["what", "asked", "measured", ""], rows)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table; bars within its cells are no borders."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    cells = [[cell.replace("|", r"\|") for cell in line] for line in lines]
+    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
