@@ -24,8 +24,10 @@ from moediff_export.enhance import enhance_volume
 from moediff_export.torch_executor import TorchExecutor
 
 from moediff_rt import Session, _core
+from moediff_rt.atomic import write_whole
 from moediff_rt.cache import default_bundle
 from moediff_rt.errors import BackendError
+from moediff_rt.io import image_writer
 
 SHAPE = (32, 256, 256)  # of the volume end to end: slices, rows, columns
 CHANNELS, SIZE, GATE, EXPERTS = 4, 128, 64, 3
@@ -192,7 +194,9 @@ def scan_seconds(session: Session, scan: Path) -> float:
     """Wall time of one scan from file to file."""
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
-        session.infer(scan).to_filename(Path(folder) / "sharper.nii.gz")
+        image = session.infer(scan)
+        writer = image_writer(image, compress=True)
+        write_whole({Path(folder) / "sharper.nii.gz": writer}, overwrite=False)
         return time.perf_counter() - begin
 
 
