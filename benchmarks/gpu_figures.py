@@ -1,4 +1,4 @@
-"""Figures of the CUDA path in one run: the fused step against a copy, a volume, and a scan.
+"""Figures of the CUDA path, a group at a time: the fused step, a volume, the loop, a scan.
 
 Every time is the median of several, between CUDA events or over a whole call; inputs are random.
 """
@@ -27,7 +27,7 @@ from moediff_rt import Session, _core
 from moediff_rt.atomic import write_whole
 from moediff_rt.cache import default_bundle
 from moediff_rt.errors import BackendError
-from moediff_rt.io import image_writer
+from moediff_rt.io import as_scan, image_writer
 
 SHAPE = (32, 256, 256)  # of the volume end to end: slices, rows, columns
 CHANNELS, SIZE, GATE, EXPERTS = 4, 128, 64, 3
@@ -160,19 +160,28 @@ def volume_figures() -> Figures:
     return out
 
 
-def executor_figures(name: str, scan: Path | None) -> Figures:
-    """The loop with one executor, and a scan from file to file at the default settings."""
+def executor_figures(name: str) -> Figures:
+    """The loop with one executor."""
     given = Volume()
     with tempfile.TemporaryDirectory() as folder:
         try:
             executor = open_here(name, given.bundle, given.model, Path(folder))
         except BackendError as error:
             return {"not here": str(error)}
-        out: Figures = dict(loop_figures(given.bundle, executor, given.voxels, given.boxes))
-        if scan:
-            with ReadySession(_core.gpu_model(given.bundle, executor)) as session:
-                for run in ("first", "second"):
-                    out[f"seconds of a scan, {run} run"] = round(scan_seconds(session, scan), 2)
+        return dict(loop_figures(given.bundle, executor, given.voxels, given.boxes))
+
+
+def scan_figures(scan: Path) -> Figures:
+    """A scan from file to file with PyTorch's modules, at the default settings: one run each."""
+    given = Volume()
+    out: Figures = {}
+    for precision in ("fp32", "bf16"):
+        with ReadySession(
+            _core.gpu_model(given.bundle, TorchExecutor(given.model, precision))
+        ) as s:
+            for run in ("first", "second"):
+                for stage, spent in scan_seconds(s, scan).items():
+                    out[f"{precision}, {run} run, seconds: {stage}"] = round(spent, 2)
     return out
 
 
@@ -190,20 +199,22 @@ class ReadySession(Session):
         self._model = model
 
 
-def scan_seconds(session: Session, scan: Path) -> float:
-    """Wall time of one scan from file to file."""
+def scan_seconds(session: Session, scan: Path) -> dict[str, float]:
+    """Wall time of one scan by stage, saving and all of it from file to file included."""
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
-        image = session.infer(scan)
-        writer = image_writer(image, compress=True)
+        done = session.infer_scan(as_scan(scan))
+        enhanced = time.perf_counter()
+        writer = image_writer(done.image, compress=True)
         write_whole({Path(folder) / "sharper.nii.gz": writer}, overwrite=False)
-        return time.perf_counter() - begin
+        end = time.perf_counter()
+    return {**done.run.seconds, "save": end - enhanced, "file to file": end - begin}
 
 
 def main() -> None:
     """Measure one group and write it to a JSON file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("group", choices=GROUPS)
+    parser.add_argument("group", choices=(*GROUPS, "scan"))
     parser.add_argument("output", type=Path)
     parser.add_argument("--scan", type=Path)
     options = parser.parse_args()
@@ -213,8 +224,9 @@ def main() -> None:
         "volume": volume_figures,
         "torch": partial(torch_figures, compiled=False),
         "compiled": partial(torch_figures, compiled=True),
+        "scan": lambda: scan_figures(options.scan),
     }
-    figures = measure.get(options.group, partial(executor_figures, options.group, options.scan))()
+    figures = measure.get(options.group, partial(executor_figures, options.group))()
     options.output.write_text(json.dumps(figures, indent=1) + "\n")
 
 

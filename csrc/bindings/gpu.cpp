@@ -1,8 +1,8 @@
 #include "backends/gpu.h"
-#include "backends/cpu_threads.h"
 
 #include <pybind11/stl.h>
 
+#include "backends/cpu_threads.h"
 #include "backends/tensorrt_cache.h"
 #include "bindings/bindings.h"
 #include "bindings/device_memory.h"

@@ -34,7 +34,7 @@ def open_model(
     Parameters
     ----------
     threads : int
-        CPU threads for what the GPU does not do; 0: as many as the computer has cores.
+        CPU threads for what the GPU does not do; 0: every core that this process may use.
     max_memory : int
         Bytes that a run may take on the GPU; 0: nine tenths of what is free.
     """

@@ -154,6 +154,10 @@ def test_experts_in_turn_give_the_bits_of_experts_side_by_side(model, bundle, vo
     assert np.array_equal(in_turn, together)
 
 
+def test_the_host_has_the_threads_asked_for(model, bundle):
+    assert _core.gpu_model(bundle, TorchExecutor(model), threads=3).threads == 3
+
+
 def test_a_result_is_repeated_bit_for_bit(model, bundle, volume, boxes):
     compiled = _core.gpu_model(bundle, TorchExecutor(model))
     one, two = (compiled.enhance(volume, boxes, seed=5).volume for _ in range(2))

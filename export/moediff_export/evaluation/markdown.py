@@ -12,11 +12,15 @@ Groups = Mapping[tuple[str, str], Mapping[str, Mapping[str, Any]]]
 
 
 def to_markdown(results: Mapping[str, Any]) -> str:
-    """What was scored, and what was asked of it: three tables."""
+    """Where it comes from, what was scored, and what was asked of it: three tables."""
+    source = results["provenance"]
+    head = f"Bundle {source['bundle']['name']}, {source['date']}.\n"
+    if source["settings"]["quick"]:
+        head += "A quick run on a slab: not figures to quote.\n"
     groups: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
     for row in results["scores"]:
         groups.setdefault((row["subject"], row["condition"]), {})[row["method"]] = row["masks"]
-    parts = [_peaks(groups), _measures(groups), _claims(results["claims"])]
+    parts = [head, _peaks(groups), _measures(groups), _claims(results["claims"])]
     return "\n".join(parts)
 
 

@@ -40,7 +40,7 @@ def evaluate(
     overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Evaluate a bundle on held-out subjects and write `report.html` and `report.json`.
+    """Evaluate a bundle on held-out subjects and write `report.html`, `.json` and `.md`.
 
     Parameters
     ----------

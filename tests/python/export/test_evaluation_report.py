@@ -88,7 +88,8 @@ def test_the_page_needs_no_other_file(report):
 
 def test_the_tables_are_markdown(report):
     folder, results = report
-    *measured, asked = (folder / "report.md").read_text().split("\n\n")
+    head, *measured, asked = (folder / "report.md").read_text().split("\n\n")
+    assert "Bundle tiny" in head and "not figures to quote" in head
     peaks, others = ([line.split(" | ") for line in table.splitlines()] for table in measured)
     psnr = {row["method"]: row["masks"]["brain"]["psnr"] for row in results["scores"]}
     assert peaks[0][1:-1] == list(psnr)
