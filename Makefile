@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SAMPLE := tests/data/sample_T1w.nii.gz
 DEMO := demo
 
-.PHONY: help demo native-tests test test-sanitize c-library lint format bench gpu-check train study clean
+.PHONY: help demo native-tests test test-sanitize c-library lint format bench gpu-check train study ablation clean
 
 help:
 	@echo "make demo   install into $(VENV), build engines, enhance the sample scan"
@@ -16,8 +16,9 @@ help:
 	@echo "make lint   formatting, linting and type checks"
 	@echo "make bench  the benchmarks, against five other ways (BENCH=quick: 4 minutes)"
 	@echo "make gpu-check  on a GPU machine: build, GPU tests, figures (SCAN=head.nii.gz)"
-	@echo "make train  shards, training and bundle, in runs/ (STEPS=5000)"
+	@echo "make train  shards, training and bundle, in runs/ (STEPS=6000)"
 	@echo "make study  what the model is compared with, trained and evaluated, in runs/study"
+	@echo "make ablation  which training data transfer: trained and evaluated, in runs/ablation"
 	@echo "make clean  remove what the above made"
 
 # pip 25.1 is the first that knows dependency groups.
@@ -119,7 +120,7 @@ gpu-check:
 
 # Training goes on where it stopped, and its bundle is that of the last save.
 RUNS ?= runs
-STEPS ?= 5000
+STEPS ?= 6000
 THREADS ?= 0
 $(RUNS)/shards: | $(VENV)/.authoring
 	rm -rf $@.part
@@ -149,6 +150,23 @@ study: $(VENV)/.authoring | $(RUNS)/shards
 		$(foreach v,$(filter-out mixture single,$(VARIANTS)),\
 			--comparator $(v)=$(RUNS)/study/$(v)/checkpoint)
 	$(BIN)/moediff-export curves $(RUNS)/study -o $(RUNS)/study/gate.png
+
+# Which data transfer: own intensities alone, the default mixture, painted brains alone. Each gets
+# the same number of slabs and of steps, and all are evaluated on slabs of several sharpness.
+ABLATION_PAIRS ?= 96
+PAINTED := 0 0.6 1
+ablation: $(VENV)/.authoring
+	for share in $(PAINTED); do \
+		run=$(RUNS)/ablation/$$share; \
+		[ -e $$run/shards ] || { rm -rf $$run/part && $(BIN)/moediff-export data -o $$run/part \
+			--pairs $(ABLATION_PAIRS) --painted $$share && mv $$run/part $$run/shards; } || exit; \
+		$(BIN)/moediff-export train $$run/shards --config small --crop 96 -o $$run/run \
+			--max-minutes 600 --max-steps $(STUDY_STEPS) --threads $(THREADS) \
+			$$([ -e $$run/run/checkpoint ] && echo --resume) || exit; \
+	done
+	$(BIN)/moediff-export onnx $(RUNS)/ablation/0.6/run/checkpoint -o $(RUNS)/ablation/bundle --overwrite
+	$(BIN)/moediff-export evaluate $(RUNS)/ablation/bundle -o $(RUNS)/ablation/report --quick --overwrite \
+		$(foreach s,$(filter-out 0.6,$(PAINTED)),--comparator "painted $(s)=$(RUNS)/ablation/$(s)/run/checkpoint")
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info
