@@ -11,11 +11,10 @@
 #endif
 
 #include "core/error.h"
+#include "core/parallel.h"
 
 namespace mdr {
 namespace {
-
-constexpr int kMaxThreads = 1024;
 
 int affinity_cores() {
 #if defined(__linux__)

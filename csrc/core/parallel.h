@@ -6,6 +6,8 @@
 
 namespace mdr {
 
+constexpr int kMaxThreads = 1024;  // more is a mistyped number
+
 // The threads that share loops. `poll` is called on the calling thread about ten times a second
 // while a loop runs; what it throws, like what a loop's body throws, ends the loop and is passed
 // on.

@@ -20,7 +20,6 @@ namespace mdr {
 namespace {
 
 constexpr int kMaxSamples = 1000;
-constexpr int kMaxThreads = 1024;
 
 int checked_threads(const Model& model, int threads) {
   if (threads < 0 || threads > kMaxThreads) {
