@@ -27,8 +27,8 @@ PACKAGE = BUILD / "package"
 SANITIZED = ("memcheck", "racecheck", "initcheck")
 TESTS = ROOT / "tests" / "python"
 # Of `gpu_figures.py`, a process each: what ends one takes nothing from the others.
-GROUP_SECONDS = 300  # PyTorch tunes for minutes, too
 GROUPS = ("step", "volume", "torch", "pytorch", "tensorrt", "tensorrt-rtx", "compiled")
+GROUP_SECONDS = 300  # PyTorch tunes for minutes, too
 OPS_TESTS = TESTS / "test_gpu_ops.py"
 
 
@@ -98,11 +98,9 @@ def measure(report: Report, scan: Path | None) -> dict[str, Any]:
     for group in (*GROUPS, *(["scan"] if scan else [])):
         place = BUILD / f"figures-{group}.json"
         command = [sys.executable, str(ROOT / "benchmarks" / "gpu_figures.py"), group, str(place)]
-        if report.run(
-            f"figures {group}",
-            [*command, *(["--scan", str(scan.resolve())] if scan else [])],
-            GROUP_SECONDS,
-        ):
+        if group == "scan":
+            command += ["--scan", str(scan)]
+        if report.run(f"figures {group}", command, GROUP_SECONDS):
             figures[group] = json.loads(place.read_text())
     return figures
 
@@ -127,7 +125,7 @@ def main() -> int:
     figures: dict[str, Any] = {}
     if build(report):
         check(report)
-        figures = measure(report, options.scan)
+        figures = measure(report, options.scan and options.scan.resolve())
     found = {
         "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "gpu": torch.cuda.get_device_name(),

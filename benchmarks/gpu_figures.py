@@ -1,6 +1,7 @@
 """Figures of the CUDA path, a group at a time: the fused step, a volume, the loop, a scan.
 
-Every time is the median of several, between CUDA events or over a whole call; inputs are random.
+A time is the median of several, between CUDA events or over a whole call, but a scan's, which is of
+one run; inputs are random, but the scan.
 """
 
 from __future__ import annotations

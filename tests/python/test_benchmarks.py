@@ -105,7 +105,7 @@ def modules(request, tiny_bundle):
     bundle = _core.load_bundle(str(tiny_bundle))
     if request.param == "onnxruntime":
         return lambda batch, workers: OnnxRuntimeModules(bundle, 1)
-    openvino = pytest.importorskip("openvino")
+    openvino = pytest.importorskip("openvino", reason="needs the Python package openvino")
     core, (height, width, _) = openvino.Core(), bundle.tile
     return lambda batch, workers: CompiledModules(
         read_modules(core, bundle, batch, (height, width)), "fp32", 2, batch, workers
@@ -127,7 +127,7 @@ def test_a_plain_loop_gives_the_volume_of_the_reference(tiny_bundle, modules, ba
 
 
 def test_convolutions_and_products_are_counted_twice_per_multiply_add(tmp_path):
-    pytest.importorskip("openvino")
+    pytest.importorskip("openvino", reason="needs the Python package openvino")
     import onnx
     import openvino
     from cost import graph_cost

@@ -47,7 +47,7 @@ def check_claims(results: Mapping[str, Any]) -> list[Claim]:
     ]
 
 
-def _by_place(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+def by_place(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
     """Rows as (subject, condition) -> method -> row."""
     places: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
@@ -57,7 +57,7 @@ def _by_place(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], dict[s
 
 def _quality(scores: Sequence[Mapping[str, Any]]) -> list[Claim]:
     claims = []
-    for place, methods in _by_place(scores).items():
+    for place, methods in by_place(scores).items():
         if place not in GAINS_DB:
             continue
         ours, cubic = (methods[name]["masks"]["brain"] for name in (OURS, CUBIC))
@@ -85,7 +85,7 @@ def _quality(scores: Sequence[Mapping[str, Any]]) -> list[Claim]:
 
 def _mixture(scores: Sequence[Mapping[str, Any]]) -> list[Claim]:
     claims = []
-    for place, methods in _by_place(scores).items():
+    for place, methods in by_place(scores).items():
         if place not in GAINS_DB or SINGLE_EXPERT not in methods:
             continue
         for region in ("cortex", "junction"):
@@ -120,7 +120,7 @@ def _gates(tables: Sequence[Mapping[str, Any]]) -> list[Claim]:
 
 def _lesions(rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
     claims = []
-    for place, methods in _by_place(rows).items():
+    for place, methods in by_place(rows).items():
         where = ", ".join(place)
         ours, cubic, scan = (methods[name] for name in (OURS, CUBIC, SCAN_RESOLUTION))
         for key, what in (

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .claims import by_place
 from .methods import CUBIC, OURS
 
-# By subject and condition, then by method, the scores in every mask.
+# As `by_place` gives them.
 Groups = Mapping[tuple[str, str], Mapping[str, Mapping[str, Any]]]
 
 
@@ -17,9 +18,7 @@ def to_markdown(results: Mapping[str, Any]) -> str:
     head = f"Bundle {source['bundle']['name']}, {source['date']}.\n"
     if source["settings"]["quick"]:
         head += "A quick run on a slab: not figures to quote.\n"
-    groups: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
-    for row in results["scores"]:
-        groups.setdefault((row["subject"], row["condition"]), {})[row["method"]] = row["masks"]
+    groups = by_place(results["scores"])
     parts = [head, _peaks(groups), _measures(groups), _claims(results["claims"])]
     return "\n".join(parts)
 
@@ -28,8 +27,8 @@ def _peaks(groups: Groups) -> str:
     """PSNR in the brain of every method, and ours over cubic."""
     methods = list(next(iter(groups.values())))
     rows = []
-    for (subject, condition), masks in groups.items():
-        psnr = {name: masks[name]["brain"]["psnr"] for name in methods}
+    for (subject, condition), by_method in groups.items():
+        psnr = {name: by_method[name]["masks"]["brain"]["psnr"] for name in methods}
         values = [f"**{v:.2f}**" if v == max(psnr.values()) else f"{v:.2f}" for v in psnr.values()]
         rows.append([f"{subject}, {condition}", *values, f"{psnr[OURS] - psnr[CUBIC]:+.2f} dB"])
     return _table(["PSNR in the brain, dB", *methods, f"{OURS} over cubic"], rows)
@@ -39,7 +38,8 @@ def _measures(groups: Groups) -> str:
     """Other measures in the brain, and PSNR by region."""
     rows = []
     for (subject, condition), by_method in groups.items():
-        for name, masks in by_method.items():
+        for name, row in by_method.items():
+            masks = row["masks"]
             brain, head = masks["brain"], masks["head"]
             regions = [masks[r]["psnr"] for r in ("centrum_semiovale", "cortex", "junction")]
             rows.append(
