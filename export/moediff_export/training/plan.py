@@ -21,7 +21,8 @@ class TrainingPlan:
         Wall-clock budget over all sessions of this run, validation not counted; the learning rate
         ends with it.
     steps : int, optional
-        A budget of steps as well; a run that it ends is the same on a slower or a busy machine.
+        A budget of steps as well; a run that it ends by far is the same on a slower or a busy
+        machine, but for what time decides: see `Trainer.spent`.
     learning_rate : float
         Peak of the cosine schedule.
     batch, crop : int

@@ -13,6 +13,7 @@ import platform
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -83,6 +84,7 @@ class Trainer:
             strategy="ddp_find_unused_parameters_true" if world > 1 else "auto",
         )
         self.fabric.launch()
+        torch.backends.cudnn.benchmark = True  # crops have one size
         torch.manual_seed(plan.seed)
         step = TrainingStep(build_model(config), plan.losses)
         # Channels last is what convolutions work in, on the CPU and on tensor cores.
@@ -97,6 +99,8 @@ class Trainer:
         self.step, self.elapsed = 0, 0.0
         self.joint_from: int | None = None  # the step with which the second phase began
         self.stopping = False
+        self._cutter = ThreadPoolExecutor(1)
+        self._ahead: Future[Batch] | None = None  # the crops of the step to come
 
     @property
     def model(self) -> MoEDiffSR | RegressionUNet:
@@ -111,10 +115,10 @@ class Trainer:
 
     @property
     def spent(self) -> float:
-        """Share of the budget that is spent: of its steps if it has any, otherwise of its time."""
-        if self.plan.steps is not None:
-            return min(self.step / self.plan.steps, 1.0)
-        return min(self.elapsed / (60 * self.plan.minutes), 1.0)
+        """Share of the budget that is spent: of its time or its steps, whichever ends it sooner."""
+        of_time = self.elapsed / (60 * self.plan.minutes)
+        of_steps = self.step / self.plan.steps if self.plan.steps is not None else 0.0
+        return min(max(of_time, of_steps), 1.0)
 
     @property
     def alone(self) -> bool:
@@ -154,6 +158,7 @@ class Trainer:
         self.averaged.n_averaged.fill_(record["steps"])
         self.optimizer.load_state_dict(unpack(record["optimizer"], tensors))
         self.step, self.elapsed = record["steps"], 60 * record["minutes"]
+        self._ahead = None
         self.joint_from = record["joint_from"]
         if self.fabric.is_global_zero:
             rewind(self.folder, self.step)
@@ -192,12 +197,13 @@ class Trainer:
         plan, rank = self.plan, self.fabric.global_rank
         if self.joint_from is None and not self.alone:
             self.joint_from = self.step
-        rng = np.random.default_rng([plan.seed, 1, self.step, rank])
         generator = torch.Generator().manual_seed(
             int(np.random.SeedSequence([plan.seed, 2, self.step, rank]).generate_state(1)[0])
         )
-        batch = crop_batch(rng, self.train_pairs, plan.crop, plan.batch, self.config.slices)
-        batch = batch.to(self.fabric.device)
+        batch = (self._ahead.result() if self._ahead else self._cut(self.step)).to(
+            self.fabric.device
+        )
+        self._ahead = self._cutter.submit(self._cut, self.step + 1)
         encoder = getattr(self.averaged.module, "encoder", None)
         terms = self.step_module(batch, generator, encoder, self.alone, self.guidance)
         loss = torch.stack([v for k, v in terms.items() if not k.startswith(REPORTED)]).sum()
@@ -217,6 +223,12 @@ class Trainer:
             "gradient_norm": norm.nan_to_num(0, 0, 0),
             "skipped": norm.new_tensor(float(not finite)),
         }
+
+    def _cut(self, step: int) -> Batch:
+        """The crops of a step."""
+        plan = self.plan
+        rng = np.random.default_rng([plan.seed, 1, step, self.fabric.global_rank])
+        return crop_batch(rng, self.train_pairs, plan.crop, plan.batch, self.config.slices)
 
     def validation_batches(self) -> list[Batch]:
         """Fixed crops of the held-out pairs."""
