@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -98,30 +99,37 @@ def case(
 
 
 @dataclass(frozen=True)
-class Reference:
-    """The float32 loop, ready and run once."""
+class Opened:
+    """A way, ready and run once."""
 
     way: Way
     how: str
     setup_seconds: float
     done: Done
+    first_seconds: float
+
+
+Opener = Callable[[str], Opened]
 
 
 @pytest.fixture(scope="session")
-def reference(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Reference:
-    seconds, (way, how) = timed(lambda: open_way("PyTorch eager", case.scan))
-    done = way(case.scan, tmp_path_factory.mktemp("reference") / "out.nii.gz")
-    return Reference(way, how, seconds, done)
+def opened(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Opener:
+    """Opens a way by its name and runs it, once a session: some take minutes."""
+
+    @cache
+    def open_and_run(name: str) -> Opened:
+        setup, (way, how) = timed(lambda: open_way(name, case.scan))
+        output = tmp_path_factory.mktemp("first") / "out.nii.gz"
+        seconds, done = timed(lambda: way(case.scan, output))
+        return Opened(way, how, setup, done, seconds)
+
+    return open_and_run
 
 
 @pytest.fixture(scope="session")
-def low_precision_error(
-    case: Case, reference: Reference, tmp_path_factory: pytest.TempPathFactory
-) -> float:
+def low_precision_error(opened: Opener) -> float:
     """How far PyTorch's own bf16 run is from float32: the measure for everybody's."""
-    way, _ = open_way("PyTorch bf16", case.scan)
-    done = way(case.scan, tmp_path_factory.mktemp("bf16") / "out.nii.gz")
-    return relative_error(done.volume, reference.done.volume)
+    return relative_error(opened("PyTorch bf16").done.volume, opened("PyTorch eager").done.volume)
 
 
 @pytest.fixture(scope="session")

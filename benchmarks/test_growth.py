@@ -27,8 +27,9 @@ THREADS = sorted({1, 2, threads()})
 
 def infer(scan):
     """Enhance to half the voxel edge in a process of its own; its peak memory in bytes."""
-    command = [sys.executable, "-m", "moediff_rt", "infer", os.fspath(scan), "-q", "--overwrite"]
-    child = os.posix_spawn(command[0], command, os.environ)
+    program = os.path.join(os.path.dirname(sys.executable), "moediff-rt")
+    command = [program, "infer", os.fspath(scan), "-q", "--overwrite"]
+    child = os.posix_spawn(program, command, os.environ)
     _, status, usage = os.wait4(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     return 1024 * usage.ru_maxrss

@@ -153,9 +153,10 @@ def run_networks(networks: Networks, bundle: _core.Bundle, scan_file: Path, outp
 
 
 def open_torch(name: str) -> tuple[Way, str]:
-    """The reference's own loop: float32, bf16 under autocast, or that compiled."""
+    """The reference's own loop: float32, bf16 under autocast, or compiled in our precision."""
     model = load_reference(default_bundle())
-    low = name != "PyTorch eager"
+    ours = Session().build().precision
+    low = {"PyTorch eager": False, "PyTorch bf16": True}.get(name, ours == "bf16")
     parts: dict[str, torch.nn.Module] = {
         "encoder": model.encoder,
         "conditioner": model.conditioner,

@@ -36,11 +36,18 @@ MDR_HD GateSample gate_sample(int i, int size, int gate_size) {
   return {low, high, inside - static_cast<float>(low)};
 }
 
+// Between two samples, `weight` of the way to the second.
+MDR_HD float gate_between(float low, float high, float weight) {
+  return (1.0f - weight) * low + weight * high;
+}
+
+// Along x in both rows, then between them: whoever computes a gate keeps to this order, or its bits
+// differ.
 MDR_HD float gate_at(const float* gate, int gate_width, const GateSample& y, const GateSample& x) {
-  const int low = y.low * gate_width, high = y.high * gate_width;
-  const float top = (1.0f - x.weight) * gate[low + x.low] + x.weight * gate[low + x.high];
-  const float bottom = (1.0f - x.weight) * gate[high + x.low] + x.weight * gate[high + x.high];
-  return (1.0f - y.weight) * top + y.weight * bottom;
+  const float* low = gate + y.low * gate_width;
+  const float* high = gate + y.high * gate_width;
+  return gate_between(gate_between(low[x.low], low[x.high], x.weight),
+                      gate_between(high[x.low], high[x.high], x.weight), y.weight);
 }
 
 struct GatedElement {

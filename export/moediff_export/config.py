@@ -154,7 +154,7 @@ EDGE = ModelConfig(
     trunk_blocks=3,
     expert_base=32,
     expert_mults=(1, 2, 2),
-    expert_blocks=2,
+    expert_blocks=1,
     steps=1,
     start_timestep=150,
 )

@@ -5,10 +5,23 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+import torch
+
 from ..config import ModelConfig
 from ..data.batches import TISSUE_ABOVE
 from ..data.shards import Pair
 from .step import LossPlan
+
+
+def usual_precision() -> str:
+    """bf16 where this machine computes in it, float32 elsewhere, in Lightning's names.
+
+    PyTorch's convolutions on a CPU take bf16 where there is AVX-512; elsewhere they convert every
+    value, both ways.
+    """
+    if torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    return "bf16-mixed" if torch.backends.cpu.get_cpu_capability() == "AVX512" else "32-true"
 
 
 @dataclass(frozen=True)
@@ -32,7 +45,7 @@ class TrainingPlan:
         Share of the budget in which the autoencoder trains alone.
     ema_decay, clip_norm : float
     precision : str
-        Lightning's name of it: "bf16-mixed", "32-true", ...
+        Lightning's name of it: "bf16-mixed", "32-true", ...; `usual_precision` by default.
     seed : int
     losses : LossPlan
     """
@@ -46,7 +59,7 @@ class TrainingPlan:
     autoencoder_share: float = 0.05
     ema_decay: float = 0.998
     clip_norm: float = 0.5
-    precision: str = "bf16-mixed"
+    precision: str = field(default_factory=usual_precision)
     seed: int = 0
     losses: LossPlan = field(default_factory=LossPlan)
 

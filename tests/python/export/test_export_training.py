@@ -181,6 +181,35 @@ def test_a_run_ends_with_its_time(pairs, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("step", "minutes", "spent"), [(25, 0, 0.25), (25, 10, 0.25), (25, 500, 0.5), (0, 2000, 1.0)]
+)
+def test_what_is_spent_follows_the_budget_that_is_nearer_its_end(
+    pairs, tmp_path, step, minutes, spent
+):
+    trainer = Trainer(TINY, plan(100), pairs, tmp_path)
+    trainer.step, trainer.elapsed = step, 60.0 * minutes
+    assert trainer.spent == pytest.approx(spent)
+
+
+@pytest.mark.parametrize(
+    ("processor", "gpu", "precision"),
+    [
+        ("AVX2", None, "32-true"),
+        ("DEFAULT", None, "32-true"),
+        ("AVX512", None, "bf16-mixed"),
+        ("AVX2", True, "bf16-mixed"),
+        ("AVX512", False, "32-true"),
+    ],
+)
+def test_precision_is_what_the_machine_computes_in(monkeypatch, processor, gpu, precision):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: processor)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu is not None)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: gpu)
+    assert TrainingPlan(1.0).precision == precision
+    assert TrainingPlan(1.0, precision="16-mixed").precision == "16-mixed"
+
+
+@pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"minutes": 0.0}, "minutes above 0"),
