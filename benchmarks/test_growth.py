@@ -1,7 +1,7 @@
 """How time, memory and error grow: with the scan, the steps, the threads, the tiles under way."""
 
 import os
-import sys
+import sysconfig
 
 import numpy as np
 import pytest
@@ -27,7 +27,8 @@ THREADS = sorted({1, 2, threads()})
 
 def infer(scan):
     """Enhance to half the voxel edge in a process of its own; its peak memory in bytes."""
-    program = os.path.join(os.path.dirname(sys.executable), "moediff-rt")
+    # Not `python -m`: the source tree, where the benchmarks are started, has no extension.
+    program = os.path.join(sysconfig.get_path("scripts"), "moediff-rt")
     command = [program, "infer", os.fspath(scan), "-q", "--overwrite"]
     child = os.posix_spawn(program, command, os.environ)
     _, status, usage = os.wait4(child, 0)

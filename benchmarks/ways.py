@@ -155,8 +155,9 @@ def run_networks(networks: Networks, bundle: _core.Bundle, scan_file: Path, outp
 def open_torch(name: str) -> tuple[Way, str]:
     """The reference's own loop: float32, bf16 under autocast, or compiled in our precision."""
     model = load_reference(default_bundle())
-    ours = Session().build().precision
-    low = {"PyTorch eager": False, "PyTorch bf16": True}.get(name, ours == "bf16")
+    low = name == "PyTorch bf16"
+    if name == "PyTorch compile":
+        low = Session().model.precision == "bf16"
     parts: dict[str, torch.nn.Module] = {
         "encoder": model.encoder,
         "conditioner": model.conditioner,

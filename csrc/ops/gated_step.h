@@ -44,10 +44,9 @@ MDR_HD float gate_between(float low, float high, float weight) {
 // Along x in both rows, then between them: whoever computes a gate keeps to this order, or its bits
 // differ.
 MDR_HD float gate_at(const float* gate, int gate_width, const GateSample& y, const GateSample& x) {
-  const float* low = gate + y.low * gate_width;
-  const float* high = gate + y.high * gate_width;
-  return gate_between(gate_between(low[x.low], low[x.high], x.weight),
-                      gate_between(high[x.low], high[x.high], x.weight), y.weight);
+  const int low = y.low * gate_width, high = y.high * gate_width;
+  return gate_between(gate_between(gate[low + x.low], gate[low + x.high], x.weight),
+                      gate_between(gate[high + x.low], gate[high + x.high], x.weight), y.weight);
 }
 
 struct GatedElement {

@@ -63,7 +63,7 @@ def _get_parser() -> argparse.ArgumentParser:
     train.add_argument("--batch", type=int, help="crops a step and process")
     train.add_argument("--crop", type=int, help="edge of a crop, pixels")
     train.add_argument(
-        "--precision", help="bf16-mixed (default where it is fast), 32-true, 16-mixed"
+        "--precision", help="bf16-mixed (default where PyTorch has it), 32-true, 16-mixed"
     )
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--threads", type=int, default=0, help="CPU threads (0: all)")

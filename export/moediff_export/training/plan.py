@@ -14,14 +14,16 @@ from .step import LossPlan
 
 
 def usual_precision() -> str:
-    """bf16 where this machine computes in it, float32 elsewhere, in Lightning's names.
+    """bf16 where PyTorch has kernels for it here, float32 elsewhere, in Lightning's names.
 
-    PyTorch's convolutions on a CPU take bf16 where there is AVX-512; elsewhere they convert every
-    value, both ways.
+    On a CPU its convolutions take bf16 where there is AVX-512; elsewhere they convert every value,
+    both ways.
     """
     if torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    return "bf16-mixed" if torch.backends.cpu.get_cpu_capability() == "AVX512" else "32-true"
+        known = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        known = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    return "bf16-mixed" if known else "32-true"
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ class TrainingPlan:
         Wall-clock budget over all sessions of this run, validation not counted; the learning rate
         ends with it.
     steps : int, optional
-        A budget of steps as well; a run that it ends by far is the same on a slower or a busy
-        machine, but for what time decides: see `Trainer.spent`.
+        A budget of steps as well; where it is nearer its end than the minutes at every step, a run
+        on a CPU in one precision is the same twice.
     learning_rate : float
         Peak of the cosine schedule.
     batch, crop : int

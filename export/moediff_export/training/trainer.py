@@ -100,7 +100,7 @@ class Trainer:
         self.joint_from: int | None = None  # the step with which the second phase began
         self.stopping = False
         self._cutter = ThreadPoolExecutor(1)
-        self._ahead: Future[Batch] | None = None  # the crops of the step to come
+        self._ahead: tuple[int, Future[Batch]] | None = None  # a step to come, and its crops
 
     @property
     def model(self) -> MoEDiffSR | RegressionUNet:
@@ -200,10 +200,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(
             int(np.random.SeedSequence([plan.seed, 2, self.step, rank]).generate_state(1)[0])
         )
-        batch = (self._ahead.result() if self._ahead else self._cut(self.step)).to(
-            self.fabric.device
-        )
-        self._ahead = self._cutter.submit(self._cut, self.step + 1)
+        batch = self._batch().to(self.fabric.device)
         encoder = getattr(self.averaged.module, "encoder", None)
         terms = self.step_module(batch, generator, encoder, self.alone, self.guidance)
         loss = torch.stack([v for k, v in terms.items() if not k.startswith(REPORTED)]).sum()
@@ -223,6 +220,14 @@ class Trainer:
             "gradient_norm": norm.nan_to_num(0, 0, 0),
             "skipped": norm.new_tensor(float(not finite)),
         }
+
+    def _batch(self) -> Batch:
+        """The crops of this step; a GPU's next ones are begun, as it would wait for them."""
+        step, crops = self._ahead or (None, None)
+        batch = crops.result() if crops and step == self.step else self._cut(self.step)
+        if self.fabric.device.type == "cuda":
+            self._ahead = self.step + 1, self._cutter.submit(self._cut, self.step + 1)
+        return batch
 
     def _cut(self, step: int) -> Batch:
         """The crops of a step."""
@@ -341,9 +346,9 @@ class Trainer:
         return not self.stopping
 
     def _goes_on(self) -> bool:
-        """Whether there is time left, by the first process's clock: all keep to its phases too."""
+        """Whether there is budget left, by the first process's clock: all keep to its phases."""
         self.elapsed, self.stopping = self.fabric.broadcast((self.elapsed, self.stopping))
-        return self.spent < 1 and self.elapsed < 60 * self.plan.minutes and not self.stopping
+        return self.spent < 1 and not self.stopping
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.stopping = True

@@ -204,7 +204,7 @@ def test_what_is_spent_follows_the_budget_that_is_nearer_its_end(
 def test_precision_is_what_the_machine_computes_in(monkeypatch, processor, gpu, precision):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: processor)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu is not None)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: gpu)
     assert TrainingPlan(1.0).precision == precision
     assert TrainingPlan(1.0, precision="16-mixed").precision == "16-mixed"
 
