@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +114,9 @@ Opener = Callable[[str], Opened]
 
 @pytest.fixture(scope="session")
 def opened(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Opener:
-    """Opens a way by its name and runs it, once a session: some take minutes."""
+    """Opens a way by its name and runs it; the reference and the last way are kept."""
 
-    @cache
+    @lru_cache(maxsize=2)
     def open_and_run(name: str) -> Opened:
         setup, (way, how) = timed(lambda: open_way(name, case.scan))
         output = tmp_path_factory.mktemp("first") / "out.nii.gz"

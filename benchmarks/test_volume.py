@@ -14,6 +14,7 @@ from moediff_rt.cache import default_bundle
 
 # Float32 in another order of additions, through the whole loop.
 FLOAT32_ERROR = 1e-3
+BF16_ERROR = 5e-3  # at most, however far off PyTorch's own run is
 # Where a way cuts the scan into tiles of another size than the reference does.
 OTHER_TILES_ERROR = 2e-2
 PSNR_LOSS = 0.05  # dB in the brain
@@ -29,7 +30,9 @@ def test_enhance_volume(
     first, how = here.done, here.how
     error = relative_error(first.volume, reference.volume)
     low = "bf16" in how
-    limit = 2 * request.getfixturevalue("low_precision_error") if low else FLOAT32_ERROR
+    limit = FLOAT32_ERROR
+    if low:
+        limit = min(2 * request.getfixturevalue("low_precision_error"), BF16_ERROR)
     psnr = case.truth.psnr if case.truth else None
     if first.counts and first.counts["tile"] != reference.counts["tile"]:
         # Tiles of another size meet the background elsewhere.

@@ -158,7 +158,6 @@ class Trainer:
         self.averaged.n_averaged.fill_(record["steps"])
         self.optimizer.load_state_dict(unpack(record["optimizer"], tensors))
         self.step, self.elapsed = record["steps"], 60 * record["minutes"]
-        self._ahead = None
         self.joint_from = record["joint_from"]
         if self.fabric.is_global_zero:
             rewind(self.folder, self.step)
