@@ -36,6 +36,8 @@ class SamplerSettings:
     def start_timestep(self) -> int: ...
     @property
     def eta(self) -> float: ...
+    @property
+    def planes(self) -> int: ...
 
 class Bundle:
     """A verified bundle. Sizes in pixels, latent cells or gate cells; spacings in mm.
@@ -336,6 +338,7 @@ class Model:
         steps: int = 0,
         seed: int = 0,
         samples: int = 1,
+        planes: int = 0,
         data_consistency: bool = True,
         save_gates: bool = False,
         progress: Callable[[int, int], object] | None = None,
@@ -357,9 +360,13 @@ class Model:
             Edge of the isotropic output voxels, mm; 0: half the smallest input edge, within what
             the bundle was trained for.
         steps, seed, save_gates, progress, cancel
-            As in :meth:`enhance`; progress is that of all samples.
+            As in :meth:`enhance`; progress is that of all samples and planes, the gates are those
+            of the first.
         samples
             Results averaged, with the seeds from ``seed`` on.
+        planes
+            Planes that slices are enhanced in, axial, coronal, sagittal, and the results
+            averaged; 0: the bundle's own number.
         data_consistency
             Make the result agree with the scan at the scan's resolution.
         memory_limit
@@ -398,6 +405,8 @@ class ScanResult:
     def largest_correction(self) -> float | None: ...
     @property
     def steps(self) -> int: ...
+    @property
+    def planes(self) -> int: ...
     @property
     def tiles(self) -> int: ...
     @property
@@ -698,10 +707,11 @@ class Foreground:
         """``inside`` on the scan's grid."""
     def reach_voxels(self) -> NDArray[np.bool_]:
         """``reach`` on the scan's grid."""
-    def boxes(self, output_shape: tuple[int, int, int]) -> NDArray[np.int32]:
+    def boxes(self, output_shape: tuple[int, int, int], plane: int = 0) -> NDArray[np.int32]:
         """Bounding box of ``reach`` in each slice of a grid over the same box.
 
-        (nz, 4) of [y0, y1, x0, x1), zeros where a slice has no foreground.
+        (nz, 4) of [y0, y1, x0, x1), zeros where a slice has no foreground; for plane 1 or 2, of
+        the volume with axes z and y or z and x swapped.
         """
 
 def find_foreground(

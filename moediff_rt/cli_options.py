@@ -35,6 +35,13 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--steps", type=int, metavar="N", help="sampler steps (default: bundle's)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="noise seed (default: 0)")
+    parser.add_argument(
+        "--planes",
+        type=int,
+        metavar="N",
+        help="average what slices of N planes give: 1 axial, 2 and coronal, 3 and sagittal; each "
+        "takes as long again (default: bundle's)",
+    )
 
 
 def add_placement(parser: argparse.ArgumentParser) -> None:

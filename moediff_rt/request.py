@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ._core import Bundle
 
 MAX_SAMPLES = 1000
+MAX_PLANES = 3
 
 
 def checked_array(array: npt.ArrayLike) -> npt.NDArray[np.float32]:
@@ -79,6 +80,19 @@ def checked_samples(samples: int) -> int:
             "leave it out for one, give more for their average"
         )
     return samples
+
+
+def checked_planes(planes: int | None) -> int:
+    """Take a number of planes, or 0 for the bundle's own; InputError unless 1 to `MAX_PLANES`."""
+    if planes is None:
+        return 0
+    planes = checked_whole("planes", planes)
+    if not 1 <= planes <= MAX_PLANES:
+        raise InputError(
+            f"expected from 1 to {MAX_PLANES} planes, got {planes}; give 1 for axial slices alone, "
+            "2 for coronal ones as well, 3 for sagittal ones, too, or leave it out"
+        )
+    return planes
 
 
 def checked_sampling(steps: int | None, seed: int, bundle: Bundle) -> tuple[int | None, int]:

@@ -30,12 +30,14 @@ class Enhanced:
         Expert weights times 255, on the output grid.
     standard_deviation : (x, y, z) float32 array or None
         Spread of the samples in each voxel, in the input's intensity unit; None of a single one.
-    steps, seed, samples : int
-        Sampler steps, first noise seed, and how many were averaged.
+    steps, seed, samples, planes : int
+        Sampler steps, first noise seed, how many samples were averaged, and of how many planes
+        each is the average.
     tiles, expert_calls, expert_calls_saved : int
-        Tiles run; expert evaluations run, and not run because the gate was shut: of all samples.
+        Tiles run; expert evaluations run, and not run because the gate was shut: of all samples
+        and planes.
     tile : tuple of 2 int
-        Height and width of the tiles in voxels: those that fit the head best.
+        Height and width of the first plane's tiles in voxels: those that fit the head best.
     seconds : dict of str to float
         Wall time of each stage.
     """
@@ -49,6 +51,7 @@ class Enhanced:
     steps: int
     seed: int
     samples: int
+    planes: int
     tiles: int
     expert_calls: int
     expert_calls_saved: int

@@ -20,6 +20,7 @@ from .io import Scan, as_scan, to_deviation_image, to_gate_image, to_image
 from .request import (
     checked_array,
     checked_memory,
+    checked_planes,
     checked_samples,
     checked_sampling,
     checked_spacing,
@@ -185,6 +186,7 @@ class Session:
         steps: int | None = None,
         seed: int = 0,
         samples: int = 1,
+        planes: int | None = None,
         data_consistency: bool = True,
         progress: Progress | None = None,
         cancel: Cancel | None = None,
@@ -208,6 +210,10 @@ class Session:
             Noise seed, 0 to 2**64 - 1: the same scan, seed and settings give the same result.
         samples : int
             Results averaged, with the seeds from `seed` on; `run` gives their spread, too.
+        planes : int, optional
+            Planes that slices are enhanced in, the results averaged: 1 for those along the last
+            axis alone (axial), 2 for those along the second as well (coronal), 3 for those along
+            the first, too (sagittal); each takes as long again. Default: the bundle's number.
         data_consistency : bool
             Make the result agree with the input at the input's resolution.
         progress : callable, optional
@@ -242,6 +248,7 @@ class Session:
             steps=steps,
             seed=seed,
             samples=samples,
+            planes=planes,
             data_consistency=data_consistency,
             progress=progress,
             cancel=cancel,
@@ -259,6 +266,7 @@ class Session:
         steps: int | None = None,
         seed: int = 0,
         samples: int = 1,
+        planes: int | None = None,
         data_consistency: bool = True,
         save_gates: bool = False,
         progress: Progress | None = None,
@@ -279,6 +287,7 @@ class Session:
         x, y, z = checked_spacing(spacing)
         steps, seed = checked_sampling(steps, seed, self.bundle)
         samples = checked_samples(samples)
+        in_planes = checked_planes(planes)
         output_spacing = checked_output_spacing(output_spacing, self.bundle)
         # Refused, if it must be, before engines are built.
         choose_output_shape(scan.shape[::-1], (x, y, z), output_spacing, self.bundle)
@@ -292,6 +301,7 @@ class Session:
             steps=steps or 0,
             seed=seed,
             samples=samples,
+            planes=in_planes,
             data_consistency=data_consistency,
             save_gates=save_gates,
             progress=progress,
@@ -309,6 +319,7 @@ class Session:
             steps=result.steps,
             seed=seed,
             samples=samples,
+            planes=result.planes,
             tiles=result.tiles,
             expert_calls=result.expert_calls,
             expert_calls_saved=result.expert_calls_saved,
@@ -324,6 +335,7 @@ class Session:
         steps: int | None = None,
         seed: int = 0,
         samples: int = 1,
+        planes: int | None = None,
         data_consistency: bool = True,
         progress: Progress | None = None,
         cancel: Cancel | None = None,
@@ -335,7 +347,7 @@ class Session:
         scan : path, nibabel NIfTI image or Scan
         spacing : float, optional
             As `output_spacing` of `enhance`, mm.
-        steps, seed, samples, data_consistency, progress, cancel
+        steps, seed, samples, planes, data_consistency, progress, cancel
             As in `enhance`.
 
         Returns
@@ -355,6 +367,7 @@ class Session:
             steps=steps,
             seed=seed,
             samples=samples,
+            planes=planes,
             data_consistency=data_consistency,
             progress=progress,
             cancel=cancel,
@@ -368,6 +381,7 @@ class Session:
         steps: int | None = None,
         seed: int = 0,
         samples: int = 1,
+        planes: int | None = None,
         data_consistency: bool = True,
         save_gates: bool = False,
         progress: Progress | None = None,
@@ -382,6 +396,7 @@ class Session:
             steps=steps,
             seed=seed,
             samples=samples,
+            planes=planes,
             data_consistency=data_consistency,
             save_gates=save_gates,
             progress=progress,

@@ -22,7 +22,8 @@ void bind_bundle(py::module_& m) {
       .def_readonly("start", &SamplerSettings::start)
       .def_readonly("steps", &SamplerSettings::steps)
       .def_readonly("start_timestep", &SamplerSettings::start_timestep)
-      .def_readonly("eta", &SamplerSettings::eta);
+      .def_readonly("eta", &SamplerSettings::eta)
+      .def_readonly("planes", &SamplerSettings::planes);
 
   py::class_<Bundle>(m, "Bundle", "A verified bundle.")
       .def_property_readonly("path", [](const Bundle& b) { return b.path.string(); })

@@ -7,6 +7,8 @@
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "bindings/volumes.h"
+#include "core/error.h"
+#include "core/planes.h"
 
 namespace py = pybind11;
 
@@ -33,8 +35,13 @@ py::array_t<bool> on_voxels(const Foreground& found, const Foreground::Mask& mas
   return array;
 }
 
-py::array_t<int32_t> box_array(const Foreground& found, const SizeTriple& output) {
-  const std::vector<Box> boxes = found.boxes(asked_shape(output, "boxes"));
+py::array_t<int32_t> box_array(const Foreground& found, const SizeTriple& output, int plane) {
+  if (plane < 0 || plane >= kMostPlanes) {
+    fail(ErrorKind::input, "boxes: expected a plane from 0 to ", kMostPlanes - 1, ", found ", plane,
+         "; give 0 for axial, 1 for coronal, 2 for sagittal slices");
+  }
+  const std::vector<Box> boxes =
+      boxes_in_planes(found, asked_shape(output, "boxes"), plane + 1).back();
   py::array_t<int32_t> array({static_cast<py::ssize_t>(boxes.size()), py::ssize_t{4}});
   int32_t* to = array.mutable_data();
   for (const Box& box : boxes) {
@@ -71,7 +78,7 @@ void bind_foreground(py::module_& m) {
                              [](const Foreground& f) { return mask_array(f.reach, f.blocks); })
       .def("voxels", [](const Foreground& f) { return on_voxels(f, f.inside); })
       .def("reach_voxels", [](const Foreground& f) { return on_voxels(f, f.reach); })
-      .def("boxes", &box_array, py::arg("output_shape"));
+      .def("boxes", &box_array, py::arg("output_shape"), py::arg("plane") = 0);
   m.def("find_foreground", &find_in_array, py::arg("volume"), py::arg("spacing"), py::kw_only(),
         py::arg("threads") = 0, "The head in a scan.");
 }

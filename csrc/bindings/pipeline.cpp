@@ -20,7 +20,7 @@ struct ScanResult {
 };
 
 ScanResult enhance_scan_array(const Model& model, const py::object& scan, const Triple& spacing,
-                              double output_spacing, int steps, uint64_t seed, int samples,
+                              double output_spacing, int steps, uint64_t seed, int samples, int planes,
                               bool data_consistency, bool save_gates, const py::object& progress,
                               const py::object& cancel, int64_t memory_limit, int threads) {
   const auto voxels = checked_array<float>(scan, "enhance_scan", "scan", {-1, -1, -1});
@@ -46,6 +46,7 @@ ScanResult enhance_scan_array(const Model& model, const py::object& scan, const 
   options.sampling.seed = seed;
   options.output_spacing_mm = output_spacing;
   options.samples = samples;
+  options.planes = planes;
   options.data_consistency = data_consistency;
   options.memory_limit = memory_limit;
   const EnhanceObserver observer = observer_of(progress, cancel);
@@ -79,6 +80,7 @@ void bind_pipeline(py::module_& m) {
       .def_property_readonly("largest_correction",
                              [](const ScanResult& r) { return r.report.largest_correction; })
       .def_property_readonly("steps", [](const ScanResult& r) { return r.report.steps; })
+      .def_property_readonly("planes", [](const ScanResult& r) { return r.report.planes; })
       .def_property_readonly("tiles", [](const ScanResult& r) { return r.report.tiles; })
       .def_property_readonly(
           "tile",
@@ -92,7 +94,7 @@ void bind_pipeline(py::module_& m) {
   py::class_<Model, std::shared_ptr<Model>> model(m.attr("Model"));
   model.def("enhance_scan", &enhance_scan_array, py::arg("scan"), py::arg("spacing"), py::kw_only(),
             py::arg("output_spacing") = 0.0, py::arg("steps") = 0, py::arg("seed") = 0,
-            py::arg("samples") = 1, py::arg("data_consistency") = true,
+            py::arg("samples") = 1, py::arg("planes") = 0, py::arg("data_consistency") = true,
             py::arg("save_gates") = false, py::arg("progress") = py::none(),
             py::arg("cancel") = py::none(), py::arg("memory_limit") = 0, py::arg("threads") = 0);
 }

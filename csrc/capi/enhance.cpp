@@ -69,6 +69,7 @@ PipelineOptions options_of(const mdr_enhance_params& params) {
   options.sampling.batch = params.tiles;
   options.output_spacing_mm = params.output_mm;
   options.samples = params.samples;
+  options.planes = params.planes;
   options.intensity_level = params.intensity_level;
   options.noise_sigma = params.noise_sigma;
   options.data_consistency = params.data_consistency != 0;

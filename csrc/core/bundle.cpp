@@ -134,6 +134,7 @@ void read_schedule(const BundleFields& card, Bundle& bundle) {
   sampler.start_timestep = card.integer("sampler.start_timestep", 0, steps - 1);
   sampler.steps = card.integer("sampler.steps", 1, std::max(1, sampler.start_timestep));
   sampler.eta = card.number("sampler.eta", 0, 1);
+  sampler.planes = card.integer("sampler.planes", 1, kMostPlanes, 1);
 }
 
 void read_settings(const BundleFields& card, Bundle& bundle) {

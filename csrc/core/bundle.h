@@ -11,6 +11,8 @@
 namespace mdr {
 
 constexpr int kBundleFormatVersion = 2;
+// In which a volume may be cut into slices: axial, coronal, sagittal.
+constexpr int kMostPlanes = 3;
 
 struct ModuleFile {
   std::string name;
@@ -25,6 +27,7 @@ struct SamplerSettings {
   int steps = 0;
   int start_timestep = 0;
   double eta = 0;
+  int planes = 1;  // that slices are enhanced in, the first ones of the three
 };
 
 // What bundle.json says. Sizes in pixels, latent cells or gate cells, all of the largest tile;

@@ -19,14 +19,19 @@ void BundleFields::wrong(const std::string& key, const std::string& expected,
        "; the bundle is probably damaged or was made by another program; export it again");
 }
 
-const Json& BundleFields::find(const std::string& key) const {
+const Json* BundleFields::look_up(const std::string& key) const {
   const Json* at = &document_;
-  for (size_t begin = 0; begin <= key.size();) {
+  for (size_t begin = 0; at && begin <= key.size();) {
     const size_t end = std::min(key.find('.', begin), key.size());
     at = at->find(std::string_view(key).substr(begin, end - begin));
-    if (!at) wrong(key, "a value", "no such key");
     begin = end + 1;
   }
+  return at;
+}
+
+const Json& BundleFields::find(const std::string& key) const {
+  const Json* at = look_up(key);
+  if (!at) wrong(key, "a value", "no such key");
   return *at;
 }
 
@@ -49,6 +54,10 @@ int BundleFields::integer(const std::string& key, int low, int high) const {
   const double value = number(key, low, high);
   if (value != std::floor(value)) wrong(key, "a whole number", text(value));
   return static_cast<int>(value);
+}
+
+int BundleFields::integer(const std::string& key, int low, int high, int otherwise) const {
+  return look_up(key) ? integer(key, low, high) : otherwise;
 }
 
 std::vector<double> BundleFields::numbers(const std::string& key, size_t most) const {

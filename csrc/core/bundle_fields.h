@@ -17,6 +17,8 @@ class BundleFields {
   std::string string(const std::string& key) const;
   double number(const std::string& key, double low, double high) const;
   int integer(const std::string& key, int low, int high) const;
+  // `otherwise` where the bundle, made before the key was known, does not have it.
+  int integer(const std::string& key, int low, int high, int otherwise) const;
   std::vector<double> numbers(const std::string& key, size_t most) const;
   std::vector<std::string> strings(const std::string& key) const;
   std::string choice(const std::string& key, const std::vector<std::string>& allowed) const;
@@ -25,6 +27,7 @@ class BundleFields {
                           const std::string& found) const;
 
  private:
+  const Json* look_up(const std::string& key) const;
   const Json& find(const std::string& key) const;
 
   const Json& document_;

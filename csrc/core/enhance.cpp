@@ -81,6 +81,20 @@ void check_batch(int batch) {
        batch, "; probably mistyped; give a number of tiles");
 }
 
+struct Tiling {
+  TileSize size;
+  std::vector<Tile> tiles;
+};
+
+Tiling tiling(const Model& model, const VolumeShape& shape, const std::vector<Box>& boxes) {
+  const Bundle& bundle = model.bundle();
+  const TileSpacing spacing{bundle.tile_overlap, bundle.align_y(), bundle.align_x()};
+  const TileSize size = model.device().any_tile_size()
+                            ? fit_tile(shape, boxes, bundle.tile_sizes(), spacing)
+                            : bundle.tile();
+  return {size, list_tiles(shape, boxes, size, spacing)};
+}
+
 EnhanceReport run(const TilePlan& plan, const std::vector<Tile>& tiles, int batch,
                   SliceBlend& blend, const EnhanceObserver& observer) {
   const Device& device = plan.model->device();
@@ -104,19 +118,19 @@ void check_options(const Model& model, const EnhanceOptions& options) {
   make_plan(model, nullptr, {}, options);
 }
 
+int count_tiles(const Model& model, const VolumeShape& shape, const std::vector<Box>& boxes) {
+  check_volume(shape, boxes);
+  return static_cast<int>(tiling(model, shape, boxes).tiles.size());
+}
+
 EnhanceReport enhance(const Model& model, const float* volume, const VolumeShape& shape,
                       const std::vector<Box>& boxes, const EnhanceOptions& options, float* out,
                       uint8_t* gates, const EnhanceObserver& observer) {
   const auto begin = std::chrono::steady_clock::now();
   check_volume(shape, boxes);
   check_batch(options.batch);
-  const Bundle& bundle = model.bundle();
   TilePlan plan = make_plan(model, volume, shape, options);
-  const TileSpacing spacing{bundle.tile_overlap, bundle.align_y(), bundle.align_x()};
-  const TileSize size = model.device().any_tile_size()
-                            ? fit_tile(shape, boxes, bundle.tile_sizes(), spacing)
-                            : bundle.tile();
-  const std::vector<Tile> tiles = list_tiles(shape, boxes, size, spacing);
+  const auto [size, tiles] = tiling(model, shape, boxes);
   const std::shared_ptr<const Model> fitted = model.fitted(size, observer.on_engine, observer.poll);
   plan.model = fitted.get();
   SliceBlend blend(fitted->bundle(), volume, shape, tiles, out, gates);

@@ -44,6 +44,9 @@ int default_batch(const HostDevice& device);
 // Throws Error(ErrorKind::input) for options that enhance() would not take.
 void check_options(const Model& model, const EnhanceOptions& options);
 
+// How many tiles enhance() takes.
+int count_tiles(const Model& model, const VolumeShape& shape, const std::vector<Box>& boxes);
+
 // Enhances `volume` (nz, ny, nx) into `out` of the same shape, which may be `volume`: then only a
 // few slices are held beside it. `gates` is null or takes the gates
 // that were applied, blended, as (experts, nz, ny, nx) in 1/255; 0 where no tile was.

@@ -10,8 +10,8 @@ namespace mdr {
 namespace {
 
 constexpr std::chrono::milliseconds kPollEvery{100};
-// Heads of one protocol need one size, or that and the next; each holds its engines' memory.
-constexpr size_t kMostKept = 2;
+// Heads of one protocol need one size for each plane; each holds its engines' memory.
+constexpr size_t kMostKept = kMostPlanes;
 
 }  // namespace
 

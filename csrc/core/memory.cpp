@@ -5,6 +5,7 @@
 #include "core/enhance.h"
 #include "core/error.h"
 #include "core/foreground.h"
+#include "core/planes.h"
 #include "core/voxels.h"
 
 namespace mdr {
@@ -12,13 +13,22 @@ namespace {
 
 // A tile holds each tensor of its engines at most once, and a slice of the result may wait for each
 // tile that has yet to read the input in its place (core/slice_blend.h).
-int64_t bytes_per_tile(const Model& model, const VolumeShape& out) {
+int64_t bytes_per_tile(const Model& model, int64_t slice) {
   int64_t floats = 0;
   for (const auto& engine : model.engines()) {
     for (const TensorInfo& info : engine->inputs()) floats += info.elements();
     for (const TensorInfo& info : engine->outputs()) floats += info.elements();
   }
-  return (floats + out.slice()) * static_cast<int64_t>(sizeof(float));
+  return (floats + slice) * static_cast<int64_t>(sizeof(float));
+}
+
+// Voxels of the largest slice that tiles are blended into, of any plane.
+int64_t largest_slice(const VolumeShape& out, int planes) {
+  int64_t most = 0;
+  for (int plane = 0; plane < planes; ++plane) {
+    most = std::max(most, seen_in_plane(out, plane).slice());
+  }
+  return most;
 }
 
 struct Peaks {
@@ -74,20 +84,25 @@ int64_t measuring(const VolumeShape& in, int threads) {
 // whole: to prepare (the scan in the model's unit), beside the tiles (the sums and weights of a
 // slice, and slices that wait for neighbours to be read), and for data consistency (the scan again,
 // and what of it is seen). With samples there are the interpolation, whose place the one result
-// takes otherwise, and one more result to the end.
+// takes otherwise, and one more result to the end. Beside the tiles there is the volume as it is seen
+// in each plane but the first.
 Peaks peaks_of(const VolumeShape& in, const VolumeShape& out,
                const std::array<double, 3>& spacing_mm, const PipelineOptions& options, int slices,
                int threads) {
   constexpr int64_t kSmall = int64_t{1} << 18;  // boxes, the list of tiles, reports
   const int64_t scan = in.voxels() * kFloat, result = out.voxels() * kFloat;
   const int64_t more = options.samples > 1 ? result : 0;
+  const int64_t other_planes = (options.planes - 1) * result;
   const VolumeShape seen{std::min(in.nz, out.nz), std::min(in.ny, out.ny), std::min(in.nx, out.nx)};
   const int64_t residual = (seen == in ? 1 : 2) * seen.voxels() * kFloat;
   Peaks peaks;
   peaks.before_tiles =
       result + more + scan + masks(in, spacing_mm) + kSmall +
       std::max(between(in, out) * kFloat + resampling(in, out, threads), measuring(in, threads));
-  peaks.beside_tiles = result + 2 * more + (3 + slices / 2) * out.slice() * kFloat + kSmall;
+  // A slice of each thread is what turning a plane back takes after its tiles.
+  const int64_t held_slices = std::max(3 + slices / 2, options.planes > 1 ? threads : 0);
+  peaks.beside_tiles = result + 2 * more + other_planes +
+                       held_slices * largest_slice(out, options.planes) * kFloat + kSmall;
   peaks.after_tiles = result + 2 * more + kSmall;
   if (options.data_consistency) {
     peaks.after_tiles += scan + residual + between(out, seen) * kFloat +
@@ -107,7 +122,7 @@ int tiles_within(int64_t limit, const Model& model, const VolumeShape& in, const
   const int64_t maps = (kept.gates ? bundle.experts * out.voxels() : 0) +
                        (kept.deviation ? out.voxels() * kFloat : 0);
   const int64_t gate_sums = kept.gates ? (bundle.experts + 1) * out.slice() * kFloat : 0;
-  const int64_t tile = bytes_per_tile(model, out);
+  const int64_t tile = bytes_per_tile(model, largest_slice(out, options.planes));
   const int64_t least = maps + std::max({peaks.before_tiles, peaks.beside_tiles + gate_sums + tile,
                                          peaks.after_tiles});
   if (limit < least) {

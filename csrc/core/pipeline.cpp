@@ -11,6 +11,7 @@
 #include "core/memory.h"
 #include "core/noise_level.h"
 #include "core/parallel.h"
+#include "core/planes.h"
 #include "core/prepare.h"
 #include "core/resample.h"
 #include "core/scan_checks.h"
@@ -33,6 +34,13 @@ void check_samples(int samples) {
   if (samples >= 1 && samples <= kMaxSamples) return;
   fail(ErrorKind::input, "expected from 1 to ", kMaxSamples, " samples, got ", samples,
        "; give 1 for one result, more for their average");
+}
+
+void check_planes(int planes) {
+  if (planes >= 0 && planes <= kMostPlanes) return;
+  fail(ErrorKind::input, "expected from 1 to ", kMostPlanes, " planes, or 0 for the bundle's own ",
+       "number, got ", planes, "; give 1 for axial slices alone, 2 for coronal ones as well, 3 for ",
+       "sagittal ones, too");
 }
 
 void check_given(const char* what, double value) {
@@ -98,6 +106,8 @@ class Run {
     const Bundle& bundle = model_.bundle();
     const VolumeShape output = output_shape(bundle, shape_, spacing_mm, options_.output_spacing_mm);
     report_.output = output;
+    if (options_.planes == 0) options_.planes = bundle.sampler.planes;
+    report_.planes = options_.planes;
     if (options_.memory_limit > 0 && dynamic_cast<const HostDevice*>(&model_.device())) {
       options_.sampling.batch = tiles_within(options_.memory_limit, model_, shape_, output,
                                              spacing_mm, options_, out_, threads_);
@@ -114,7 +124,7 @@ class Run {
                  ? options_.noise_sigma / scale_
                  : noise_sigma(parallel_, ready.measured.data(), shape_, ready.foreground);
     report_.noise_sigma = sigma_ * scale_;
-    boxes_ = ready.foreground.boxes(output);
+    boxes_ = boxes_in_planes(ready.foreground, output, options_.planes);
     // Of one sample the result takes the place of what it is made from, slice by slice.
     if (options_.samples > 1) volume_ = Voxels(output);
     interpolate(parallel_, ready.measured.data(), shape_, interpolated(), output);
@@ -141,8 +151,9 @@ class Run {
     EnhanceOptions sampling = options_.sampling;
     sampling.seed += static_cast<uint64_t>(number);
     const EnhanceReport run =
-        enhance(model_, interpolated(), report_.output, boxes_, sampling, result,
-                number == 0 ? out_.gates : nullptr, share_of(observer_, number, options_.samples));
+        enhance_in_planes(model_, parallel_, interpolated(), report_.output, boxes_, sampling,
+                          result, number == 0 ? out_.gates : nullptr,
+                          share_of(observer_, number, options_.samples));
     // As large as the result: let it go before the next stage.
     if (number == options_.samples - 1) volume_.release();
     count(run);
@@ -175,7 +186,7 @@ class Run {
   const int threads_;
   Parallel parallel_;
   Voxels volume_;  // with several samples: interpolated, in the model's unit, like sigma_
-  std::vector<Box> boxes_;
+  PlaneBoxes boxes_;
   double scale_ = 0, sigma_ = 0;
   Voxels another_;  // a sample after the first
   Laps laps_;
@@ -189,6 +200,7 @@ PipelineReport enhance_scan(const Model& model, const float* scan, const VolumeS
                             const PipelineOutput& out, const EnhanceObserver& observer,
                             int threads) {
   check_samples(options.samples);
+  check_planes(options.planes);
   check_given("an intensity level", options.intensity_level);
   check_given("a noise standard deviation", options.noise_sigma);
   check_options(model, options.sampling);

@@ -190,6 +190,8 @@ typedef struct mdr_enhance_params {
   mdr_progress_callback progress;
   mdr_cancel_callback cancel;
   void* user_data; /* for progress and cancel */
+  int32_t planes;  /* that slices are enhanced in and averaged: 1 axial ones alone, 2 coronal ones as
+                      well, 3 sagittal ones, too; 0: the bundle's own number */
 } mdr_enhance_params;
 
 MDR_API void mdr_enhance_fill_params(mdr_enhance_params* params, size_t struct_size);

@@ -70,6 +70,7 @@ def bundle_json(model: MoEDiffSR, modules: dict[str, Any], card: dict[str, Any])
             "start": config.start,
             "start_timestep": config.start_timestep,
             "eta": 0.0,
+            "planes": config.planes,
         },
         "intensity": {"percentile": INTENSITY_PERCENTILE, "value": 1.0},
         "dispatch": {

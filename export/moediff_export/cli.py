@@ -84,6 +84,9 @@ def _get_parser() -> argparse.ArgumentParser:
         help="report.json of its evaluation: its metrics",
     )
     onnx.add_argument("--steps", type=int, help="the bundle's default steps (the run's own)")
+    onnx.add_argument(
+        "--planes", type=int, choices=(1, 2, 3), help="the bundle's default planes (the run's own)"
+    )
     onnx.add_argument("--overwrite", action="store_true")
 
     evaluate = commands.add_parser("evaluate", help="measure a bundle on held-out subjects")
@@ -174,8 +177,8 @@ def _onnx(args: argparse.Namespace) -> None:
         )
     if args.steps is not None and args.steps < 1:
         raise ValueError(f"onnx: expected at least one step, got --steps {args.steps}")
-    if args.steps:
-        model.config = replace(model.config, steps=args.steps)
+    chosen = {k: v for k in ("steps", "planes") if (v := getattr(args, k)) is not None}
+    model.config = replace(model.config, **chosen)
     card = {"description": "MoEDiff-SR", "license": "unspecified", "training": {}, "metrics": {}}
     if args.card:
         card |= read_object(args.card)

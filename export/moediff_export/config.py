@@ -61,6 +61,9 @@ class ModelConfig:
         Whether the decoder gets the slices beside the latent.
     gate_threshold : float
         An expert whose gate stays below this over a whole tile is not run for that tile.
+    planes : int
+        In how many planes the default sampling enhances slices: axial ones, coronal ones as well,
+        sagittal ones, too. Their results are averaged.
     tile_overlap : int
         Smallest overlap of neighbouring tiles, in pixels.
     """
@@ -91,6 +94,7 @@ class ModelConfig:
     start: str = "low_field"
     start_timestep: int = 400
     gate_threshold: float = 0.02
+    planes: int = 1
     tile_overlap: int = 32
     experts: tuple[str, ...] = EXPERT_NAMES
     gated: bool = True
@@ -136,7 +140,7 @@ class ModelConfig:
 # A latent cell is 2 x 2 pixels with a channel each: what bounds the result is the experts and not
 # the autoencoder, and coarser cells learn several times slower (each of their pixels needs filters
 # of its own). Tokens of 4 x 4 pixels can tell cortex from junction. With little noise on its start,
-# one step learns faster.
+# one step learns faster. A second plane brings most of what a third does: docs/training.md.
 EDGE = ModelConfig(
     name="edge",
     slices=5,
@@ -157,6 +161,7 @@ EDGE = ModelConfig(
     expert_blocks=1,
     steps=1,
     start_timestep=150,
+    planes=2,
 )
 
 # The paper's sizes: 1024 codes of length 512 on an 8 x 8 grid, base width 128, T = 1000.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +14,9 @@ from . import noise, tiles
 from .config import ModelConfig
 from .diffusion import Sampling, cosine_alphas_cumprod, step_coefficients, timesteps
 from .model import MoEDiffSR, RegressionUNet
+
+if TYPE_CHECKING:
+    from moediff_rt._core import Foreground
 
 
 def default_sampling(config: ModelConfig) -> Sampling:
@@ -82,6 +86,43 @@ def sample(
     return model.decoder(z, slices)
 
 
+def plane_seed(seed: int, plane: int) -> int:
+    """The noise of one seed differs from plane to plane: by multiples of 2**64 / golden ratio."""
+    return seed ^ (plane * 0x9E3779B97F4A7C15 % 2**64)
+
+
+def enhance_in_planes(
+    model: MoEDiffSR | RegressionUNet,
+    volume: NDArray[np.float32],
+    foreground: Foreground,
+    planes: int | None = None,
+    seed: int = 0,
+) -> NDArray[np.float32]:
+    """Enhance a volume's axial slices, its coronal and its sagittal ones, and average the results.
+
+    Parameters
+    ----------
+    model, volume, seed
+        As :func:`enhance_volume` takes them.
+    foreground : Foreground
+        Of the scan, over the same box.
+    planes : int, optional
+        How many of the three; the configuration's number by default.
+
+    Returns
+    -------
+    ndarray, float32, (nz, ny, nx)
+    """
+    planes = planes or model.config.planes
+    total = np.zeros_like(volume)
+    for plane in range(planes):
+        seen = np.ascontiguousarray(volume.swapaxes(0, plane))
+        boxes = foreground.boxes(volume.shape, plane)
+        made = enhance_volume(model, seen, boxes, seed=plane_seed(seed, plane))
+        total += made.swapaxes(0, plane)
+    return total / np.float32(planes)
+
+
 @torch.inference_mode()
 def enhance_volume(
     model: MoEDiffSR | RegressionUNet,
@@ -93,7 +134,7 @@ def enhance_volume(
     progress: Callable[[int, int], None] | None = None,
     size: tiles.Size | None = None,
 ) -> NDArray[np.float32]:
-    """Enhance a volume, tile by tile.
+    """Enhance a volume's axial slices, tile by tile.
 
     Parameters
     ----------

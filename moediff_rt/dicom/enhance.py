@@ -50,6 +50,7 @@ def enhance(
     steps: int | None = None,
     seed: int = 0,
     samples: int = 1,
+    planes: int | None = None,
     data_consistency: bool = True,
     save_gates: bool = False,
     progress: Progress | None = None,
@@ -64,7 +65,7 @@ def enhance(
     series : Series
     corrections : sequence of Correction
         Applied first, as `corrections.plan_corrections` gives them.
-    spacing, steps, seed, samples, data_consistency, save_gates, progress, cancel
+    spacing, steps, seed, samples, planes, data_consistency, save_gates, progress, cancel
         As in `Session.infer_scan`.
     created : datetime, optional
         What the result's creation times say; default: now.
@@ -89,6 +90,7 @@ def enhance(
         steps=steps,
         seed=seed,
         samples=samples,
+        planes=planes,
         data_consistency=data_consistency,
         save_gates=save_gates,
         progress=progress,

@@ -56,7 +56,7 @@ def open_room(options: argparse.Namespace) -> Iterator[Room]:
     InputError, BackendError, BundleError, EngineError
         A setting cannot be used, or the model cannot be loaded.
     """
-    from ..request import checked_sampling
+    from ..request import checked_planes, checked_sampling
     from ..spacing import checked_output_spacing
 
     log = Log("room")
@@ -66,6 +66,7 @@ def open_room(options: argparse.Namespace) -> Iterator[Room]:
         stopping = stack.enter_context(_stopped_by_signals())
         session = stack.enter_context(open_session(options))
         checked_sampling(options.steps, options.seed, session.bundle)
+        checked_planes(options.planes)
         checked_output_spacing(options.spacing, session.bundle)
         model = session.model
         log.info(

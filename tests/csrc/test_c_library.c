@@ -238,6 +238,9 @@ static void what_cannot_be_enhanced_is_refused(void) {
   params.samples = 0;
   check_refused(run(&bench, &params), MDR_INPUT_ERROR, WORDS("samples"), "no samples");
   params = mdr_enhance_default_params();
+  params.planes = 4;
+  check_refused(run(&bench, &params), MDR_INPUT_ERROR, WORDS("1 to 3 planes"), "a fourth plane");
+  params = mdr_enhance_default_params();
   params.steps = 100000;
   check_refused(run(&bench, &params), MDR_INPUT_ERROR, WORDS("steps", "100000"), "too many steps");
   params = mdr_enhance_default_params();

@@ -43,8 +43,9 @@ static void check_limit(const mdr_grid* grid, const float* scan, const mdr_enhan
   const char* words = "memory limit of ";
   const uint64_t least = strtoull(strstr(mdr_last_error(), words) + strlen(words), NULL, 10);
   const size_t most = held(grid, scan, params, least);
-  printf("%d slices, %d samples at %g mm: limit %.2f MB, held %.2f MB\n", grid->nz, params->samples,
-         params->output_mm, (double)least / 1e6, (double)most / 1e6);
+  printf("%d slices, %d samples of %d planes at %g mm: limit %.2f MB, held %.2f MB\n", grid->nz,
+         params->samples, params->planes, params->output_mm, (double)least / 1e6,
+         (double)most / 1e6);
   check(most > 0, "the least limit is enough");
   check(most <= least, "what is held stays within it");
   check(most > least / 3, "which is not far more than is needed");
@@ -56,8 +57,12 @@ int main(void) {
     for (int finer = 0; finer < 2; ++finer) {
       mdr_enhance_params params = mdr_enhance_default_params();
       params.samples = samples;
+      params.planes = 1;
       params.output_mm = finer ? 0.8 : 1.25;
       check_limit(&kLarge, scan, &params);
+      for (params.planes = 2; params.planes <= 3; ++params.planes) {
+        check_limit(&kLarge, scan, &params);
+      }
     }
   }
   free(scan);
@@ -65,7 +70,9 @@ int main(void) {
   mdr_enhance_params params = mdr_enhance_default_params();
   params.output_mm = 1.25;
   params.steps = 1;
-  check_limit(&kSlab, scan, &params);
+  for (params.planes = 1; params.planes <= 3; ++params.planes) {
+    check_limit(&kSlab, scan, &params);
+  }
   free(scan);
   puts("all claims hold");
   return 0;

@@ -69,16 +69,17 @@ Result enhance_whole(const PipelineOptions& options, int threads = 0,
   return result;
 }
 
-PipelineOptions samples_of(int samples) {
+PipelineOptions samples_of(int samples, int planes = 1) {
   PipelineOptions options;
   options.samples = samples;
+  options.planes = planes;
   return options;
 }
 
 const Claim same_bits("the result is the same bits for any number of threads", [] {
-  const Result expected = enhance_whole(samples_of(2), 1);
+  const Result expected = enhance_whole(samples_of(2, 3), 1);
   for (const int threads : {0, 2, 5}) {
-    const Result found = enhance_whole(samples_of(2), threads);
+    const Result found = enhance_whole(samples_of(2, 3), threads);
     check(found.volume == expected.volume, "volume differs on ", threads);
     check(found.deviation == expected.deviation, "deviation differs on ", threads);
     check(found.gates == expected.gates, "gates differ on ", threads);
@@ -113,6 +114,24 @@ const Claim optional("gates and deviation may be left out, with the same result"
   equal(volume == expected.volume, true);
 });
 
+const Claim planes("a bundle's own planes are the default, and each counts", [] {
+  Bundle two = bundle();
+  two.sampler.planes = 2;
+  const Model fake(two, std::make_shared<FakeDevice>(FakeSettings{}), {});
+  const std::vector<float> voxels = scan();
+  const Result asked = enhance_whole(samples_of(1, 2));
+  std::vector<float> volume(asked.volume.size());
+  const PipelineReport report =
+      enhance_scan(fake, voxels.data(), kScan, kSpacing, {}, {volume.data()}, {});
+  equal(report.planes, 2);
+  equal(volume == asked.volume, true);
+  equal(report.tiles, asked.report.tiles);
+  const Result one = enhance_whole(samples_of(1));
+  equal(one.report.planes, 1);
+  check(one.report.tiles < report.tiles, "the second plane has no tiles");
+  check(one.volume != volume, "the second plane changes nothing");
+});
+
 const Claim observed("progress counts all samples and is told on the calling thread", [] {
   const std::thread::id caller = std::this_thread::get_id();
   int last = -1, all = 0;
@@ -123,7 +142,7 @@ const Claim observed("progress counts all samples and is told on the calling thr
     last = done;
     all = total;
   };
-  const Result found = enhance_whole(samples_of(2), 3, observer);
+  const Result found = enhance_whole(samples_of(2, 2), 3, observer);
   equal(last, found.report.tiles);
   equal(all, found.report.tiles);
 });

@@ -107,6 +107,25 @@ def test_infer_refuses_an_absurd_number_of_samples(scan, infer, capsys):
         assert f"samples, got {samples}" in capsys.readouterr().err
 
 
+def test_infer_averages_planes_and_says_so(scan, infer):
+    result = scan.with_name("sub-01_desc-moediffsr_T1w.nii.gz")
+    found = {}
+    for planes in (1, 2, 3):
+        assert infer(scan, "--planes", planes, "-q", "--overwrite") == 0
+        record = json.loads(scan.with_name("sub-01_desc-moediffsr_T1w.json").read_text())
+        assert record["Settings"]["Planes"] == planes
+        found[planes] = nib.load(result).get_fdata()
+    assert np.abs(found[2] - found[1]).max() > 5 and np.abs(found[3] - found[2]).max() > 5
+    assert infer(scan, "-q", "--overwrite") == 0
+    np.testing.assert_array_equal(nib.load(result).get_fdata(), found[1])
+
+
+def test_infer_refuses_a_fourth_plane(scan, infer, capsys):
+    for planes in (0, 4):
+        assert infer(scan, "--planes", planes) == 2
+        assert f"from 1 to 3 planes, got {planes}" in capsys.readouterr().err
+
+
 def test_infer_writes_gates_and_a_figure_when_asked(scan, infer, tmp_path):
     assert infer(scan, "--save-gates", "--figure", tmp_path / "look.png", "-q") == 0
     gates = nib.load(scan.with_name("sub-01_desc-gates_probseg.nii.gz"))

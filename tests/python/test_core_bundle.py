@@ -49,6 +49,7 @@ def test_a_bundle_says_what_its_card_says(folder):
     sampler = bundle.sampler
     assert (sampler.method, sampler.start) == ("dpmpp_2m", "low_field")
     assert (sampler.steps, sampler.start_timestep, sampler.eta) == (2, 40, 0.0)
+    assert sampler.planes == 1, "where a bundle does not say"
     assert (bundle.percentile, bundle.intensity_value) == (99.5, 1.0)
     assert (bundle.gate_threshold, bundle.tile_overlap) == (0.05, 8)
     assert (bundle.output_min_mm, bundle.output_max_mm) == (0.5, 1.25)
@@ -105,6 +106,8 @@ def test_a_card_that_is_no_json_object_is_refused(folder, text):
         ({"gate__experts": 9}, "from 1 to 8"),
         ({"gate__names": ["a"]}, "3 names"),
         ({"schedule__prediction": "eps"}, '"x0"'),
+        ({"sampler__planes": 4}, "from 1 to 3 for sampler.planes, found 4"),
+        ({"sampler__planes": 1.5}, "whole number for sampler.planes"),
         ({"schedule__alphas_cumprod": []}, "at least one"),
         ({"schedule__alphas_cumprod": [0.9, 0.95]}, "never rise"),
         ({"schedule__alphas_cumprod": [0.9, "x"]}, "array of numbers"),

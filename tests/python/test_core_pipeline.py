@@ -59,10 +59,60 @@ def test_the_result_is_the_steps_one_after_the_other(model, bundle):
     assert found.deviation is None
 
 
+@pytest.mark.parametrize("planes", [1, 2, 3])
+def test_planes_are_enhanced_as_volumes_of_their_own_and_averaged(model, bundle, planes):
+    scan, shape = head((18, 30, 26)), (54, 60, 52)  # no two axes alike
+    found = model.enhance_scan(scan, SPACING, seed=3, planes=planes, data_consistency=False)
+    assert found.volume.shape == shape and found.planes == planes
+    volume = _core.prepare(
+        scan, SPACING, shape, percentile=bundle.percentile, value=bundle.intensity_value
+    )
+    results, tiles = [], 0
+    for axis in range(planes):
+        turned = np.ascontiguousarray(volume.volume.swapaxes(0, axis))
+        edges = list(SPACING)
+        edges[0], edges[axis] = edges[axis], edges[0]
+        foreground = _core.find_foreground(np.ascontiguousarray(scan.swapaxes(0, axis)), edges)
+        boxes = foreground.boxes(turned.shape)
+        np.testing.assert_array_equal(volume.foreground.boxes(shape, axis), boxes)
+        seed = 3 ^ (axis * 0x9E3779B97F4A7C15 % 2**64)
+        one = model.enhance(turned, boxes, seed=seed)
+        results.append(one.volume.swapaxes(0, axis))
+        tiles += one.tiles
+    apart = np.abs(results[-1] - results[0]).max()
+    assert planes == 1 or apart > 0.01, "the planes must differ for this to say anything"
+    average = volume.scale * np.mean(results, axis=0)
+    np.testing.assert_allclose(found.volume, average, rtol=1e-5, atol=1e-5 * average.max())
+    assert found.tiles == tiles
+
+
+def test_the_bundles_own_planes_are_the_default(model, bundle):
+    assert bundle.sampler.planes == 1
+    one = model.enhance_scan(head(), SPACING)
+    np.testing.assert_array_equal(
+        one.volume, model.enhance_scan(head(), SPACING, planes=1).volume
+    )
+
+
+def test_gates_are_those_of_the_axial_slices(model):
+    one, all_of_them = (
+        model.enhance_scan(head(), SPACING, planes=planes, save_gates=True) for planes in (1, 3)
+    )
+    np.testing.assert_array_equal(one.gates, all_of_them.gates)
+
+
+def test_boxes_are_refused_for_a_plane_that_there_is_not():
+    foreground = _core.find_foreground(head(), SPACING)
+    for plane in (-1, 3):
+        with pytest.raises(InputError, match=f"plane from 0 to 2, found {plane}"):
+            foreground.boxes(SHAPE, plane)
+
+
 def test_the_result_has_the_same_bits_for_any_number_of_threads(model):
-    one = model.enhance_scan(head(), SPACING, samples=2, threads=1)
+    settings = {"samples": 2, "planes": 3}
+    one = model.enhance_scan(head(), SPACING, **settings, threads=1)
     for threads in (0, 3):
-        other = model.enhance_scan(head(), SPACING, samples=2, threads=threads)
+        other = model.enhance_scan(head(), SPACING, **settings, threads=threads)
         np.testing.assert_array_equal(other.volume, one.volume)
         np.testing.assert_array_equal(other.deviation, one.deviation)
         assert other.noise_sigma == one.noise_sigma
@@ -89,10 +139,16 @@ def test_samples_are_averaged_and_their_spread_is_told(model, data_consistency):
         assert found.largest_correction is None
 
 
-def test_progress_runs_once_from_the_first_sample_to_the_last(model):
+@pytest.mark.parametrize("planes", [1, 3])
+def test_progress_runs_once_from_the_first_sample_to_the_last(model, planes):
     seen = []
     found = model.enhance_scan(
-        head(), SPACING, samples=3, progress=lambda *at: seen.append(at), data_consistency=False
+        head(),
+        SPACING,
+        samples=3,
+        planes=planes,
+        progress=lambda *at: seen.append(at),
+        data_consistency=False,
     )
     assert seen[-1] == (found.tiles, found.tiles)
     assert {total for _, total in seen} == {found.tiles}
@@ -145,6 +201,8 @@ def test_cancel_stops_it_and_errors_of_the_callbacks_come_through(model):
         ({"spacing": (2.0, np.nan, 2.0)}, "above zero"),
         ({"spacing": (2.0, 2.0, np.inf)}, "above zero"),
         ({"spacing": (9.0, 2.0, 1.0)}, "got 1 x 2 x 9 mm; the bundle was not trained"),
+        ({"planes": -1}, "1 to 3 planes"),
+        ({"planes": 4}, "1 to 3 planes"),
         ({"output_spacing": 0.01}, "output spacing"),
         ({"output_spacing": -1.0}, "output spacing"),
         ({"output_spacing": np.nan}, "output spacing"),

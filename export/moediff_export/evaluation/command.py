@@ -45,13 +45,14 @@ def named_checkpoint(text: str) -> tuple[str, Path]:
 
 def run_evaluation_cli(args: argparse.Namespace) -> None:
     """Evaluate, and say on standard output where the report is and what was met."""
-    from .methods import OURS
+    from .methods import ONE_PLANE, OURS
     from .run import evaluate
 
     names = [name for name, _ in args.comparator]
-    if len({*names, OURS}) < len(names) + 1:
+    if len({*names, OURS, ONE_PLANE}) < len(names) + 2:
         raise ValueError(
-            f"evaluate: expected comparators of different names, none {OURS!r}, got {names}"
+            f"evaluate: expected comparators of different names, none {OURS!r} or {ONE_PLANE!r}, "
+            f"got {names}"
         )
     if args.steps is not None and args.steps < 1:
         raise ValueError(f"evaluate: expected at least one step, got --steps {args.steps}")

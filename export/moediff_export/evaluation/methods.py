@@ -19,7 +19,7 @@ from moediff_rt.postprocess import enforce_consistency
 from moediff_rt.preprocess import prepare
 
 from ..data.pairs import INTENSITY_PERCENTILE
-from ..enhance import enhance_volume
+from ..enhance import enhance_in_planes
 from ..model import MoEDiffSR, RegressionUNet
 from . import baselines
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Volume = NDArray[np.float32]
 
 OURS = "moediff-rt"
+ONE_PLANE = "moediff-rt, axial slices alone"
 CUBIC = "cubic B-spline"
 NON_LOCAL_MEANS = "non-local means"
 
@@ -73,11 +74,26 @@ def interpolation_methods() -> list[Method]:
     ]
 
 
-def bundle_method(session: Session, steps: int | None = None, seed: int = 0) -> Method:
+def bundle_methods(session: Session, steps: int | None = None, seed: int = 0) -> list[Method]:
+    """The deployed bundle; where its results are averages over planes, one plane's before."""
+    several = session.bundle.sampler.planes > 1
+    one = [bundle_method(session, steps, seed, planes=1, name=ONE_PLANE)] if several else []
+    return [*one, bundle_method(session, steps, seed)]
+
+
+def bundle_method(
+    session: Session,
+    steps: int | None = None,
+    seed: int = 0,
+    planes: int | None = None,
+    name: str = OURS,
+) -> Method:
     """The deployed bundle, through the runtime as `moediff-rt infer` runs it."""
 
     def upsample(scan: Nifti1Image, grid: Grid) -> Volume:
-        image = session.infer(scan, spacing=float(grid.spacing[2]), steps=steps, seed=seed)
+        image = session.infer(
+            scan, spacing=float(grid.spacing[2]), steps=steps, seed=seed, planes=planes
+        )
         if image.shape != grid.shape or not np.allclose(image.affine, grid.affine, atol=1e-3):
             raise ValueError(
                 f"bundle_method: expected a result on the truth's grid {grid.shape}, got "
@@ -85,7 +101,7 @@ def bundle_method(session: Session, steps: int | None = None, seed: int = 0) -> 
             )
         return read_scan(image)
 
-    return Method(OURS, upsample)
+    return Method(name, upsample)
 
 
 def model_method(name: str, model: MoEDiffSR | RegressionUNet, seed: int = 0) -> Method:
@@ -128,6 +144,6 @@ def enhance_with_model(
     """
     prepared = prepare_for_model(scan, grid)
     sigma = noise_sigma(prepared.measured, prepared.foreground)
-    volume = enhance_volume(model, prepared.volume, prepared.boxes, seed=seed)
+    volume = enhance_in_planes(model, prepared.volume, prepared.foreground, seed=seed)
     enforce_consistency(volume, prepared.measured, sigma)
     return np.ascontiguousarray(volume.T * np.float32(prepared.scale))

@@ -75,6 +75,7 @@ def describe_run(
             "sha256": sha256(bundle / "bundle.json"),
             "created": values.get("created"),
             "steps": values["sampler"]["steps"],
+            "planes": values["sampler"].get("planes", 1),
         },
         "comparators": {
             name: {"path": str(path), "sha256": sha256(path)} for name, path in comparators.items()

@@ -17,7 +17,7 @@ from .claims import check_claims
 from .compare import Comparison, Findings
 from .conditions import CONDITIONS, Condition, conditions_of
 from .lesions import SEED as LESION_SEED
-from .methods import bundle_method, checkpoint_methods, interpolation_methods
+from .methods import bundle_methods, checkpoint_methods, interpolation_methods
 from .provenance import describe_run
 from .report import check_report, write_report
 from .step_study import STEPS, study_steps
@@ -97,7 +97,7 @@ def evaluate(
         methods = [
             *interpolation_methods(),
             *checkpoint_methods(comparators, seed),
-            bundle_method(session, steps, seed),
+            *bundle_methods(session, steps, seed),
         ]
         precision = {"precision": session.model.precision}
         source = describe_run(bundle, comparators, settings | precision)

@@ -39,7 +39,7 @@ class Asked:
 
     Attributes
     ----------
-    spacing, steps, seed
+    spacing, steps, seed, planes
         As in `Session.infer_scan`.
     any_contrast : bool
         Take every magnitude of every part for a T1-weighted head.
@@ -50,6 +50,7 @@ class Asked:
     spacing: float | None
     steps: int | None
     seed: int
+    planes: int | None
     any_contrast: bool
     send_originals: bool
 
@@ -198,6 +199,7 @@ class Enhancing:
                     spacing=self._asked.spacing,
                     steps=self._asked.steps,
                     seed=self._asked.seed,
+                    planes=self._asked.planes,
                     cancel=cancel,
                 )
 

@@ -238,6 +238,7 @@ def serve_dicom(options: argparse.Namespace, room: Room) -> None:
                 options.spacing,
                 options.steps,
                 options.seed,
+                options.planes,
                 options.any_contrast,
                 options.send_originals,
             ),

@@ -78,8 +78,8 @@ class Asked:
     Attributes
     ----------
     bundle : Bundle
-    spacing, steps, seed
-        As `output_spacing`, `steps` and `seed` of `Session.run`.
+    spacing, steps, seed, planes
+        As `output_spacing`, `steps`, `seed` and `planes` of `Session.run`.
     most_voxels : int
         In a result.
     """
@@ -88,6 +88,7 @@ class Asked:
     spacing: float | None
     steps: int | None
     seed: int
+    planes: int | None
     most_voxels: int
 
     def result_bytes(self, volume: Volume) -> int:
@@ -116,6 +117,7 @@ class Asked:
             output_spacing=self.spacing,
             steps=self.steps,
             seed=self.seed,
+            planes=self.planes,
             cancel=cancel,
         )
         return Result(
@@ -126,6 +128,7 @@ class Asked:
                 "MoediffBundleSHA256": self.bundle.hash,
                 "MoediffSteps": str(run.steps),
                 "MoediffSeed": str(run.seed),
+                "MoediffPlanes": str(run.planes),
             },
         )
 

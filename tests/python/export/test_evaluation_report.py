@@ -1,6 +1,7 @@
 """One call makes the whole report, from a bundle, on a slab."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -123,9 +124,13 @@ def test_every_method_gives_the_truths_grid(session, condition):
         assert volume.shape == thin.truth.shape and volume.dtype == np.float32
 
 
-def test_a_model_in_pytorch_gives_what_its_bundle_gives(session, tiny_model, slab):
+@pytest.mark.parametrize("planes", [1, 3])
+def test_a_model_in_pytorch_gives_what_its_bundle_gives(
+    session, tiny_model, slab, monkeypatch, planes
+):
+    monkeypatch.setattr(tiny_model, "config", replace(tiny_model.config, planes=planes))
     scan = simulate_scan(slab, 1.0)
-    deployed = bundle_method(session, seed=5).upsample(scan, slab.grid)
+    deployed = bundle_method(session, seed=5, planes=planes).upsample(scan, slab.grid)
     reference = enhance_with_model(tiny_model, scan, slab.grid, seed=5)
     assert np.abs(deployed - reference).max() <= 1e-3 * reference.max()
 
