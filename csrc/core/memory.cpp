@@ -31,6 +31,21 @@ int64_t largest_slice(const VolumeShape& out, int planes) {
   return most;
 }
 
+// What the largest plane's list of tiles takes, thrice: it grows, and is handed on as a copy.
+int64_t listed(const Bundle& bundle, const VolumeShape& out, int planes) {
+  const auto along = [&](int64_t n, int tile) {
+    const int stride = std::max(1, tile - bundle.tile_overlap);
+    return (n + stride - 1) / stride + 1;
+  };
+  int64_t most = 0;
+  for (int plane = 0; plane < planes; ++plane) {
+    const VolumeShape seen = seen_in_plane(out, plane);
+    most = std::max(most, seen.nz * along(seen.ny, bundle.smallest_tile.height) *
+                              along(seen.nx, bundle.smallest_tile.width));
+  }
+  return 3 * most * static_cast<int64_t>(sizeof(Tile));
+}
+
 struct Peaks {
   int64_t before_tiles, beside_tiles, after_tiles;
 };
@@ -87,9 +102,9 @@ int64_t measuring(const VolumeShape& in, int threads) {
 // takes otherwise, and one more result to the end. Beside the tiles there is the volume as it is seen
 // in each plane but the first.
 Peaks peaks_of(const VolumeShape& in, const VolumeShape& out,
-               const std::array<double, 3>& spacing_mm, const PipelineOptions& options, int slices,
-               int threads) {
-  constexpr int64_t kSmall = int64_t{1} << 18;  // boxes, the list of tiles, reports
+               const std::array<double, 3>& spacing_mm, const PipelineOptions& options,
+               const Bundle& bundle, int threads) {
+  constexpr int64_t kSmall = int64_t{1} << 18;  // boxes, reports
   const int64_t scan = in.voxels() * kFloat, result = out.voxels() * kFloat;
   const int64_t more = options.samples > 1 ? result : 0;
   const int64_t other_planes = (options.planes - 1) * result;
@@ -100,9 +115,10 @@ Peaks peaks_of(const VolumeShape& in, const VolumeShape& out,
       result + more + scan + masks(in, spacing_mm) + kSmall +
       std::max(between(in, out) * kFloat + resampling(in, out, threads), measuring(in, threads));
   // A slice of each thread is what turning a plane back takes after its tiles.
-  const int64_t held_slices = std::max(3 + slices / 2, options.planes > 1 ? threads : 0);
+  const int64_t held_slices = std::max(3 + bundle.tile_slices / 2, options.planes > 1 ? threads : 0);
   peaks.beside_tiles = result + 2 * more + other_planes +
-                       held_slices * largest_slice(out, options.planes) * kFloat + kSmall;
+                       held_slices * largest_slice(out, options.planes) * kFloat +
+                       listed(bundle, out, options.planes) + kSmall;
   peaks.after_tiles = result + 2 * more + kSmall;
   if (options.data_consistency) {
     peaks.after_tiles += scan + residual + between(out, seen) * kFloat +
@@ -118,7 +134,7 @@ int tiles_within(int64_t limit, const Model& model, const VolumeShape& in, const
                  const std::array<double, 3>& spacing_mm, const PipelineOptions& options,
                  const PipelineOutput& kept, int threads) {
   const Bundle& bundle = model.bundle();
-  const Peaks peaks = peaks_of(in, out, spacing_mm, options, bundle.tile_slices, threads);
+  const Peaks peaks = peaks_of(in, out, spacing_mm, options, bundle, threads);
   const int64_t maps = (kept.gates ? bundle.experts * out.voxels() : 0) +
                        (kept.deviation ? out.voxels() * kFloat : 0);
   const int64_t gate_sums = kept.gates ? (bundle.experts + 1) * out.slice() * kFloat : 0;

@@ -102,7 +102,7 @@ EnhanceReport enhance_in_planes(const Model& model, Parallel& parallel, const fl
                                 const EnhanceOptions& options, float* out, uint8_t* gates,
                                 const EnhanceObserver& observer) {
   const int planes = static_cast<int>(boxes.size());
-  int total = 0, before = 0;
+  int total = 0, before = 0, told = -1;
   for (int plane = 0; plane < planes; ++plane) {
     total += count_tiles(model, seen_in_plane(shape, plane), boxes[plane]);
   }
@@ -110,12 +110,16 @@ EnhanceReport enhance_in_planes(const Model& model, Parallel& parallel, const fl
   const auto run = [&](int plane, const float* from, float* to, uint8_t* to_gates) {
     EnhanceOptions own = options;
     own.seed = plane_seed(options.seed, plane);
-    EnhanceObserver told = observer;
+    EnhanceObserver watching = observer;
     if (observer.progress) {
-      told.progress = [&, plane](int done, int) { observer.progress(before + done, total); };
+      watching.progress = [&](int done, int) {
+        if (before + done <= told) return;  // a plane begins where the last one ended
+        told = before + done;
+        observer.progress(told, total);
+      };
     }
     const EnhanceReport one = enhance(model, from, seen_in_plane(shape, plane), boxes[plane], own,
-                                      to, to_gates, told);
+                                      to, to_gates, watching);
     before += one.tiles;
     add(one, report);
   };

@@ -60,9 +60,8 @@ int main(void) {
       params.planes = 1;
       params.output_mm = finer ? 0.8 : 1.25;
       check_limit(&kLarge, scan, &params);
-      for (params.planes = 2; params.planes <= 3; ++params.planes) {
-        check_limit(&kLarge, scan, &params);
-      }
+      params.planes = 4 - samples;
+      if (samples < 3) check_limit(&kLarge, scan, &params);
     }
   }
   free(scan);
@@ -70,7 +69,7 @@ int main(void) {
   mdr_enhance_params params = mdr_enhance_default_params();
   params.output_mm = 1.25;
   params.steps = 1;
-  for (params.planes = 1; params.planes <= 3; ++params.planes) {
+  for (params.planes = 1; params.planes <= 2; ++params.planes) {
     check_limit(&kSlab, scan, &params);
   }
   free(scan);

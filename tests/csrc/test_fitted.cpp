@@ -63,13 +63,13 @@ const Claim sizes("a fitted model has the sizes of its tile", [] {
 const Claim kept("the sizes last asked for stay loaded, the others are loaded again", [] {
   const Counted counted;
   const auto ask = [&](int height) { counted.model->fitted({height, 8}); };
-  for (const int height : {8, 16, 8, 16, 8}) ask(height);
-  equal(counted.loads->load(), 2 * kModules);
-  ask(24);  // 16 is the one unused for longest
-  for (const int height : {8, 24, 8}) ask(height);
+  for (const int height : {8, 16, 24, 8, 24, 8}) ask(height);
   equal(counted.loads->load(), 3 * kModules);
-  ask(16);
+  ask(32);  // 16 is the one unused for longest
+  for (const int height : {8, 24, 32, 8}) ask(height);
   equal(counted.loads->load(), 4 * kModules);
+  ask(16);
+  equal(counted.loads->load(), 5 * kModules);
 });
 
 const Claim observed("what on_engine throws ends the build, and nothing is kept", [] {
