@@ -361,12 +361,13 @@ class Model:
             the bundle was trained for.
         steps, seed, save_gates, progress, cancel
             As in :meth:`enhance`; progress is that of all samples and planes, the gates are those
-            of the first.
+            of the first sample and plane.
         samples
             Results averaged, with the seeds from ``seed`` on.
         planes
-            Planes that slices are enhanced in, axial, coronal, sagittal, and the results
-            averaged; 0: the bundle's own number.
+            In how many planes slices are enhanced, along the coarsest axis first, and the results
+            averaged. 0: the bundle's own number where the edges are alike, else one; fewer where
+            slices would be less than half a tile high or wide.
         data_consistency
             Make the result agree with the scan at the scan's resolution.
         memory_limit
@@ -406,7 +407,8 @@ class ScanResult:
     @property
     def steps(self) -> int: ...
     @property
-    def planes(self) -> int: ...
+    def planes(self) -> tuple[int, ...]:
+        """The axis of (z, y, x) that slices lay along, the first plane's first."""
     @property
     def tiles(self) -> int: ...
     @property

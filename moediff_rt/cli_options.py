@@ -39,8 +39,8 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
         "--planes",
         type=int,
         metavar="N",
-        help="average what slices of N planes give: 1 axial, 2 and coronal, 3 and sagittal; each "
-        "takes as long again (default: bundle's)",
+        help="average what slices in N planes, 1 to 3, give, those along the coarsest axis first; "
+        "each takes as long again (default: bundle's where edges are alike, else 1)",
     )
 
 

@@ -62,7 +62,7 @@ def describe(
             "Steps": run.steps,
             "Seed": run.seed,
             "Samples": run.samples,
-            "Planes": run.planes,
+            "Planes": list(run.planes),
             "Sampler": bundle.sampler.method,
             "Start": bundle.sampler.start,
             "GateThreshold": bundle.gate_threshold,

@@ -89,8 +89,8 @@ def checked_planes(planes: int | None) -> int:
     planes = checked_whole("planes", planes)
     if not 1 <= planes <= MAX_PLANES:
         raise InputError(
-            f"expected from 1 to {MAX_PLANES} planes, got {planes}; give 1 for axial slices alone, "
-            "2 for coronal ones as well, 3 for sagittal ones, too, or leave it out"
+            f"expected from 1 to {MAX_PLANES} planes, got {planes}; leave it out, or give 1 for "
+            "the fastest result, 3 for axial, coronal and sagittal slices"
         )
     return planes
 

@@ -30,9 +30,11 @@ class Enhanced:
         Expert weights times 255, on the output grid.
     standard_deviation : (x, y, z) float32 array or None
         Spread of the samples in each voxel, in the input's intensity unit; None of a single one.
-    steps, seed, samples, planes : int
-        Sampler steps, first noise seed, how many samples were averaged, and of how many planes
-        each is the average.
+    steps, seed, samples : int
+        Sampler steps, first noise seed, and how many samples were averaged.
+    planes : tuple of str
+        Of which planes each is the average: "axial", "coronal", "sagittal"; the first one's gates
+        are told.
     tiles, expert_calls, expert_calls_saved : int
         Tiles run; expert evaluations run, and not run because the gate was shut: of all samples
         and planes.
@@ -51,7 +53,7 @@ class Enhanced:
     steps: int
     seed: int
     samples: int
-    planes: int
+    planes: tuple[str, ...]
     tiles: int
     expert_calls: int
     expert_calls_saved: int

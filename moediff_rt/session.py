@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ._core import Bundle, EngineReport, Model
 
 MAX_THREADS = 1024
+PLANES = ("axial", "coronal", "sagittal")  # by the axis of (z, y, x) that their slices lie along
 
 Progress = Callable[[int, int], None]
 Cancel = Callable[[], bool]
@@ -197,8 +198,8 @@ class Session:
         ----------
         array : (x, y, z) array
             Brain MRI, real, finite, any intensity unit; of NumPy, or of another library that has
-            DLPack (PyTorch, CuPy, JAX), on any device. The last axis is the one the model's
-            slices are stacked along: foot to head, as in RAS+ order.
+            DLPack (PyTorch, CuPy, JAX), on any device. Axes in RAS+ order: the last one goes from
+            foot to head.
         spacing : float or 3 floats
             Voxel edges, mm.
         output_spacing : float, optional
@@ -211,9 +212,11 @@ class Session:
         samples : int
             Results averaged, with the seeds from `seed` on; `run` gives their spread, too.
         planes : int, optional
-            Planes that slices are enhanced in, the results averaged: 1 for those along the last
-            axis alone (axial), 2 for those along the second as well (coronal), 3 for those along
-            the first, too (sagittal); each takes as long again. Default: the bundle's number.
+            In how many planes slices are enhanced, from 1 to 3, and the results averaged; each
+            takes as long again. The first one's slices lie along the coarsest axis, or the last one
+            (axial) where edges are alike; then come coronal ones, along the second axis, and
+            sagittal ones, along the first. Default: the bundle's number where edges are alike, else
+            one; fewer for slabs thinner than half a tile.
         data_consistency : bool
             Make the result agree with the input at the input's resolution.
         progress : callable, optional
@@ -319,7 +322,7 @@ class Session:
             steps=result.steps,
             seed=seed,
             samples=samples,
-            planes=result.planes,
+            planes=tuple(PLANES[axis] for axis in result.planes),
             tiles=result.tiles,
             expert_calls=result.expert_calls,
             expert_calls_saved=result.expert_calls_saved,

@@ -20,9 +20,10 @@ struct ScanResult {
 };
 
 ScanResult enhance_scan_array(const Model& model, const py::object& scan, const Triple& spacing,
-                              double output_spacing, int steps, uint64_t seed, int samples, int planes,
-                              bool data_consistency, bool save_gates, const py::object& progress,
-                              const py::object& cancel, int64_t memory_limit, int threads) {
+                              double output_spacing, int steps, uint64_t seed, int samples,
+                              int planes, bool data_consistency, bool save_gates,
+                              const py::object& progress, const py::object& cancel,
+                              int64_t memory_limit, int threads) {
   const auto voxels = checked_array<float>(scan, "enhance_scan", "scan", {-1, -1, -1});
   const VolumeShape shape = volume_shape(voxels, "enhance_scan");
   const std::array<double, 3> edges{std::get<0>(spacing), std::get<1>(spacing),
@@ -80,7 +81,8 @@ void bind_pipeline(py::module_& m) {
       .def_property_readonly("largest_correction",
                              [](const ScanResult& r) { return r.report.largest_correction; })
       .def_property_readonly("steps", [](const ScanResult& r) { return r.report.steps; })
-      .def_property_readonly("planes", [](const ScanResult& r) { return r.report.planes; })
+      .def_property_readonly(
+          "planes", [](const ScanResult& r) { return py::tuple(py::cast(r.report.planes)); })
       .def_property_readonly("tiles", [](const ScanResult& r) { return r.report.tiles; })
       .def_property_readonly(
           "tile",

@@ -116,6 +116,7 @@ mdr_status mdr_engine_describe(const mdr_engine* engine, mdr_engine_info* info) 
     filled.precision = model.device().precision().c_str();
     filled.threads = model.device().threads();
     filled.default_steps = bundle.sampler.steps;
+    filled.default_planes = bundle.sampler.planes;
     filled.input_min_mm = bundle.input_min_mm;
     filled.input_max_mm = bundle.input_max_mm;
     filled.output_min_mm = bundle.output_min_mm;

@@ -137,6 +137,7 @@ mdr_report enhance(LoadedEngine& engine, const float* scan, const mdr_grid& grid
   report.expert_calls = made.expert_calls;
   report.expert_calls_saved = made.expert_calls_saved;
   report.tiles = made.tiles;
+  report.planes = static_cast<int32_t>(made.planes.size());
   report.seconds = watch.seconds();
   engine.log(MDR_LOG_INFO, "enhanced ", grid.nx, " x ", grid.ny, " x ", grid.nz, " to ", to.nx,
              " x ", to.ny, " x ", to.nz, " in ", seconds_text(report.seconds), ", ", report.tiles,

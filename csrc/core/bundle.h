@@ -27,7 +27,7 @@ struct SamplerSettings {
   int steps = 0;
   int start_timestep = 0;
   double eta = 0;
-  int planes = 1;  // that slices are enhanced in, the first ones of the three
+  int planes = 1;  // that slices are enhanced in: core/planes.h
 };
 
 // What bundle.json says. Sizes in pixels, latent cells or gate cells, all of the largest tile;

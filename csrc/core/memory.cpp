@@ -23,22 +23,22 @@ int64_t bytes_per_tile(const Model& model, int64_t slice) {
 }
 
 // Voxels of the largest slice that tiles are blended into, of any plane.
-int64_t largest_slice(const VolumeShape& out, int planes) {
+int64_t largest_slice(const VolumeShape& out, const std::vector<int>& planes) {
   int64_t most = 0;
-  for (int plane = 0; plane < planes; ++plane) {
+  for (const int plane : planes) {
     most = std::max(most, seen_in_plane(out, plane).slice());
   }
   return most;
 }
 
 // What the largest plane's list of tiles takes, thrice: it grows, and is handed on as a copy.
-int64_t listed(const Bundle& bundle, const VolumeShape& out, int planes) {
+int64_t listed(const Bundle& bundle, const VolumeShape& out, const std::vector<int>& planes) {
   const auto along = [&](int64_t n, int tile) {
     const int stride = std::max(1, tile - bundle.tile_overlap);
     return (n + stride - 1) / stride + 1;
   };
   int64_t most = 0;
-  for (int plane = 0; plane < planes; ++plane) {
+  for (const int plane : planes) {
     const VolumeShape seen = seen_in_plane(out, plane);
     most = std::max(most, seen.nz * along(seen.ny, bundle.smallest_tile.height) *
                               along(seen.nx, bundle.smallest_tile.width));
@@ -99,15 +99,15 @@ int64_t measuring(const VolumeShape& in, int threads) {
 // whole: to prepare (the scan in the model's unit), beside the tiles (the sums and weights of a
 // slice, and slices that wait for neighbours to be read), and for data consistency (the scan again,
 // and what of it is seen). With samples there are the interpolation, whose place the one result
-// takes otherwise, and one more result to the end. Beside the tiles there is the volume as it is seen
-// in each plane but the first.
+// takes otherwise, and one more result to the end. Beside the tiles there is the volume as it is
+// seen in each plane but the axial one.
 Peaks peaks_of(const VolumeShape& in, const VolumeShape& out,
                const std::array<double, 3>& spacing_mm, const PipelineOptions& options,
-               const Bundle& bundle, int threads) {
+               const std::vector<int>& planes, const Bundle& bundle, int threads) {
   constexpr int64_t kSmall = int64_t{1} << 18;  // boxes, reports
   const int64_t scan = in.voxels() * kFloat, result = out.voxels() * kFloat;
   const int64_t more = options.samples > 1 ? result : 0;
-  const int64_t other_planes = (options.planes - 1) * result;
+  const int64_t turned = planes.size() - std::count(planes.begin(), planes.end(), 0);
   const VolumeShape seen{std::min(in.nz, out.nz), std::min(in.ny, out.ny), std::min(in.nx, out.nx)};
   const int64_t residual = (seen == in ? 1 : 2) * seen.voxels() * kFloat;
   Peaks peaks;
@@ -115,10 +115,10 @@ Peaks peaks_of(const VolumeShape& in, const VolumeShape& out,
       result + more + scan + masks(in, spacing_mm) + kSmall +
       std::max(between(in, out) * kFloat + resampling(in, out, threads), measuring(in, threads));
   // A slice of each thread is what turning a plane back takes after its tiles.
-  const int64_t held_slices = std::max(3 + bundle.tile_slices / 2, options.planes > 1 ? threads : 0);
-  peaks.beside_tiles = result + 2 * more + other_planes +
-                       held_slices * largest_slice(out, options.planes) * kFloat +
-                       listed(bundle, out, options.planes) + kSmall;
+  const int64_t held_slices = std::max(3 + bundle.tile_slices / 2, turned > 0 ? threads : 0);
+  peaks.beside_tiles = result + 2 * more + turned * result +
+                       held_slices * largest_slice(out, planes) * kFloat +
+                       listed(bundle, out, planes) + kSmall;
   peaks.after_tiles = result + 2 * more + kSmall;
   if (options.data_consistency) {
     peaks.after_tiles += scan + residual + between(out, seen) * kFloat +
@@ -132,13 +132,16 @@ Peaks peaks_of(const VolumeShape& in, const VolumeShape& out,
 
 int tiles_within(int64_t limit, const Model& model, const VolumeShape& in, const VolumeShape& out,
                  const std::array<double, 3>& spacing_mm, const PipelineOptions& options,
-                 const PipelineOutput& kept, int threads) {
+                 const std::vector<int>& planes, const PipelineOutput& kept, int threads) {
   const Bundle& bundle = model.bundle();
-  const Peaks peaks = peaks_of(in, out, spacing_mm, options, bundle, threads);
-  const int64_t maps = (kept.gates ? bundle.experts * out.voxels() : 0) +
-                       (kept.deviation ? out.voxels() * kFloat : 0);
-  const int64_t gate_sums = kept.gates ? (bundle.experts + 1) * out.slice() * kFloat : 0;
-  const int64_t tile = bytes_per_tile(model, largest_slice(out, options.planes));
+  const Peaks peaks = peaks_of(in, out, spacing_mm, options, planes, bundle, threads);
+  // Gates of another plane than the axial one are turned back, one expert's at a time.
+  const int64_t gate_maps = bundle.experts + (planes.front() > 0 ? 1 : 0);
+  const int64_t maps =
+      (kept.gates ? gate_maps * out.voxels() : 0) + (kept.deviation ? out.voxels() * kFloat : 0);
+  const int64_t gate_sums =
+      kept.gates ? (bundle.experts + 1) * largest_slice(out, planes) * kFloat : 0;
+  const int64_t tile = bytes_per_tile(model, largest_slice(out, planes));
   const int64_t least = maps + std::max({peaks.before_tiles, peaks.beside_tiles + gate_sums + tile,
                                          peaks.after_tiles});
   if (limit < least) {

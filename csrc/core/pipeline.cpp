@@ -39,8 +39,8 @@ void check_samples(int samples) {
 void check_planes(int planes) {
   if (planes >= 0 && planes <= kMostPlanes) return;
   fail(ErrorKind::input, "expected from 1 to ", kMostPlanes, " planes, or 0 for the bundle's own ",
-       "number, got ", planes, "; give 1 for axial slices alone, 2 for coronal ones as well, 3 for ",
-       "sagittal ones, too");
+       "number, got ", planes,
+       "; give 1 for the fastest result, 3 for axial, coronal and sagittal ", "slices");
 }
 
 void check_given(const char* what, double value) {
@@ -106,28 +106,27 @@ class Run {
     const Bundle& bundle = model_.bundle();
     const VolumeShape output = output_shape(bundle, shape_, spacing_mm, options_.output_spacing_mm);
     report_.output = output;
-    if (options_.planes == 0) options_.planes = bundle.sampler.planes;
-    report_.planes = options_.planes;
+    report_.planes = choose_planes(bundle, spacing_mm, output, options_.planes);
     if (options_.memory_limit > 0 && dynamic_cast<const HostDevice*>(&model_.device())) {
       options_.sampling.batch = tiles_within(options_.memory_limit, model_, shape_, output,
-                                             spacing_mm, options_, out_, threads_);
+                                             spacing_mm, options_, report_.planes, out_, threads_);
     }
     report_.spacing_mm = {spacing_mm[0] * shape_.nz / output.nz,
                           spacing_mm[1] * shape_.ny / output.ny,
                           spacing_mm[2] * shape_.nx / output.nx};
     report_.steps = options_.sampling.steps > 0 ? options_.sampling.steps : bundle.sampler.steps;
-    const Prepared ready = prepare(parallel_, scan_, shape_, spacing_mm, bundle.percentile,
-                                   bundle.intensity_value, options_.intensity_level);
+    Prepared ready = prepare(parallel_, scan_, shape_, spacing_mm, bundle.percentile,
+                             bundle.intensity_value, options_.intensity_level);
     scale_ = ready.scale;
     report_.intensity_level = scale_ * bundle.intensity_value;
     sigma_ = options_.noise_sigma > 0
                  ? options_.noise_sigma / scale_
                  : noise_sigma(parallel_, ready.measured.data(), shape_, ready.foreground);
     report_.noise_sigma = sigma_ * scale_;
-    boxes_ = boxes_in_planes(ready.foreground, output, options_.planes);
     // Of one sample the result takes the place of what it is made from, slice by slice.
     if (options_.samples > 1) volume_ = Voxels(output);
     interpolate(parallel_, ready.measured.data(), shape_, interpolated(), output);
+    foreground_ = std::move(ready.foreground);
     laps_.lap("prepare");
   }
 
@@ -150,10 +149,9 @@ class Run {
   void sample(int number, float* result) {
     EnhanceOptions sampling = options_.sampling;
     sampling.seed += static_cast<uint64_t>(number);
-    const EnhanceReport run =
-        enhance_in_planes(model_, parallel_, interpolated(), report_.output, boxes_, sampling,
-                          result, number == 0 ? out_.gates : nullptr,
-                          share_of(observer_, number, options_.samples));
+    const EnhanceReport run = enhance_in_planes(
+        model_, parallel_, interpolated(), report_.output, foreground_, report_.planes, sampling,
+        result, number == 0 ? out_.gates : nullptr, share_of(observer_, number, options_.samples));
     // As large as the result: let it go before the next stage.
     if (number == options_.samples - 1) volume_.release();
     count(run);
@@ -186,7 +184,7 @@ class Run {
   const int threads_;
   Parallel parallel_;
   Voxels volume_;  // with several samples: interpolated, in the model's unit, like sigma_
-  PlaneBoxes boxes_;
+  Foreground foreground_;
   double scale_ = 0, sigma_ = 0;
   Voxels another_;  // a sample after the first
   Laps laps_;

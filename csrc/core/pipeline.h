@@ -16,7 +16,7 @@ struct PipelineOptions {
   EnhanceOptions sampling;       // with several samples, `seed` is that of the first
   double output_spacing_mm = 0;  // 0: half the smallest input edge, within the bundle's range
   int samples = 1;               // results averaged, with the seeds from `sampling.seed` on
-  int planes = 0;                // that the model looks at slices in; 0: the bundle's own number
+  int planes = 0;                // that slices are enhanced in; 0: see choose_planes()
   bool data_consistency = true;
   // What is otherwise measured in the scan, in its unit; 0: measured. For slabs of one scan, which
   // are to be treated alike.
@@ -34,9 +34,9 @@ struct PipelineReport {
   double noise_sigma = 0;                    // standard deviation
   std::optional<double> largest_correction;  // by data consistency; none without it
   int steps = 0;
-  int planes = 0;
-  TileSize tile;  // of the first plane
-  int tiles = 0;  // of all samples and planes, like the two below
+  std::vector<int> planes;  // each 0, 1 or 2: the axis of (z, y, x) that its slices lie along
+  TileSize tile;            // of the first plane
+  int tiles = 0;            // of all samples and planes, like the two below
   int64_t expert_calls = 0;
   int64_t expert_calls_saved = 0;
   // "prepare", "model" and "consistency" (time that passed), and "model.STAGE" for each stage of

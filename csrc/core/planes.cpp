@@ -1,6 +1,7 @@
 #include "core/planes.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "core/transpose.h"
@@ -8,6 +9,24 @@
 
 namespace mdr {
 namespace {
+
+// Edges that differ by less are alike: a scanner's are not exact.
+constexpr double kSameEdge = 1.01;
+// Up to this ratio of the coarsest edge to the finest, a plane more brought more than it cost.
+constexpr double kIsotropic = 1.2;
+
+std::vector<int> coarsest_first(const std::array<double, 3>& spacing_mm) {
+  std::vector<int> left = {0, 1, 2}, order;
+  while (!left.empty()) {
+    double most = 0;
+    for (const int axis : left) most = std::max(most, spacing_mm[axis]);
+    const auto next = std::find_if(left.begin(), left.end(),
+                                   [&](int axis) { return spacing_mm[axis] * kSameEdge >= most; });
+    order.push_back(*next);
+    left.erase(next);
+  }
+  return order;
+}
 
 Foreground seen_in_plane(const Foreground& foreground, int plane) {
   Foreground seen = foreground;
@@ -68,8 +87,27 @@ Voxels turned_to_plane(Parallel& parallel, const float* volume, const VolumeShap
   return turned;
 }
 
+// Gates of `experts` as (slices along the plane's axis, ...), back as (z, y, x), in place.
+void turn_gates_back(Parallel& parallel, int experts, const VolumeShape& shape, int plane,
+                     uint8_t* gates) {
+  const VolumeShape from = seen_in_plane(shape, plane);
+  std::vector<uint8_t> turned(shape.voxels());
+  for (int i = 0; i < experts; ++i, gates += shape.voxels()) {
+    std::copy_n(gates, shape.voxels(), turned.data());
+    parallel.ranges(shape.nz, 1, [&](int64_t z, int64_t) {
+      uint8_t* to = gates + z * shape.slice();
+      for (int64_t y = 0; y < shape.ny; ++y) {
+        for (int64_t x = 0; x < shape.nx; ++x) {
+          const int64_t at =
+              plane == 1 ? y * from.slice() + z * from.nx + x : x * from.slice() + y * from.nx + z;
+          *to++ = turned[at];
+        }
+      }
+    });
+  }
+}
+
 void add(const EnhanceReport& one, EnhanceReport& all) {
-  all.tile = one.tile;
   all.tiles += one.tiles;
   all.expert_calls += one.expert_calls;
   all.expert_calls_saved += one.expert_calls_saved;
@@ -85,29 +123,43 @@ VolumeShape seen_in_plane(const VolumeShape& shape, int plane) {
   return seen;
 }
 
+std::vector<int> choose_planes(const Bundle& bundle, const std::array<double, 3>& spacing_mm,
+                               const VolumeShape& output, int asked) {
+  std::vector<int> planes = coarsest_first(spacing_mm);
+  const auto large = [&](int plane) {
+    const VolumeShape seen = seen_in_plane(output, plane);
+    return 2 * seen.ny >= bundle.smallest_tile.height && 2 * seen.nx >= bundle.smallest_tile.width;
+  };
+  const auto end = std::stable_partition(planes.begin(), planes.end(), large);
+  const auto [finest, coarsest] = std::minmax_element(spacing_mm.begin(), spacing_mm.end());
+  int usual = *coarsest < kIsotropic * *finest ? bundle.sampler.planes : 1;
+  usual = std::max(1, std::min(usual, static_cast<int>(end - planes.begin())));
+  planes.resize(asked > 0 ? asked : usual);
+  return planes;
+}
+
 uint64_t plane_seed(uint64_t seed, int plane) {
   return seed ^ (static_cast<uint64_t>(plane) * 0x9E3779B97F4A7C15);
 }
 
-PlaneBoxes boxes_in_planes(const Foreground& foreground, const VolumeShape& output, int planes) {
-  PlaneBoxes boxes;
-  for (int plane = 0; plane < planes; ++plane) {
-    boxes.push_back(seen_in_plane(foreground, plane).boxes(seen_in_plane(output, plane)));
-  }
-  return boxes;
+std::vector<Box> boxes_in_plane(const Foreground& foreground, const VolumeShape& output,
+                                int plane) {
+  return seen_in_plane(foreground, plane).boxes(seen_in_plane(output, plane));
 }
 
 EnhanceReport enhance_in_planes(const Model& model, Parallel& parallel, const float* volume,
-                                const VolumeShape& shape, const PlaneBoxes& boxes,
-                                const EnhanceOptions& options, float* out, uint8_t* gates,
-                                const EnhanceObserver& observer) {
-  const int planes = static_cast<int>(boxes.size());
+                                const VolumeShape& shape, const Foreground& foreground,
+                                const std::vector<int>& planes, const EnhanceOptions& options,
+                                float* out, uint8_t* gates, const EnhanceObserver& observer) {
+  std::map<int, std::vector<Box>> boxes;
   int total = 0, before = 0, told = -1;
-  for (int plane = 0; plane < planes; ++plane) {
+  for (const int plane : planes) {
+    boxes[plane] = boxes_in_plane(foreground, shape, plane);
     total += count_tiles(model, seen_in_plane(shape, plane), boxes[plane]);
   }
   EnhanceReport report;
-  const auto run = [&](int plane, const float* from, float* to, uint8_t* to_gates) {
+  const auto run = [&](int plane, const float* from, float* to) {
+    const bool first = plane == planes.front();
     EnhanceOptions own = options;
     own.seed = plane_seed(options.seed, plane);
     EnhanceObserver watching = observer;
@@ -119,24 +171,37 @@ EnhanceReport enhance_in_planes(const Model& model, Parallel& parallel, const fl
       };
     }
     const EnhanceReport one = enhance(model, from, seen_in_plane(shape, plane), boxes[plane], own,
-                                      to, to_gates, watching);
+                                      to, first ? gates : nullptr, watching);
+    if (first && gates && plane > 0) {
+      turn_gates_back(parallel, model.bundle().experts, shape, plane, gates);
+    }
     before += one.tiles;
     add(one, report);
+    if (first) report.tile = one.tile;
   };
-  std::vector<Voxels> others;
-  for (int plane = planes - 1; plane > 0; --plane) {
-    others.push_back(turned_to_plane(parallel, volume, shape, plane));
-    run(plane, others.back().data(), others.back().data(), nullptr);
+  std::map<int, Voxels> turned;
+  bool axial = false;
+  for (const int plane : planes) {
+    axial = axial || plane == 0;
+    if (plane == 0) continue;
+    Voxels& seen = turned[plane] = turned_to_plane(parallel, volume, shape, plane);
+    run(plane, seen.data(), seen.data());
   }
-  run(0, volume, out, gates);  // the last one, since `out` may be `volume`
-  for (int plane = 1; plane < planes; ++plane) {
-    const bool last = plane + 1 == planes;
-    const float share = 1.0f / static_cast<float>(planes);
-    rows_from_plane(parallel, others.back(), plane, [&](int64_t z, int64_t y, const float* row) {
-      float* to = out + z * shape.slice() + y * shape.nx;
-      for (int x = 0; x < shape.nx; ++x) to[x] = last ? (to[x] + row[x]) * share : to[x] + row[x];
-    });
-    others.pop_back();
+  if (axial) run(0, volume, out);  // the last one, since `out` may be `volume`
+  const float share = 1.0f / static_cast<float>(planes.size());
+  bool begun = axial;
+  while (!turned.empty()) {
+    const auto next = turned.begin();
+    const float scale = turned.size() == 1 ? share : 1.0f;
+    rows_from_plane(parallel, next->second, next->first,
+                    [&](int64_t z, int64_t y, const float* row) {
+                      float* to = out + z * shape.slice() + y * shape.nx;
+                      for (int x = 0; x < shape.nx; ++x) {
+                        to[x] = (begun ? to[x] + row[x] : row[x]) * scale;
+                      }
+                    });
+    turned.erase(next);
+    begun = true;
   }
   return report;
 }

@@ -145,6 +145,7 @@ typedef struct mdr_engine_info {
   int32_t default_steps;
   double input_min_mm, input_max_mm;   /* voxel edges that it was trained to take, */
   double output_min_mm, output_max_mm; /* and to make */
+  int32_t default_planes;
 } mdr_engine_info;
 
 /* Set info->struct_size to sizeof *info first. */
@@ -153,8 +154,8 @@ MDR_API mdr_status mdr_engine_describe(const mdr_engine* engine, mdr_engine_info
 /* ---- Volumes ---- */
 
 /* A float32 volume, x fastest, then y, then z: voxel (x, y, z) is at x + nx * (y + ny * z). x goes
- * from left to right, y from back to front; z goes from foot to head, and the model works on its
- * slices. A slab of a few slices is a volume, too. */
+ * from left to right, y from back to front, z from foot to head. A slab of a few slices is a
+ * volume, too. */
 typedef struct mdr_grid {
   int32_t nx, ny, nz;
   double voxel_mm[3]; /* edges along x, y and z */
@@ -190,8 +191,10 @@ typedef struct mdr_enhance_params {
   mdr_progress_callback progress;
   mdr_cancel_callback cancel;
   void* user_data; /* for progress and cancel */
-  int32_t planes;  /* that slices are enhanced in and averaged: 1 axial ones alone, 2 coronal ones as
-                      well, 3 sagittal ones, too; 0: the bundle's own number */
+  /* In how many planes, 1 to 3, slices are enhanced, those along the coarsest axis first, and the
+   * results averaged; each takes as long again. 0: the bundle's own number where the edges are
+   * alike, else one; fewer for slabs thinner than half a tile. */
+  int32_t planes;
 } mdr_enhance_params;
 
 MDR_API void mdr_enhance_fill_params(mdr_enhance_params* params, size_t struct_size);
@@ -244,6 +247,7 @@ typedef struct mdr_report {
   int64_t expert_calls;
   int64_t expert_calls_saved; /* not run because the gate was shut */
   int64_t tiles;
+  int32_t planes; /* that slices were enhanced in */
 } mdr_report;
 
 /* How the session's last successful mdr_enhance() went; MDR_INVALID_ARGUMENT before any. Set

@@ -62,8 +62,8 @@ class ModelConfig:
     gate_threshold : float
         An expert whose gate stays below this over a whole tile is not run for that tile.
     planes : int
-        In how many planes the default sampling enhances slices: axial ones, coronal ones as well,
-        sagittal ones, too. Their results are averaged.
+        In how many planes slices are enhanced, and the results averaged, where a scan's edges are
+        alike: axial ones, coronal ones, sagittal ones.
     tile_overlap : int
         Smallest overlap of neighbouring tiles, in pixels.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -91,14 +91,45 @@ def plane_seed(seed: int, plane: int) -> int:
     return seed ^ (plane * 0x9E3779B97F4A7C15 % 2**64)
 
 
+def choose_planes(
+    config: ModelConfig, spacing: Sequence[float], shape: Sequence[int], asked: int | None = None
+) -> list[int]:
+    """The planes that a scan is enhanced in: the axis of (z, y, x) that slices lie along in each.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    spacing : (z, y, x) voxel edges of the scan, mm
+        Slices lie along the coarsest axis first (edges within 1 % are alike). Where one is 1.2
+        times another or more, along that alone.
+    shape : (nz, ny, nx) of the result
+        Planes whose slices are less than half a tile high or wide come last, and only when asked
+        for.
+    asked : int, optional
+        How many; the configuration's number by default.
+    """
+    left, order = [0, 1, 2], []
+    while left:
+        most = max(spacing[axis] for axis in left)
+        order.append(next(axis for axis in left if spacing[axis] * 1.01 >= most))
+        left.remove(order[-1])
+    large = []
+    for axis in order:
+        if 2 * min(n for i, n in enumerate(shape) if i != axis) >= config.smallest_tile:
+            large.append(axis)
+    alike = max(spacing) < 1.2 * min(spacing)
+    usual = max(1, min(config.planes if alike else 1, len(large)))
+    return [*large, *(axis for axis in order if axis not in large)][: asked or usual]
+
+
 def enhance_in_planes(
     model: MoEDiffSR | RegressionUNet,
     volume: NDArray[np.float32],
     foreground: Foreground,
-    planes: int | None = None,
+    planes: Sequence[int],
     seed: int = 0,
 ) -> NDArray[np.float32]:
-    """Enhance a volume's axial slices, its coronal and its sagittal ones, and average the results.
+    """Enhance a volume's slices in several planes, and average the results.
 
     Parameters
     ----------
@@ -106,21 +137,20 @@ def enhance_in_planes(
         As :func:`enhance_volume` takes them.
     foreground : Foreground
         Of the scan, over the same box.
-    planes : int, optional
-        How many of the three; the configuration's number by default.
+    planes : sequence of int
+        As :func:`choose_planes` gives them.
 
     Returns
     -------
     ndarray, float32, (nz, ny, nx)
     """
-    planes = planes or model.config.planes
     total = np.zeros_like(volume)
-    for plane in range(planes):
+    for plane in sorted(planes):
         seen = np.ascontiguousarray(volume.swapaxes(0, plane))
         boxes = foreground.boxes(volume.shape, plane)
         made = enhance_volume(model, seen, boxes, seed=plane_seed(seed, plane))
         total += made.swapaxes(0, plane)
-    return total / np.float32(planes)
+    return total / np.float32(len(planes))
 
 
 @torch.inference_mode()

@@ -118,7 +118,7 @@ def derivation(record: Mapping[str, Any]) -> str:
         f"bundle {bundle['Name']} (SHA-256 {bundle['SHA256'][:16]})",
         f"{backend['Name']} {backend['Precision']}",
         f"steps {settings['Steps']}, seed {settings['Seed']}, samples {settings['Samples']}, "
-        f"planes {settings['Planes']}",
+        f"{' and '.join(settings['Planes'])} slices",
         f"data consistency {'on' if settings['DataConsistency'] else 'off'}",
         *(f"corrected for {correction['Name']}" for correction in record["Corrections"]),
     ]

@@ -418,6 +418,7 @@ static void an_engine_describes_itself(void) {
   check(mdr_engine_describe(bench.engine, &info) == MDR_OK, "it does");
   check(strcmp(info.bundle_name, "fake") == 0 && strcmp(info.backend, "pooled") == 0, "by name");
   check(info.input_max_mm == 5 && info.output_min_mm == 0.5, "with the trained range");
+  check(info.default_steps == 3 && info.default_planes == 1, "and its defaults");
   info.struct_size = 3;
   check_refused(mdr_engine_describe(bench.engine, &info), MDR_INVALID_ARGUMENT,
                 WORDS("struct_size", "3"), "a struct without its size is refused");

@@ -7,6 +7,7 @@
 
 #include "claim.h"
 #include "core/pipeline.h"
+#include "core/planes.h"
 #include "fake_device.h"
 
 using claims::check;
@@ -123,13 +124,41 @@ const Claim planes("a bundle's own planes are the default, and each counts", [] 
   std::vector<float> volume(asked.volume.size());
   const PipelineReport report =
       enhance_scan(fake, voxels.data(), kScan, kSpacing, {}, {volume.data()}, {});
-  equal(report.planes, 2);
+  check(report.planes == std::vector<int>{0, 1}, "other planes");
   equal(volume == asked.volume, true);
   equal(report.tiles, asked.report.tiles);
   const Result one = enhance_whole(samples_of(1));
-  equal(one.report.planes, 1);
+  check(one.report.planes == std::vector<int>{0}, "more than one plane");
   check(one.report.tiles < report.tiles, "the second plane has no tiles");
   check(one.volume != volume, "the second plane changes nothing");
+});
+
+using Planes = std::vector<int>;
+
+const Claim chosen("planes are chosen by the scan's edges and the result's size", [] {
+  Bundle three = bundle();
+  three.sampler.planes = 3;
+  const VolumeShape large{36, 40, 30};
+  const auto of = [&](const std::array<double, 3>& edges, int asked) {
+    return choose_planes(three, edges, large, asked);
+  };
+  check(of({2, 2, 2}, 0) == Planes{0, 1, 2}, "alike");
+  check(of({2, 2.01, 2}, 0) == Planes{0, 1, 2}, "as good as alike");
+  check(of({1, 1, 1.15}, 0) == Planes{2, 0, 1}, "the coarsest first");
+  check(of({1, 1, 1.25}, 0) == Planes{2}, "the coarsest alone");
+  check(of({1, 3, 1}, 2) == Planes{1, 0}, "as many as asked for");
+  check(of({1, 2, 3}, 3) == Planes{2, 1, 0}, "in their order");
+  three.sampler.planes = 2;
+  check(of({2, 2, 2}, 0) == Planes{0, 1}, "as many as the bundle says");
+  three.sampler.planes = 3;
+  // Half of the smallest tile is 4.
+  check(choose_planes(three, {2, 2, 2}, {4, 40, 36}, 0) == Planes{0, 1, 2}, "just large enough");
+  check(choose_planes(three, {2, 2, 2}, {3, 40, 36}, 0) == Planes{0}, "a slab");
+  check(choose_planes(three, {2, 2, 2}, {3, 40, 36}, 2) == Planes{0, 1}, "a slab, as asked for");
+  check(choose_planes(three, {1, 1, 1.25}, {3, 40, 36}, 0) == Planes{0},
+        "a slab of sagittal slices");
+  check(choose_planes(three, {2, 2, 2}, {40, 3, 36}, 0) == Planes{1}, "a coronal slab");
+  check(choose_planes(three, {2, 2, 2}, {3, 3, 3}, 0) == Planes{0}, "next to nothing");
 });
 
 const Claim observed("progress counts all samples and is told on the calling thread", [] {

@@ -113,7 +113,7 @@ def test_infer_averages_planes_and_says_so(scan, infer):
     for planes in (1, 2, 3):
         assert infer(scan, "--planes", planes, "-q", "--overwrite") == 0
         record = json.loads(scan.with_name("sub-01_desc-moediffsr_T1w.json").read_text())
-        assert record["Settings"]["Planes"] == planes
+        assert record["Settings"]["Planes"] == ["axial", "coronal", "sagittal"][:planes]
         found[planes] = nib.load(result).get_fdata()
     assert np.abs(found[2] - found[1]).max() > 5 and np.abs(found[3] - found[2]).max() > 5
     assert infer(scan, "-q", "--overwrite") == 0

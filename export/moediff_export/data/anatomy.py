@@ -60,8 +60,7 @@ def draw_points(
 ) -> Tensor:
     """Where in a source each fine voxel of a slab of deformed anatomy comes from.
 
-    Any of the source's axes is the slab's first one: axial, coronal or sagittal slices. Then a
-    random rotation, scale and flip, and an elastic displacement: knots every 20 to 40 mm, up to
+    A random rotation, scale and flip, and an elastic displacement: knots every 20 to 40 mm, up to
     about 3 mm.
 
     Parameters
@@ -82,15 +81,14 @@ def draw_points(
     """
     fine = np.array(shape) * OVERSAMPLING
     step = spacing / OVERSAMPLING
-    order = rng.permutation(3)  # the source's axis that each of the slab's lies along
     extent = np.array(source.data.shape) * source.spacing
-    inside = np.maximum(extent - fine[np.argsort(order)] * step * 0.8, 0) / 2
+    inside = np.maximum(extent - fine * step * 0.8, 0) / 2
     middle = (np.array(source.data.shape) - 1) / 2
     centre = middle + rng.uniform(-1, 1, 3) * inside / source.spacing
     matrix = rotation(rng.uniform(-0.25, 0.25, 3)) @ np.diag(rng.uniform(0.85, 1.15, 3))
     if rng.random() < 0.5:
         matrix[:, 2] *= -1
-    matrix = matrix[:, order] / source.spacing  # mm in the slab to voxels of the source
+    matrix /= source.spacing  # mm in the slab to voxels of the source
     nodes = shift.shape[1:]
     knot = rng.uniform(20, 40) / (NODE_VOXELS * step)
     bend = np.stack([smooth_field(rng, nodes, knot) for _ in range(3)])

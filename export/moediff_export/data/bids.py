@@ -30,8 +30,6 @@ Mask = NDArray[np.bool_]
 
 FIELD_LABEL = re.compile(r"(?<=_)(acq-)?([37])T(?=_)")
 SLAB_SLICES = 32
-# Edge of a slice, in voxels, from which coronal and sagittal ones are cut, too: the usual crop.
-LEAST_TURNED = 128
 # How far apart the faces of two registered scans may lie, in 3T voxels, and how far to be equal.
 MOST_APART = 0.5
 SAME_BOX = 1e-3
@@ -106,8 +104,7 @@ def load_real_pair(low_path: Path, target_path: Path, *, n4: bool = False) -> li
     -------
     list of Pair
         Slabs of 32 slices, foot to head, that cover the volume; the last overlaps the one before
-        where 32 does not divide it. A volume of fewer slices is one slab. Then the same of its
-        coronal and of its sagittal slices, axes swapped, where those have 128 x 128 voxels or more.
+        where 32 does not divide it. A volume of fewer slices is one slab.
 
     Raises
     ------
@@ -146,12 +143,7 @@ def load_real_pair(low_path: Path, target_path: Path, *, n4: bool = False) -> li
             "two subjects; look at them one over the other in a viewer"
         )
     target_volume *= np.float32(slope)
-    edge = float(np.prod(spacing)) ** (1 / 3)
-    pairs = []
-    for axis in range(3):
-        seen = [v.swapaxes(0, axis) for v in (target_volume, low_volume, bias)]
-        if axis == 0 or min(seen[0].shape[1:]) >= LEAST_TURNED:
-            pairs += _slabs(*seen, inside.swapaxes(0, axis), edge)
+    pairs = _slabs(target_volume, low_volume, bias, inside, float(np.prod(spacing)) ** (1 / 3))
     return [replace(pair, subject=_subject(low_path)) for pair in pairs]
 
 

@@ -79,17 +79,13 @@ class Anatomy:
     jacobian: Volume
 
 
-def low_field_matrix(
-    rng: Generator, shape: tuple[int, int, int]
-) -> tuple[tuple[int, ...], int | None]:
-    """Matrix of the low-field scan, and the axis of its slices' profile if it is a stack of them.
+def low_field_matrix(rng: Generator, shape: tuple[int, int, int]) -> tuple[tuple[int, ...], bool]:
+    """Matrix of the low-field scan, and whether it is a stack of slices, each with its profile.
 
     Half of the scans have half the matrix on every axis, as `infer` assumes unless told otherwise;
-    a fifth any isotropic ratio; three in ten thicker slices, along any axis, since `infer` looks at
-    a scan from three sides; half of those are as sharp in their plane as the target. Of thick
-    slices two in three are a 2-D stack, the others 3-D encoded.
+    a fifth any isotropic ratio; three in ten thicker slices, half of those as sharp in their plane
+    as the target. Of thick slices two in three are a 2-D stack, the others 3-D encoded.
     """
-    thick = None
     kind = rng.random()
     if kind < 0.5:
         ratios = np.full(3, 2.0)
@@ -97,11 +93,9 @@ def low_field_matrix(
         ratios = np.full(3, rng.uniform(RATIOS[0], 2.5))
     else:
         in_plane = 1.0 if kind < 0.85 else rng.uniform(RATIOS[0], 2.0)
-        ratios = np.full(3, in_plane)
-        thick = int(rng.integers(3))
-        ratios[thick] = rng.uniform(1.5, RATIOS[1])
+        ratios = np.array([rng.uniform(1.5, RATIOS[1]), in_plane, in_plane])
     matrix = tuple(round(n / r) for n, r in zip(shape, ratios, strict=True))
-    return matrix, thick if rng.random() < 2 / 3 else None
+    return matrix, kind >= 0.7 and rng.random() < 2 / 3
 
 
 def draw_anatomy(rng: Generator, source: Source, painted: bool) -> Anatomy:
@@ -155,10 +149,9 @@ def make_pair(rng: Generator, sources: list[Source], mixture: Mixture | None = N
     bias = scanner.log_bias_field(rng, SLAB, rng.uniform(0.0, 0.2))
     target = anatomy.image * np.exp(bias - anatomy.jacobian)
 
-    shape, stacked = low_field_matrix(rng, SLAB)
-    blurred = target
-    if stacked is not None:
-        blurred = scanner.slice_profile(target, SLAB[stacked] / shape[stacked], stacked)
+    shape, stack = low_field_matrix(rng, SLAB)
+    thickness = SLAB[0] / shape[0]
+    blurred = scanner.slice_profile(target, thickness, axis=0) if stack else target
     apodisation = 0.0 if rng.random() < 0.75 else rng.uniform(0.0, 0.7)
     low = scanner.truncate_kspace(blurred, shape, apodisation)  # its ringing may be below 0
     foreground = low[low > 0.1 * low.max()]

@@ -84,7 +84,7 @@ def run_each_expert(
 
 def read_gates(session: Session, scan: Nifti1Image, spacing: float) -> Volume:
     """Each expert's weight in every voxel, (nx, ny, nz, experts), from the runtime."""
-    gates = session.infer_scan(as_scan(scan), spacing=spacing, save_gates=True).run.gates
+    gates = session.infer_scan(as_scan(scan), spacing=spacing, planes=1, save_gates=True).run.gates
     assert gates is not None  # asked for
     return gates.astype(np.float32) / 255
 

@@ -19,7 +19,7 @@ from moediff_rt.postprocess import enforce_consistency
 from moediff_rt.preprocess import prepare
 
 from ..data.pairs import INTENSITY_PERCENTILE
-from ..enhance import enhance_in_planes
+from ..enhance import choose_planes, enhance_in_planes
 from ..model import MoEDiffSR, RegressionUNet
 from . import baselines
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Volume = NDArray[np.float32]
 
 OURS = "moediff-rt"
-ONE_PLANE = "moediff-rt, axial slices alone"
+ONE_PLANE = "moediff-rt, one plane"
 CUBIC = "cubic B-spline"
 NON_LOCAL_MEANS = "non-local means"
 
@@ -144,6 +144,8 @@ def enhance_with_model(
     """
     prepared = prepare_for_model(scan, grid)
     sigma = noise_sigma(prepared.measured, prepared.foreground)
-    volume = enhance_in_planes(model, prepared.volume, prepared.foreground, seed=seed)
+    spacing = voxel_sizes(scan.affine)[::-1].tolist()
+    planes = choose_planes(model.config, spacing, prepared.volume.shape)
+    volume = enhance_in_planes(model, prepared.volume, prepared.foreground, planes, seed)
     enforce_consistency(volume, prepared.measured, sigma)
     return np.ascontiguousarray(volume.T * np.float32(prepared.scale))

@@ -128,7 +128,7 @@ class Asked:
                 "MoediffBundleSHA256": self.bundle.hash,
                 "MoediffSteps": str(run.steps),
                 "MoediffSeed": str(run.seed),
-                "MoediffPlanes": str(run.planes),
+                "MoediffPlanes": " ".join(run.planes),
             },
         )
 

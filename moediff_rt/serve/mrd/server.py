@@ -163,7 +163,14 @@ def serve_mrd(options: argparse.Namespace, room: Room) -> None:
         bundle = session.bundle
     limits = Limits(idle_seconds=options.idle_timeout)
     settings = Settings(
-        Asked(bundle, options.spacing, options.steps, options.seed, options.planes, limits.output_voxels),
+        Asked(
+            bundle,
+            options.spacing,
+            options.steps,
+            options.seed,
+            options.planes,
+            limits.output_voxels,
+        ),
         options.send_originals,
         options.any_contrast,
         limits,

@@ -3,7 +3,6 @@
 import nibabel as nib
 import numpy as np
 import pytest
-from moediff_export.data import bids
 from moediff_export.data.bids import SLAB_SLICES, find_pairs, load_real_pair
 from scipy import ndimage
 
@@ -136,18 +135,6 @@ def test_slabs_cover_the_volume_and_have_the_shapes_of_a_pair(tmp_path):
         assert pair.subject == "sub-01"
     target = join(pairs, "target")
     assert correlation(target, head().T) > 0.9999
-
-
-def test_large_volumes_are_cut_along_every_axis(tmp_path, monkeypatch):
-    monkeypatch.setattr(bids, "LEAST_TURNED", min(SHAPE))
-    pairs = load_real_pair(*write_pair(tmp_path))
-    assert len(pairs) == 6
-    for field, most_apart in (("target", 0), ("low", 0), ("regions", 1)):
-        axial, coronal, sagittal = (
-            join(pairs[2 * axis : 2 * axis + 2], field, SHAPE[2 - axis]) for axis in range(3)
-        )
-        assert np.abs(coronal - axial.swapaxes(-3, -2)).max() <= most_apart
-        assert np.abs(sagittal - axial.swapaxes(-3, -1)).max() <= most_apart
 
 
 def test_a_volume_of_few_slices_is_one_slab(tmp_path):

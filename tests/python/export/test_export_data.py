@@ -145,33 +145,21 @@ def test_a_shift_moves_the_anatomy_by_as_many_millimetres(phantom):
 
 def test_scans_are_of_every_kind_that_the_simulator_promises():
     rng = np.random.default_rng(7)
-    halves = in_plane = stacks = 0
-    thick = np.zeros(3, int)
+    halves = thick = in_plane = stacks = 0
     for _ in range(1000):
-        matrix, stacked = low_field_matrix(rng, SLAB)
+        matrix, stack = low_field_matrix(rng, SLAB)
         ratios = np.array(SLAB) / matrix
         assert (ratios >= 1).all() and (ratios <= 3.1).all()
         halves += (ratios == 2).all()
-        coarsest = int(np.argmax(ratios))
-        if ratios[coarsest] > 1.2 * ratios.min():
-            thick[coarsest] += 1
-            in_plane += ratios.min() == 1
-        if stacked is not None:
+        if ratios[0] > 1.2 * ratios[1]:
+            thick += 1
+            in_plane += ratios[1] == 1
+        if stack:
             stacks += 1
-            assert ratios[stacked] >= 1.45  # a profile belongs to thick slices
+            assert ratios[0] >= 1.45  # a profile belongs to thick slices
     assert 430 < halves < 570
-    assert 200 < thick.sum() < 340 and thick.min() > 55 and 100 < in_plane < 200
+    assert 200 < thick < 340 and 100 < in_plane < 200
     assert 150 < stacks < 250
-
-
-def test_slices_are_drawn_along_every_axis_of_the_source(phantom):
-    still = np.zeros((3, *node_positions(SLAB, 1.0).shape[:3]), np.float32)
-    seen = set()
-    for seed in range(30):
-        points = draw_points(np.random.default_rng(seed), phantom, SLAB, 1.0, still)[0].numpy()
-        along = points[-1, 0, 0] - points[0, 0, 0]  # the first axis, in the source's (x, y, z)
-        seen.add(int(np.argmax(np.abs(along) * phantom.data.shape[::-1])))
-    assert seen == {0, 1, 2}
 
 
 def test_scan_and_target_of_a_pair_are_registered(phantom):

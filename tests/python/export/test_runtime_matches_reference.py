@@ -11,7 +11,7 @@ from moediff_export.diffusion import (
     step_coefficients,
     timesteps,
 )
-from moediff_export.enhance import default_sampling, enhance_volume
+from moediff_export.enhance import choose_planes, default_sampling, enhance_volume
 from moediff_export.noise import normal
 from moediff_export.onnx import relative_error
 from moediff_export.tiles import tile_starts
@@ -70,6 +70,36 @@ def test_another_number_of_slices_matches(tmp_path, slices):
     truth = enhance_volume(model, volume, boxes, sampling)
     assert relative_error(truth, volume) > 10 * TOLERANCE, "the model must do something"
     assert relative_error(result.volume, truth) <= TOLERANCE
+
+
+@pytest.fixture(scope="module")
+def three_planes(tmp_path_factory):
+    """A model on a bundle whose scans are seen in three planes, and its configuration."""
+    folder = tmp_path_factory.mktemp("planes")
+    config = get_config("tiny", planes=3)
+    write_bundle(random_model(config), folder / "tiny", card())
+    bundle = _core.load_bundle(str(folder / "tiny"))
+    assert bundle.sampler.planes == 3
+    engines = str(folder / "engines")
+    return _core.Model(bundle, precision="fp32", engines_dir=engines, threads=2), config
+
+
+@pytest.mark.parametrize("asked", [None, 2])
+@pytest.mark.parametrize(
+    ("shape", "spacing"),
+    [
+        ((16, 20, 24), (2.0, 2.01, 2.0)),
+        ((16, 20, 24), (2.0, 2.0, 2.2)),
+        ((16, 20, 24), (2.0, 2.5, 2.0)),
+        ((8, 20, 24), (1.5, 1.5, 1.5)),
+        ((20, 8, 24), (1.5, 1.5, 1.5)),
+    ],
+)
+def test_the_same_planes_are_chosen(three_planes, shape, spacing, asked):
+    model, config = three_planes
+    scan = np.random.default_rng(0).random(shape, np.float32)
+    found = model.enhance_scan(scan, spacing, output_spacing=1.0, planes=asked or 0)
+    assert list(found.planes) == choose_planes(config, spacing, found.volume.shape, asked)
 
 
 def test_papers_shapes_run_by_the_same_runtime(tmp_path):
