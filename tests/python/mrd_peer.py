@@ -137,7 +137,7 @@ class Served:
         self.hold = Hold(hold)
         limits = settings.pop("limits", Limits())
         spacing = settings.pop("spacing", None)
-        asked = Asked(self.session.bundle, spacing, None, 0, limits.output_voxels)
+        asked = Asked(self.session.bundle, spacing, None, 0, None, limits.output_voxels)
         options = {"send_originals": False, "any_contrast": False, **settings}
         self.server = MrdServer(
             "127.0.0.1",

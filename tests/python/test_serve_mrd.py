@@ -221,6 +221,7 @@ def test_attributes_say_what_was_done_and_the_old_grid_is_gone(server):
         assert "not a medical device" in found["ImageComments"]
         assert [float(value) for value in found["ImageRowDir"]] == [1, 0, 0]
         assert found["MoediffBundle"] == "tiny" and len(found["MoediffBundleSHA256"]) == 64
+        assert (found["MoediffSeed"], found["MoediffPlanes"]) == ("0", "axial")
 
 
 def test_a_grid_that_stays_keeps_what_describes_it(tiny_bundle):

@@ -161,7 +161,12 @@ def test_the_room_has_the_model_loaded_and_its_logs_name_it(tiny_bundle, capsys)
 
 
 @pytest.mark.parametrize(
-    ("more", "words"), [(["--spacing", "9"], "output spacing"), (["--seed", "-1"], "seed")]
+    ("more", "words"),
+    [
+        (["--spacing", "9"], "output spacing"),
+        (["--seed", "-1"], "seed"),
+        (["--planes", "4"], "1 to 3 planes"),
+    ],
 )
 def test_a_setting_that_no_series_could_use_is_refused_at_the_start(tiny_bundle, more, words):
     from moediff_rt.serve.room import open_room
