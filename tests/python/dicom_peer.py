@@ -187,7 +187,7 @@ class Served:
             Room(Turns(self.session), self.metrics, self.stopping),
             self.spool,
             self.arrivals,
-            Asked(None, None, 0, settings["any_contrast"], settings["send_originals"]),
+            Asked(None, None, 0, None, settings["any_contrast"], settings["send_originals"]),
             Peer("127.0.0.1", archive.port, archive.title),
             address=("127.0.0.1", 0),
             title="MOEDIFF",
