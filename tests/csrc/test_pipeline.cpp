@@ -78,15 +78,20 @@ PipelineOptions samples_of(int samples, int planes = 1) {
 }
 
 const Claim same_bits("the result is the same bits for any number of threads", [] {
-  const Result expected = enhance_whole(samples_of(2, 3), 1);
+  const Result expected = enhance_whole(samples_of(2), 1);
   for (const int threads : {0, 2, 5}) {
-    const Result found = enhance_whole(samples_of(2, 3), threads);
+    const Result found = enhance_whole(samples_of(2), threads);
     check(found.volume == expected.volume, "volume differs on ", threads);
     check(found.deviation == expected.deviation, "deviation differs on ", threads);
     check(found.gates == expected.gates, "gates differ on ", threads);
     equal(found.report.noise_sigma, expected.report.noise_sigma);
     equal(*found.report.largest_correction, *expected.report.largest_correction);
   }
+});
+
+const Claim same_planes("and so it is of several planes", [] {
+  const Result expected = enhance_whole(samples_of(1, 3), 1);
+  check(enhance_whole(samples_of(1, 3), 5).volume == expected.volume, "volume differs");
 });
 
 const Claim report("the report says what the result is", [] {
@@ -122,9 +127,18 @@ const Claim planes("a bundle's own planes are the default, and each counts", [] 
   const std::vector<float> voxels = scan();
   const Result asked = enhance_whole(samples_of(1, 2));
   std::vector<float> volume(asked.volume.size());
+  int last = -1, all = 0;
+  EnhanceObserver observer;
+  observer.progress = [&](int done, int total) {
+    check(done > last, "went back from ", last, " to ", done);
+    last = done;
+    all = total;
+  };
   const PipelineReport report =
-      enhance_scan(fake, voxels.data(), kScan, kSpacing, {}, {volume.data()}, {});
+      enhance_scan(fake, voxels.data(), kScan, kSpacing, {}, {volume.data()}, observer);
   check(report.planes == std::vector<int>{0, 1}, "other planes");
+  equal(last, report.tiles);
+  equal(all, report.tiles);
   equal(volume == asked.volume, true);
   equal(report.tiles, asked.report.tiles);
   const Result one = enhance_whole(samples_of(1));
@@ -171,7 +185,7 @@ const Claim observed("progress counts all samples and is told on the calling thr
     last = done;
     all = total;
   };
-  const Result found = enhance_whole(samples_of(2, 2), 3, observer);
+  const Result found = enhance_whole(samples_of(2), 3, observer);
   equal(last, found.report.tiles);
   equal(all, found.report.tiles);
 });
