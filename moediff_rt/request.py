@@ -16,8 +16,9 @@ from .interchange import to_host
 if TYPE_CHECKING:
     from ._core import Bundle
 
+MAX_THREADS = 1024
 MAX_SAMPLES = 1000
-MAX_PLANES = 3
+PLANES = ("axial", "coronal", "sagittal")  # by the axis of (z, y, x) that their slices lie along
 
 
 def checked_array(array: npt.ArrayLike) -> npt.NDArray[np.float32]:
@@ -71,28 +72,39 @@ def checked_whole(name: str, value: object) -> int:
         ) from None
 
 
+def checked_threads(threads: int) -> int:
+    """Take a number of CPU threads, 0 for all cores; InputError unless 0 to `MAX_THREADS`."""
+    threads = checked_whole("threads", threads)
+    if not 0 <= threads <= MAX_THREADS:
+        raise InputError(
+            f"expected from 0 (all cores) to {MAX_THREADS} threads, got {threads}; "
+            "leave it out or give the number of cores"
+        )
+    return threads
+
+
 def checked_samples(samples: int) -> int:
     """Take a number of samples to average; InputError unless 1 to `MAX_SAMPLES`."""
-    samples = checked_whole("samples", samples)
-    if not 1 <= samples <= MAX_SAMPLES:
-        raise InputError(
-            f"expected from 1 to {MAX_SAMPLES} samples, got {samples}; "
-            "leave it out for one, give more for their average"
-        )
-    return samples
+    remedy = "leave it out for one, give more for their average"
+    return _checked_count("samples", samples, MAX_SAMPLES, remedy)
 
 
 def checked_planes(planes: int | None) -> int:
-    """Take a number of planes, or 0 for the bundle's own; InputError unless 1 to `MAX_PLANES`."""
+    """Take a number of planes, 0 for the bundle's own; InputError unless one to all `PLANES`."""
     if planes is None:
         return 0
-    planes = checked_whole("planes", planes)
-    if not 1 <= planes <= MAX_PLANES:
-        raise InputError(
-            f"expected from 1 to {MAX_PLANES} planes, got {planes}; leave it out, or give 1 for "
-            "the fastest result, 3 for axial, coronal and sagittal slices"
-        )
-    return planes
+    remedy = (
+        "a volume has three axes: leave it out, or give 1 for the fastest result, 3 for slices "
+        "along each"
+    )
+    return _checked_count("planes", planes, len(PLANES), remedy)
+
+
+def _checked_count(name: str, count: int, most: int, remedy: str) -> int:
+    count = checked_whole(name, count)
+    if not 1 <= count <= most:
+        raise InputError(f"expected from 1 to {most} {name}, got {count}; {remedy}")
+    return count
 
 
 def checked_sampling(steps: int | None, seed: int, bundle: Bundle) -> tuple[int | None, int]:

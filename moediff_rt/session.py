@@ -18,13 +18,14 @@ from .grid import AxisOrder
 from .interchange import like
 from .io import Scan, as_scan, to_deviation_image, to_gate_image, to_image
 from .request import (
+    PLANES,
     checked_array,
     checked_memory,
     checked_planes,
     checked_samples,
     checked_sampling,
     checked_spacing,
-    checked_whole,
+    checked_threads,
 )
 from .results import Enhanced, Inferred
 from .spacing import checked_output_spacing, choose_output_shape
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Image
 
     from ._core import Bundle, EngineReport, Model
-
-MAX_THREADS = 1024
-PLANES = ("axial", "coronal", "sagittal")  # by the axis of (z, y, x) that their slices lie along
 
 Progress = Callable[[int, int], None]
 Cancel = Callable[[], bool]
@@ -89,12 +87,7 @@ class Session:
     ) -> None:
         from . import _core
 
-        threads = checked_whole("threads", threads)
-        if not 0 <= threads <= MAX_THREADS:
-            raise InputError(
-                f"expected from 0 (all cores) to {MAX_THREADS} threads, got {threads}; "
-                "leave it out or give the number of cores"
-            )
+        threads = checked_threads(threads)
         self.bundle: Bundle = _core.load_bundle(os.fspath(bundle or cache.default_bundle()))
         self.engines_dir = Path(engines_dir or cache.engines_dir())
         self._max_memory = checked_memory(max_memory)

@@ -38,7 +38,7 @@ py::array_t<bool> on_voxels(const Foreground& found, const Foreground::Mask& mas
 py::array_t<int32_t> box_array(const Foreground& found, const SizeTriple& output, int plane) {
   if (plane < 0 || plane >= kMostPlanes) {
     fail(ErrorKind::input, "boxes: expected a plane from 0 to ", kMostPlanes - 1, ", found ", plane,
-         "; give 0 for axial, 1 for coronal, 2 for sagittal slices");
+         "; probably a number of planes; give 0 for axial, 1 for coronal, 2 for sagittal slices");
   }
   const std::vector<Box> boxes = boxes_in_plane(found, asked_shape(output, "boxes"), plane);
   py::array_t<int32_t> array({static_cast<py::ssize_t>(boxes.size()), py::ssize_t{4}});

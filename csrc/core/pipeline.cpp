@@ -40,7 +40,7 @@ void check_planes(int planes) {
   if (planes >= 0 && planes <= kMostPlanes) return;
   fail(ErrorKind::input, "expected from 1 to ", kMostPlanes, " planes, or 0 for the bundle's own ",
        "number, got ", planes,
-       "; give 1 for the fastest result, 3 for axial, coronal and sagittal ", "slices");
+       "; a volume has three axes: give 1 for the fastest result, 3 for slices along each");
 }
 
 void check_given(const char* what, double value) {

@@ -12,7 +12,8 @@ namespace {
 
 // Edges that differ by less are alike: a scanner's are not exact.
 constexpr double kSameEdge = 1.01;
-// Up to this ratio of the coarsest edge to the finest, a plane more brought more than it cost.
+// Of the coarsest edge to the finest: below, a second plane gained; from here on it gained next to
+// nothing over slices along the coarsest edge alone, or lost (docs/training.md).
 constexpr double kIsotropic = 1.2;
 
 std::vector<int> coarsest_first(const std::array<double, 3>& spacing_mm) {
@@ -28,10 +29,10 @@ std::vector<int> coarsest_first(const std::array<double, 3>& spacing_mm) {
   return order;
 }
 
-Foreground seen_in_plane(const Foreground& foreground, int plane) {
+Foreground foreground_in_plane(const Foreground& foreground, int plane) {
   Foreground seen = foreground;
-  seen.shape = mdr::seen_in_plane(foreground.shape, plane);
-  seen.blocks = mdr::seen_in_plane(foreground.blocks, plane);
+  seen.shape = seen_in_plane(foreground.shape, plane);
+  seen.blocks = seen_in_plane(foreground.blocks, plane);
   std::swap(seen.block[0], seen.block[plane]);
   int64_t from = 0;
   for (int z = 0; z < foreground.blocks.nz; ++z) {
@@ -144,7 +145,7 @@ uint64_t plane_seed(uint64_t seed, int plane) {
 
 std::vector<Box> boxes_in_plane(const Foreground& foreground, const VolumeShape& output,
                                 int plane) {
-  return seen_in_plane(foreground, plane).boxes(seen_in_plane(output, plane));
+  return foreground_in_plane(foreground, plane).boxes(seen_in_plane(output, plane));
 }
 
 EnhanceReport enhance_in_planes(const Model& model, Parallel& parallel, const float* volume,
@@ -180,28 +181,20 @@ EnhanceReport enhance_in_planes(const Model& model, Parallel& parallel, const fl
     if (first) report.tile = one.tile;
   };
   std::map<int, Voxels> turned;
-  bool axial = false;
   for (const int plane : planes) {
-    axial = axial || plane == 0;
     if (plane == 0) continue;
     Voxels& seen = turned[plane] = turned_to_plane(parallel, volume, shape, plane);
     run(plane, seen.data(), seen.data());
   }
-  if (axial) run(0, volume, out);  // the last one, since `out` may be `volume`
-  const float share = 1.0f / static_cast<float>(planes.size());
-  bool begun = axial;
-  while (!turned.empty()) {
-    const auto next = turned.begin();
-    const float scale = turned.size() == 1 ? share : 1.0f;
-    rows_from_plane(parallel, next->second, next->first,
-                    [&](int64_t z, int64_t y, const float* row) {
-                      float* to = out + z * shape.slice() + y * shape.nx;
-                      for (int x = 0; x < shape.nx; ++x) {
-                        to[x] = (begun ? to[x] + row[x] : row[x]) * scale;
-                      }
-                    });
-    turned.erase(next);
-    begun = true;
+  size_t summed = planes.size() - turned.size();
+  if (summed > 0) run(0, volume, out);  // the last one, since `out` may be `volume`
+  for (const auto& [plane, seen] : turned) {
+    const bool first = summed++ == 0;
+    const float scale = summed == planes.size() ? 1.0f / static_cast<float>(summed) : 1.0f;
+    rows_from_plane(parallel, seen, plane, [&](int64_t z, int64_t y, const float* row) {
+      float* to = out + z * shape.slice() + y * shape.nx;
+      for (int x = 0; x < shape.nx; ++x) to[x] = (first ? row[x] : to[x] + row[x]) * scale;
+    });
   }
   return report;
 }

@@ -145,7 +145,7 @@ typedef struct mdr_engine_info {
   int32_t default_steps;
   double input_min_mm, input_max_mm;   /* voxel edges that it was trained to take, */
   double output_min_mm, output_max_mm; /* and to make */
-  int32_t default_planes;
+  int32_t default_planes;              /* where the edges of a voxel are alike */
 } mdr_engine_info;
 
 /* Set info->struct_size to sizeof *info first. */

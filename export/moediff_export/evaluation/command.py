@@ -52,7 +52,7 @@ def run_evaluation_cli(args: argparse.Namespace) -> None:
     if len({*names, OURS, ONE_PLANE}) < len(names) + 2:
         raise ValueError(
             f"evaluate: expected comparators of different names, none {OURS!r} or {ONE_PLANE!r}, "
-            f"got {names}"
+            f"got {names}; the report would hold two methods of one name; name one otherwise"
         )
     if args.steps is not None and args.steps < 1:
         raise ValueError(f"evaluate: expected at least one step, got --steps {args.steps}")

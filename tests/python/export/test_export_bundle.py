@@ -13,6 +13,7 @@ from moediff_export.cli import main
 from moediff_export.config import TINY, get_config
 from moediff_export.modules import list_modules
 from moediff_export.onnx import ExportError, check_module, export_module, relative_error
+from moediff_export.training.checkpoint import write_checkpoint
 
 
 def test_bundle_lists_every_file_with_its_hash(tiny_bundle):
@@ -91,6 +92,19 @@ def test_an_existing_bundle_is_not_overwritten(tiny_model, tiny_bundle):
 def test_a_missing_checkpoint_is_one_line_and_exit_2(tmp_path, capsys):
     assert main(["onnx", str(tmp_path / "no.pt"), "-o", str(tmp_path / "b")]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_bundles_defaults_may_be_others_than_the_runs(tiny_model, tmp_path):
+    weights = {f"averaged/{name}": value for name, value in tiny_model.state_dict().items()}
+    record = {"config": tiny_model.config.to_dict(), "steps": 1, "minutes": 0, "plan": {}}
+    write_checkpoint(tmp_path / "run", weights, {**record, "machine": "here"})
+    found = {}
+    for name, chosen in {"own": [], "other": ["--steps", "3", "--planes", "2"]}.items():
+        folder = tmp_path / name
+        assert main(["onnx", str(tmp_path / "run"), "-o", str(folder), *chosen]) == 0
+        sampler = json.loads((folder / "bundle.json").read_text())["sampler"]
+        found[name] = sampler["steps"], sampler["planes"]
+    assert found == {"own": (TINY.steps, TINY.planes), "other": (3, 2)}
 
 
 def test_the_reference_is_read_back_from_the_bundle(tiny_model, tiny_bundle):
