@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from . import cache
-from .errors import InputError
 from .grid import AxisOrder
 from .interchange import like
 from .io import Scan, as_scan, to_deviation_image, to_gate_image, to_image

@@ -65,6 +65,9 @@ def _get_parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--precision", help="bf16-mixed (default where PyTorch has it), 32-true, 16-mixed"
     )
+    train.add_argument(
+        "--cuda-graphs", action="store_true", help="a GPU replays a step instead of being led"
+    )
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--threads", type=int, default=0, help="CPU threads (0: all)")
 
@@ -139,7 +142,13 @@ def _train(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     config, losses = apply_variant(args.variant, get_config(args.config))
-    plan = TrainingPlan(args.max_minutes, args.max_steps, seed=args.seed, losses=losses)
+    plan = TrainingPlan(
+        args.max_minutes,
+        args.max_steps,
+        cuda_graphs=args.cuda_graphs,
+        seed=args.seed,
+        losses=losses,
+    )
     chosen = {k: v for k in ("batch", "crop", "precision") if (v := getattr(args, k)) is not None}
     trainer = Trainer(config, replace(plan, **chosen), read_shards(args.data), args.output)
     if args.resume:

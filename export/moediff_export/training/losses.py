@@ -153,8 +153,10 @@ def gate_targets(
     similarity = 1 - error / error.mean(1, keepdim=True).clamp_min(SMALLEST)
     if temperature is None:
         deviation = (similarity - similarity.median()).abs().median()
-        temperature = float((1.4826 * deviation).clamp_min(SMALLEST))
-    return (similarity / temperature + prior.log()).softmax(1)
+        similarity = similarity / (1.4826 * deviation).clamp_min(SMALLEST)
+    else:
+        similarity = similarity / temperature
+    return (similarity + prior.log()).softmax(1)
 
 
 def gate_cross_entropy(gates: Tensor, targets: Tensor) -> Tensor:

@@ -48,6 +48,8 @@ class TrainingPlan:
     ema_decay, clip_norm : float
     precision : str
         Lightning's name of it: "bf16-mixed", "32-true", ...; `usual_precision` by default.
+    cuda_graphs : bool
+        Whether a GPU replays a step's kernels as CUDA graphs: it otherwise waits for the host.
     seed : int
     losses : LossPlan
     """
@@ -62,6 +64,7 @@ class TrainingPlan:
     ema_decay: float = 0.998
     clip_norm: float = 0.5
     precision: str = field(default_factory=usual_precision)
+    cuda_graphs: bool = False
     seed: int = 0
     losses: LossPlan = field(default_factory=LossPlan)
 

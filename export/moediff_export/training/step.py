@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config import EXPERT_NAMES
+from ..config import EXPERT_NAMES, ModelConfig
 from ..data.batches import Batch
 from ..diffusion import diffuse, schedule_tensor
 from ..model import Encoder, MoEDiffSR, RegressionUNet
@@ -61,29 +62,52 @@ def image_loss(image: Tensor, batch: Batch) -> Tensor:
     return losses.charbonnier(image, target) + 0.02 * relative
 
 
-def partly_sharp(clean: Tensor, low: Tensor, generator: torch.Generator) -> Tensor:
-    """Latents (N, C, h, w) on the way from the low-field to the clean ones, most of it at random.
-
-    A predicted latent is never all the way there: the decoder must learn on such ones to weigh the
-    latent against what the slices show.
-    """
-    way = 0.25 + 0.75 * torch.rand(len(clean), 1, 1, 1, generator=generator)
-    return low + way.to(clean.device) * (clean - low)
-
-
-def draw_timesteps(
-    count: int, start_timestep: int, total: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Timesteps (N,) and whether each sample starts from the low-field latent (N,).
+class Draws(NamedTuple):
+    """What a step leaves to chance.
 
     Most samples stand at the truncated start, noised from the low-field latent as the sampler
     does; the others come from the clean latent, two thirds of them on the way down from there.
+
+    Attributes
+    ----------
+    way : Tensor, (M, 1, 1, 1)
+        How far the latents that are only decoded are on the way from low-field to clean ones. A
+        predicted latent is never all the way there: the decoder must learn on such ones to weigh
+        the latent against what the slices show.
+    t : Tensor, (N,), long
+        Timesteps.
+    from_low : Tensor, (N,), bool
+        Whether each sample starts from the low-field latent.
+    noise : Tensor, (N, C, h, w)
     """
-    kind = torch.rand(count, generator=generator)
+
+    way: Tensor
+    t: Tensor
+    from_low: Tensor
+    noise: Tensor
+
+    def to(self, device: torch.device) -> Draws:
+        """The same on a device."""
+        return Draws(*(t.to(device) for t in self))
+
+
+def draw(config: ModelConfig, batch: Batch, alone: bool, generator: torch.Generator) -> Draws:
+    """Draw a step's part of chance on the generator's device, the CPU: the same for any other.
+
+    Of the autoencoder ``alone`` every latent is only decoded, later half of them.
+    """
+    n, _, height, width = batch.target.shape
+    if alone:
+        n = 0
+    kind = torch.rand(n, generator=generator)
     low = kind < 0.85
-    upper = torch.where(kind < 0.95, start_timestep, total - 1)
-    t = (torch.rand(count, generator=generator) * upper).long()
-    return torch.where(low, start_timestep, t), low
+    upper = torch.where(kind < 0.95, config.start_timestep, config.timesteps - 1)
+    t = (torch.rand(n, generator=generator) * upper).long()
+    grid = height // config.factor, width // config.factor
+    noise = torch.randn(n, config.latent_channels, *grid, generator=generator)
+    decoded = len(batch.target) if alone else max(n // 2, 1)
+    way = 0.25 + 0.75 * torch.rand(decoded, 1, 1, 1, generator=generator)
+    return Draws(way, torch.where(low, config.start_timestep, t), low, noise)
 
 
 class TrainingStep(nn.Module):
@@ -100,23 +124,22 @@ class TrainingStep(nn.Module):
     def forward(
         self,
         batch: Batch,
-        generator: torch.Generator,
+        draws: Draws,
         encoder: Encoder | None,
         alone: bool,
-        guidance: float = 0.0,
+        guidance: Tensor,
     ) -> dict[str, Tensor]:
         """Losses by name; their sum is what to minimise, those in `REPORTED` are for the log.
 
         Parameters
         ----------
         batch : Batch
-        generator : torch.Generator
-            On the CPU: the same draws on any device.
+        draws : Draws
         encoder : Encoder
             Fixed weights for the perceptual loss; None for a plain regression.
         alone : bool
             Train the autoencoder without the rest.
-        guidance : float
+        guidance : Tensor, ()
             How much of the mixture's weights comes from anatomy instead of the gate, 0 to 1: while
             the gate knows little, each expert learns its own region.
         """
@@ -124,15 +147,14 @@ class TrainingStep(nn.Module):
             return {"image": image_loss(self.model(batch.slices), batch)}
         assert encoder is not None
         if alone:
-            return self._autoencoder(self.model, batch, generator)
-        return self._joint(self.model, batch, generator, encoder, guidance)
+            return self._autoencoder(self.model, batch, draws)
+        return self._joint(self.model, batch, draws, encoder, guidance)
 
-    def _autoencoder(
-        self, model: MoEDiffSR, batch: Batch, generator: torch.Generator
-    ) -> dict[str, Tensor]:
+    def _autoencoder(self, model: MoEDiffSR, batch: Batch, draws: Draws) -> dict[str, Tensor]:
         """Reconstruct the sharp image from its latent, or from one that is partly there."""
         clean = model.encoder(encoder_input(batch.target, batch.maps))
-        z = partly_sharp(clean, model.encode_low_field(batch.slices), generator)
+        low = model.encode_low_field(batch.slices)
+        z = low + draws.way * (clean - low)
         _, codebook = model.decoder.quantize(z)
         return {
             "reconstruction": image_loss(model.decoder(z, batch.slices), batch),
@@ -144,28 +166,27 @@ class TrainingStep(nn.Module):
         self,
         model: MoEDiffSR,
         batch: Batch,
-        generator: torch.Generator,
+        draws: Draws,
         encoder: Encoder,
-        guidance: float,
+        guidance: Tensor,
     ) -> dict[str, Tensor]:
         """Everything at once: autoencoder, experts, gate, and the image their latent decodes to."""
         count, device = len(batch.target), batch.target.device
         clean = model.encoder(encoder_input(batch.target, batch.maps))
         low = model.encode_low_field(batch.slices).detach()
-        start, total = model.config.start_timestep, len(self.alphas_cumprod)
-        t, from_low = (v.to(device) for v in draw_timesteps(count, start, total, generator))
-        noise = torch.randn(clean.shape, generator=generator).to(device)
-        source = torch.where(from_low[:, None, None, None], low, clean.detach())
-        z_t = diffuse(source, noise, self.alphas_cumprod[t])
+        source = torch.where(draws.from_low[:, None, None, None], low, clean.detach())
+        z_t = diffuse(source, draws.noise, self.alphas_cumprod[draws.t])
         z_c, gates = model.condition(batch.slices, low)
         prior = self._prior(batch, gates)
-        mixing = torch.lerp(gates, prior.to(gates), guidance) if model.config.gated else gates
-        prediction = model.predict(z_t, z_c, mixing, t.float())
+        mixing = gates
+        if model.config.gated:
+            mixing = torch.lerp(gates, prior.to(gates), guidance.to(gates))
+        prediction = model.predict(z_t, z_c, mixing, draws.t.float())
 
         # One call decodes it all: partly sharp latents (fewer suffice), the gated sum, the experts.
         half, few = max(count // 2, 1), max(count // SPECIALITY_SHARE, 1)
         own = prediction.experts[:, :few].flatten(0, 1)
-        z = partly_sharp(clean[:half], low[:half], generator)
+        z = low[:half] + draws.way * (clean[:half] - low[:half])
         _, codebook = model.decoder.quantize(z)
         experts = len(prediction.experts)
         slices = [batch.slices[:half], batch.slices, batch.slices[:few].repeat(experts, 1, 1, 1)]

@@ -7,7 +7,6 @@ import torch
 from moediff_export.config import TINY
 from moediff_export.model import Encoder
 from moediff_export.training import losses
-from moediff_export.training.step import partly_sharp
 
 
 def ones(*shape):
@@ -33,14 +32,6 @@ def test_every_sample_counts_by_its_own_interpolation_error():
         image[better] = halved[better]
         relative = losses.relative_squared_error(image, target, interpolated)
         assert float(relative) == pytest.approx((1 + 0.25) / 2, abs=0.01)
-
-
-def test_partly_sharp_latents_lie_on_the_way():
-    low, clean = torch.zeros(64, 2, 4, 4), torch.ones(64, 2, 4, 4)
-    z = partly_sharp(clean, low, torch.Generator().manual_seed(0))
-    each = z[:, 0, 0, 0]
-    assert torch.equal(z, each[:, None, None, None].expand_as(z))
-    assert 0.25 <= each.min() < 0.35 and 0.9 < each.max() <= 1
 
 
 def test_an_experts_error_counts_in_its_region():

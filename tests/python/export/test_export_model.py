@@ -6,11 +6,11 @@ import torch
 from export_fixtures import random_model
 from moediff_export.config import EDGE, PAPER, TINY, get_config
 from moediff_export.data.batches import Batch
-from moediff_export.model import MoEDiffSR
+from moediff_export.model import MoEDiffSR, build_model
 from moediff_export.model.autoencoder import VectorQuantizer
 from moediff_export.model.conditioner import SwinBlock, from_windows, to_windows
-from moediff_export.training.step import REPORTED, LossPlan, TrainingStep
-from moediff_export.training.variants import arithmetic
+from moediff_export.training.step import REPORTED, LossPlan, TrainingStep, draw
+from moediff_export.training.variants import apply_variant, arithmetic
 
 
 def crops(config, count=2, size=None):
@@ -30,10 +30,11 @@ def condition(model, slices):
 @pytest.mark.parametrize("vq_codes", [0, 32])
 def test_every_parameter_gets_a_gradient(vq_codes):
     model = random_model(get_config("tiny", vq_codes=vq_codes)).train()
-    generator = torch.Generator().manual_seed(0)
+    batch, generator = crops(TINY), torch.Generator().manual_seed(0)
     step = TrainingStep(model, LossPlan())
     encoder = random_model(TINY).encoder.requires_grad_(False)
-    terms = step(crops(TINY), generator, encoder, alone=False)
+    draws = draw(TINY, batch, False, generator)
+    terms = step(batch, draws, encoder, False, torch.tensor(0.0))
     sum(v for k, v in terms.items() if not k.startswith(REPORTED)).backward()
     silent = [
         name
@@ -41,6 +42,43 @@ def test_every_parameter_gets_a_gradient(vq_codes):
         if parameter.grad is None or not parameter.grad.any()
     ]
     assert silent == []
+
+
+def test_what_a_step_draws():
+    batch = crops(TINY, count=400, size=32)
+    draws = draw(TINY, batch, False, torch.Generator().manual_seed(0))
+    assert draws.noise.shape == (400, TINY.latent_channels, 8, 8)
+    assert 0.25 <= draws.way.min() < 0.26 and 0.98 < draws.way.max() <= 1
+    assert draws.way.shape == (200, 1, 1, 1)
+    assert 0.8 < draws.from_low.float().mean() < 0.9
+    assert (draws.t[draws.from_low] == TINY.start_timestep).all()
+    others = draws.t[~draws.from_low]
+    below = others < TINY.start_timestep
+    assert below.float().mean() > 0.6 and (others > TINY.start_timestep).any()
+    alone = draw(TINY, batch, True, torch.Generator().manual_seed(0))
+    assert alone.way.shape == (400, 1, 1, 1) and len(alone.noise) == 0
+
+
+@pytest.mark.parametrize("variant", ["mixture", "single", "unet"])
+def test_a_step_is_one_graph_whatever_the_guidance(variant):
+    """A GPU replays it: nothing may ask the host, nor be fixed at what the first step had."""
+    config, plan = apply_variant(variant, TINY)
+    step = TrainingStep(build_model(config), plan)
+    encoder = random_model(TINY).encoder.requires_grad_(False)
+    graphs = []
+
+    def keep(graph, example):
+        graphs.append(graph)
+        return graph.forward
+
+    captured = torch.compile(step, backend=keep, fullgraph=True, dynamic=False)
+    for seed, guidance in enumerate((1.0, 0.7, 0.0)):
+        batch = crops(TINY)
+        draws = draw(config, batch, False, torch.Generator().manual_seed(seed))
+        given = (batch, draws, encoder, False, torch.tensor(guidance))
+        for name, value in step(*given).items():
+            torch.testing.assert_close(captured(*given)[name], value)
+    assert len(graphs) == 1
 
 
 def test_edge_fits_a_small_computer():

@@ -224,6 +224,12 @@ def test_plans_that_cannot_be_followed_are_refused(pairs, tmp_path, changes, wor
         Trainer(TINY, replace(plan(10), **changes), pairs, tmp_path)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to capture graphs on")
+def test_cuda_graphs_need_a_gpu(pairs, tmp_path):
+    with pytest.raises(ValueError, match="CUDA device for CUDA graphs, found cpu; leave"):
+        Trainer(TINY, plan(10, cuda_graphs=True), pairs, tmp_path)
+
+
 def test_a_gradient_that_is_not_finite_moves_nothing(pairs, tmp_path):
     trainer = Trainer(TINY, plan(100), pairs, tmp_path)
     trainer.train_step()
