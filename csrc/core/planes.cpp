@@ -12,8 +12,9 @@ namespace {
 
 // Edges that differ by less are alike: a scanner's are not exact.
 constexpr double kSameEdge = 1.01;
-// Of the coarsest edge to the finest: below, a second plane gained; from here on it gained next to
-// nothing over slices along the coarsest edge alone, or lost (docs/training.md).
+// Of the coarsest edge to the finest: below, a second plane gains. At it that depends on the size
+// of the voxel; beyond, it gained next to nothing over slices along the coarsest edge alone, or
+// lost (docs/training.md).
 constexpr double kIsotropic = 1.2;
 
 std::vector<int> coarsest_first(const std::array<double, 3>& spacing_mm) {

@@ -66,7 +66,7 @@ def _get_parser() -> argparse.ArgumentParser:
         "--precision", help="bf16-mixed (default where PyTorch has it), 32-true, 16-mixed"
     )
     train.add_argument(
-        "--cuda-graphs", action="store_true", help="a GPU replays a step instead of being led"
+        "--cuda-graphs", action="store_true", help="replay a step's kernels (NVIDIA GPU)"
     )
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--threads", type=int, default=0, help="CPU threads (0: all)")

@@ -87,7 +87,7 @@ class Trainer:
         if plan.cuda_graphs and self.fabric.device.type != "cuda":
             raise ValueError(
                 f"train: expected a CUDA device for CUDA graphs, found {self.fabric.device.type}; "
-                "leave --cuda-graphs out"
+                "PyTorch sees no NVIDIA GPU here; leave --cuda-graphs out"
             )
         self.fabric.launch()
         torch.backends.cudnn.benchmark = True  # crops have one size

@@ -226,7 +226,7 @@ def test_plans_that_cannot_be_followed_are_refused(pairs, tmp_path, changes, wor
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to capture graphs on")
 def test_cuda_graphs_need_a_gpu(pairs, tmp_path):
-    with pytest.raises(ValueError, match="CUDA device for CUDA graphs, found cpu; leave"):
+    with pytest.raises(ValueError, match="CUDA device for CUDA graphs, found cpu; PyTorch sees"):
         Trainer(TINY, plan(10, cuda_graphs=True), pairs, tmp_path)
 
 
