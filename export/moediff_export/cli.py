@@ -58,6 +58,13 @@ def _get_parser() -> argparse.ArgumentParser:
     train.add_argument("--max-steps", type=int, help="a budget of steps as well")
     train.add_argument("--resume", action="store_true", help="continue from the run's checkpoint")
     train.add_argument(
+        "--from",
+        dest="start",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="begin with a trained model's weights: all parts at once, at a third of the rate",
+    )
+    train.add_argument(
         "--variant", default="mixture", help="what to compare with: docs/training.md"
     )
     train.add_argument("--batch", type=int, help="crops a step and process")
@@ -160,6 +167,8 @@ def _train(args: argparse.Namespace) -> int:
         )
     else:
         rewind(args.output, 0)  # the log of a run that never saved
+        if args.start:
+            trainer.start_from(args.start)
     if trainer.run():
         return 0
     print(f"train: stopped at step {trainer.step}; go on with --resume", file=sys.stderr)

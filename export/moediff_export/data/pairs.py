@@ -37,8 +37,10 @@ OUTPUT_MM = (0.5, 1.25)
 RATIOS = (1.25, 3.0)
 # Voxel edge up to which a source's own intensities are drawn, mm: see `colin27`.
 COARSEST_MM = 2.0
-# Scans differ in sharpness: the model must read it from the scan, not assume one head's.
-BLURRED_SHARE = 0.4
+# Scans differ in sharpness: the model must read it from the scan, not assume one head's. Without
+# truths as smooth as an averaged head it takes noise for detail there: docs/training.md.
+BLURRED_SHARE = 0.5
+BLUR_VOXELS = (0.2, 1.5)  # standard deviation of a Gaussian, target voxels
 # Brains are often extracted before, and most of what interpolation gets wrong of such a volume lies
 # in its outermost voxels. Too many of them, and what lies deeper is learned less: docs/training.md.
 EXTRACTED_SHARE = 0.15
@@ -129,7 +131,7 @@ def draw_anatomy(rng: Generator, source: Source, painted: bool) -> Anatomy:
         vessels = integrate(structures.draw_vessels(rng, SLAB, spacing)) * (image > 0.1)
         image += vessels * (np.float32(rng.uniform(0.0, 1.8)) - image)
     if rng.random() < BLURRED_SHARE:
-        image = ndimage.gaussian_filter(image, rng.uniform(0.2, 0.9))
+        image = ndimage.gaussian_filter(image, rng.uniform(*BLUR_VOXELS))
     if rng.random() < EXTRACTED_SHARE:
         extracted = extract_brain(rng, inside)
         image, regions = image * extracted, regions * extracted

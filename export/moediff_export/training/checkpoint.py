@@ -110,6 +110,8 @@ def load_trained(folder: Path) -> tuple[MoEDiffSR | RegressionUNet, dict[str, An
         model = build_model(config_from_dict(record["config"]))
         model.load_state_dict(under(tensors, "averaged/"))
         progress = {key: record[key] for key in ("steps", "minutes", "plan", "machine")}
+        if "started_from" in record:
+            progress["started_from"] = record["started_from"]
     except (KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(
             f"load_trained: expected the weights of the configuration in {folder}, found others "

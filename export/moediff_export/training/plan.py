@@ -39,7 +39,7 @@ class TrainingPlan:
         A budget of steps as well; where it is nearer its end than the minutes at every step, a run
         on a CPU in one precision is the same twice.
     learning_rate : float
-        Peak of the cosine schedule.
+        Peak of the cosine schedule; a run that begins with trained weights goes to a third of it.
     batch, crop : int
         Crops a step and process, and their edge in pixels: see `crop_unit`.
     warmup_steps : int

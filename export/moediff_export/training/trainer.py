@@ -33,7 +33,7 @@ from ..data.shards import Pair
 from ..enhance import default_sampling, sample
 from ..errors import CheckpointError
 from ..model import MoEDiffSR, RegressionUNet, build_model
-from .checkpoint import pack, read_checkpoint, under, unpack, write_checkpoint
+from .checkpoint import load_trained, pack, read_checkpoint, under, unpack, write_checkpoint
 from .curves import append_row, plot_run, rewind
 from .plan import Rhythm, TrainingPlan, check_plan
 from .split import hold_out
@@ -41,6 +41,7 @@ from .step import REPORTED, TrainingStep, draw, encoder_input, middle_slice
 
 VALIDATION_BATCHES, VALIDATION_CROPS = 6, 4
 GUIDED_UNTIL = 0.3, 0.6  # shares of the budget between which the gate takes over from anatomy
+FINE_TUNING = 1 / 3  # of the learning rate, where a run begins with trained weights
 
 
 class Trainer:
@@ -106,6 +107,7 @@ class Trainer:
         self.averaged.requires_grad_(False)
         self.step, self.elapsed = 0, 0.0
         self.joint_from: int | None = None  # the step with which the second phase began
+        self.started_from: dict[str, Any] | None = None  # how its first weights were trained
         self.stopping = False
         self._cutter = ThreadPoolExecutor(1)
         self._ahead: tuple[int, Future[Batch]] | None = None  # a step to come, and its crops
@@ -130,14 +132,40 @@ class Trainer:
 
     @property
     def alone(self) -> bool:
-        """Whether the autoencoder still trains alone."""
-        return bool(self.config.experts) and self.spent < self.plan.autoencoder_share
+        """Whether the autoencoder still trains alone; a trained one need not."""
+        first = self.spent < self.plan.autoencoder_share and self.started_from is None
+        return bool(self.config.experts) and first
 
     @property
     def guidance(self) -> float:
-        """How much anatomy weighs the experts instead of the gate: all at first, later none."""
+        """How much anatomy weighs the experts instead of the gate: all at first, later none.
+
+        None where the gate was trained before.
+        """
+        if self.started_from is not None:
+            return 0.0
         begin, end = GUIDED_UNTIL
         return min(max((end - self.spent) / (end - begin), 0.0), 1.0)
+
+    def start_from(self, checkpoint: Path) -> None:
+        """Begin with the averaged weights of a trained model, all parts at once.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such folder.
+        CheckpointError
+            If it is no checkpoint, or of another configuration.
+        """
+        trained, progress = load_trained(checkpoint)
+        if trained.config != self.config:
+            raise CheckpointError(
+                f"start_from: expected a model of the configuration {self.config.name}, found "
+                f"another in {checkpoint}; pass its own --config and --variant"
+            )
+        self.model.load_state_dict(trained.state_dict())
+        self.averaged.module.load_state_dict(trained.state_dict())
+        self.started_from = progress
 
     def resume(self) -> None:
         """Continue from the folder's checkpoint.
@@ -167,6 +195,7 @@ class Trainer:
         self.optimizer.load_state_dict(unpack(record["optimizer"], tensors))
         self.step, self.elapsed = record["steps"], 60 * record["minutes"]
         self.joint_from = record["joint_from"]
+        self.started_from = record.get("started_from")
         if self.fabric.is_global_zero:
             rewind(self.folder, self.step)
 
@@ -185,16 +214,19 @@ class Trainer:
             "minutes": self.elapsed / 60,
             "machine": machine(self.fabric),
         }
+        if self.started_from is not None:
+            record["started_from"] = self.started_from
         write_checkpoint(self.checkpoint, tensors, record)
 
     def learning_rate(self) -> float:
-        """Linear warm-up of each phase, then a cosine over the budget down to 2 %.
+        """Linear warm-up of each phase, then a cosine over the budget down to 2 % of its peak.
 
         Experts whose first steps are large can end where their activations are 0 for good.
         """
         warm = min((self.step - (self.joint_from or 0) + 1) / self.plan.warmup_steps, 1.0)
         cosine = 0.5 * (1 + math.cos(math.pi * self.spent))
-        return self.plan.learning_rate * warm * (0.02 + 0.98 * cosine)
+        peak = self.plan.learning_rate * (FINE_TUNING if self.started_from else 1.0)
+        return peak * warm * (0.02 + 0.98 * cosine)
 
     def train_step(self) -> dict[str, Tensor]:
         """One optimizer step; returns every loss by name, and the gradient norm.

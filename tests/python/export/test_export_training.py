@@ -115,6 +115,34 @@ def test_a_run_resumes_where_it_stopped(pairs, tmp_path):
         assert torch.equal(a, b)
 
 
+def test_a_run_begins_with_a_trained_model(pairs, tmp_path):
+    first = Trainer(TINY, plan(3), pairs, tmp_path / "first")
+    first.run()
+    trained = load_trained(first.checkpoint)[0].state_dict()
+    trainer = Trainer(TINY, plan(100, warmup_steps=1), pairs, tmp_path / "second")
+    trainer.start_from(first.checkpoint)
+    for model in (trainer.model, trainer.averaged.module):
+        weights = model.state_dict()
+        assert all(torch.equal(weights[k], v) for k, v in trained.items())
+    assert not trainer.alone and trainer.guidance == 0
+    assert trainer.learning_rate() == pytest.approx(trainer.plan.learning_rate / 3)
+    assert "latent_mixture" in trainer.train_step()  # of the second phase
+    trainer.save()
+    again = Trainer(TINY, plan(100), pairs, tmp_path / "second")
+    again.resume()
+    assert not again.alone and again.guidance == 0
+    again.save()
+    progress = load_trained(again.checkpoint)[1]
+    assert progress["steps"] == 1 and progress["started_from"]["steps"] == 3
+
+
+def test_another_configurations_model_is_no_beginning(pairs, tmp_path):
+    first = Trainer(get_config("tiny", expert_base=16), plan(1), pairs, tmp_path / "first")
+    first.save()
+    with pytest.raises(CheckpointError, match="model of the configuration tiny, found another"):
+        Trainer(TINY, plan(1), pairs, tmp_path / "second").start_from(first.checkpoint)
+
+
 def test_a_run_with_a_budget_of_steps_is_the_same_twice(pairs, tmp_path):
     weights = []
     for name in ("one", "two"):
