@@ -23,23 +23,22 @@ import numpy as np
 import torch
 from lightning.fabric import Fabric
 from pytorch_optimizer import SOAP
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from ..config import ModelConfig, config_from_dict
-from ..data.batches import TISSUE_ABOVE, Batch, crop_batch
+from ..data.batches import Batch, crop_batch
 from ..data.shards import Pair
-from ..enhance import default_sampling, sample
 from ..errors import CheckpointError
 from ..model import MoEDiffSR, RegressionUNet, build_model
 from .checkpoint import load_trained, pack, read_checkpoint, under, unpack, write_checkpoint
 from .curves import append_row, plot_run, rewind
 from .plan import Rhythm, TrainingPlan, check_plan
 from .split import hold_out
-from .step import REPORTED, TrainingStep, draw, encoder_input, middle_slice
+from .step import REPORTED, TrainingStep, draw
+from .validation import draw_crops, score
 
-VALIDATION_BATCHES, VALIDATION_CROPS = 6, 4
 GUIDED_UNTIL = 0.3, 0.6  # shares of the budget between which the gate takes over from anatomy
 FINE_TUNING = 1 / 3  # of the learning rate, where a run begins with trained weights
 
@@ -278,65 +277,9 @@ class Trainer:
         rng = np.random.default_rng([plan.seed, 1, step, self.fabric.global_rank])
         return crop_batch(rng, self.train_pairs, plan.crop, plan.batch, self.config.slices)
 
-    def validation_batches(self) -> list[Batch]:
-        """Fixed crops of the held-out pairs."""
-        rng = np.random.default_rng([self.plan.seed, 3])
-        return [
-            crop_batch(rng, self.held_out, self.plan.crop, VALIDATION_CROPS, self.config.slices)
-            for _ in range(VALIDATION_BATCHES)
-        ]
-
-    @torch.inference_mode()
     def validate(self, batches: list[Batch]) -> dict[str, float]:
-        """Mean PSNR (dB) of held-out crops: interpolated, enhanced, and reconstructed.
-
-        Each crop counts alike, however large its errors. And how much the gate gives each expert
-        in its own region.
-        """
-        model = self.averaged.module.eval()
-        errors: dict[str, list[float]] = {}
-        own: dict[str, list[tuple[float, float]]] = {}
-        for i, batch in enumerate(b.to(self.fabric.device) for b in batches):
-            tissue = batch.target > TISSUE_ABOVE
-            images = {"interpolated": middle_slice(batch.slices)}
-            if isinstance(model, RegressionUNet):
-                images["enhanced"] = model(batch.slices)
-            else:
-                images |= self._sampled(model, batch, i)
-                _, gates = model.condition(batch.slices, model.encode_low_field(batch.slices))
-                regions = nn.functional.interpolate(
-                    batch.regions, size=gates.shape[-2:], mode="area"
-                )
-                for k, name in enumerate(self.config.experts):
-                    sums = (gates[:, k] * regions[:, k]).sum(), regions[:, k].sum()
-                    own.setdefault(f"gate_{name}", []).append((float(sums[0]), float(sums[1])))
-            for name, image in images.items():
-                squared = ((image - batch.target).square() * tissue).sum(dim=(1, 2, 3))
-                errors.setdefault(name, []).extend(
-                    (squared / tissue.sum(dim=(1, 2, 3)).clamp_min(1)).tolist()
-                )
-        scores = {
-            k: float(np.mean([-10 * math.log10(e) for e in v if e > 0])) for k, v in errors.items()
-        }
-        return scores | {
-            k: sum(a for a, _ in v) / max(sum(b for _, b in v), 1e-9) for k, v in own.items()
-        }
-
-    def _sampled(self, model: MoEDiffSR, batch: Batch, number: int) -> dict[str, Tensor]:
-        """The batch enhanced, and reconstructed from its clean latents."""
-        sampling = default_sampling(self.config)
-        generator = torch.Generator().manual_seed(number)
-        size = batch.target.shape[-1] // self.config.factor
-        shape = (len(batch.target), self.config.latent_channels, size, size)
-
-        def noise_of(_: int) -> Tensor:
-            return torch.randn(shape, generator=generator).to(batch.target.device)
-
-        clean = model.encoder(encoder_input(batch.target, torch.zeros_like(batch.maps)))
-        return {
-            "enhanced": sample(model, batch.slices, sampling, noise_of),
-            "reconstructed": model.decoder(clean, batch.slices),
-        }
+        """What the averaged model makes of held-out crops: see `validation.score`."""
+        return score(self.averaged.module.eval(), [b.to(self.fabric.device) for b in batches])
 
     def run(self, rhythm: Rhythm | None = None) -> bool:
         """Train until the budget is spent, or SIGINT/SIGTERM; then save, validate and plot.
@@ -349,7 +292,8 @@ class Trainer:
         rhythm = rhythm or Rhythm()
         self.folder.mkdir(parents=True, exist_ok=True)
         handlers = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
-        held_out = self.validation_batches()
+        plan = self.plan
+        held_out = draw_crops(self.held_out, plan.seed, plan.crop, self.config.slices)
         budget = 60 * self.plan.minutes
         sums: dict[str, Tensor | float] = {}
         counted = 0
