@@ -10,11 +10,11 @@ DEMO := demo
 
 help:
 	@echo "make demo   install into $(VENV), build engines, enhance the sample scan"
-	@echo "make test   everything that CI runs"
+	@echo "make test   every test that CI runs"
 	@echo "make test-sanitize  the C and C++ tests under ASan, UBSan, TSan and valgrind"
 	@echo "make c-library PREFIX=DIR  build the C library and install it there"
 	@echo "make lint   formatting, linting and type checks"
-	@echo "make bench  the benchmarks, against five other ways (BENCH=quick: 4 minutes)"
+	@echo "make bench  the benchmarks, against five other ways (BENCH=quick: 2 to 3 minutes)"
 	@echo "make gpu-check  on a GPU machine: build, GPU tests, figures (SCAN=head.nii.gz)"
 	@echo "make train  shards, training and bundle, in runs/ (STEPS=6000)"
 	@echo "make study  what the model is compared with, trained and evaluated, in runs/study"

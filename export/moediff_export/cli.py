@@ -36,7 +36,7 @@ def _get_parser() -> argparse.ArgumentParser:
         type=Path,
         action="append",
         default=[],
-        help="a real scan to draw anatomy from too",
+        help="a real scan of isotropic voxels, without skull, for simulated slabs to draw from too",
     )
     data.add_argument(
         "--real",
@@ -44,7 +44,9 @@ def _get_parser() -> argparse.ArgumentParser:
         help="BIDS-like folder of real pairs: sub-*/anat/*_3T_T1w.nii.gz and 7T",
     )
     data.add_argument(
-        "--n4", action="store_true", help="real pairs: take the 7T scan's bias field off"
+        "--n4",
+        action="store_true",
+        help="real pairs: take the 7T scan's bias field off (needs SimpleITK)",
     )
     data.add_argument("--painted", type=float, help="share painted from tissue maps (default 0.6)")
     data.add_argument("--seed", type=int, default=0)
@@ -62,7 +64,8 @@ def _get_parser() -> argparse.ArgumentParser:
         dest="start",
         type=Path,
         metavar="CHECKPOINT",
-        help="begin with a trained model's weights: all parts at once, at a third of the rate",
+        help="begin with a trained model's weights: all parts at once, at a third of the learning "
+        "rate; a resumed run has begun",
     )
     train.add_argument(
         "--variant", default="mixture", help="what to compare with: docs/training.md"
@@ -70,7 +73,9 @@ def _get_parser() -> argparse.ArgumentParser:
     train.add_argument("--batch", type=int, help="crops a step and process")
     train.add_argument("--crop", type=int, help="edge of a crop, pixels")
     train.add_argument(
-        "--precision", help="bf16-mixed (default where PyTorch has it), 32-true, 16-mixed"
+        "--precision",
+        help="bf16-mixed (default on a GPU that has it, and on a CPU with AVX-512), 32-true, "
+        "16-mixed",
     )
     train.add_argument(
         "--cuda-graphs", action="store_true", help="replay a step's kernels (NVIDIA GPU)"
@@ -166,9 +171,9 @@ def _train(args: argparse.Namespace) -> int:
             "pass --resume to continue it or --output to start another"
         )
     else:
-        rewind(args.output, 0)  # the log of a run that never saved
         if args.start:
             trainer.start_from(args.start)
+        rewind(args.output, 0)  # the log of a run that never saved
     if trainer.run():
         return 0
     print(f"train: stopped at step {trainer.step}; go on with --resume", file=sys.stderr)

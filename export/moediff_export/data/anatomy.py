@@ -142,9 +142,10 @@ def extract_brain(rng: Generator, inside: Volume) -> Volume:
 
 
 def random_contrast(rng: Generator, volume: Volume) -> Volume:
-    """Another tissue contrast: a random smooth curve over intensity; background stays dark.
+    """Another tissue contrast, of two in three: a random piecewise linear curve over intensity.
 
-    Mostly monotone (T1-like); one in eight is not, so that no contrast is taken for granted.
+    Background stays dark. One curve in eight is not monotone (T1-like), so that no contrast is
+    taken for granted.
     """
     if rng.random() < 0.35:
         return volume

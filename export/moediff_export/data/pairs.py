@@ -38,7 +38,7 @@ RATIOS = (1.25, 3.0)
 # Voxel edge up to which a source's own intensities are drawn, mm: see `colin27`.
 COARSEST_MM = 2.0
 # Scans differ in sharpness: the model must read it from the scan, not assume one head's. Without
-# truths as smooth as an averaged head it takes noise for detail there: docs/training.md.
+# truths as smooth as an averaged head it takes noise for detail there: docs/simulator.md.
 BLURRED_SHARE = 0.5
 BLUR_VOXELS = (0.2, 1.5)  # standard deviation of a Gaussian, target voxels
 # Brains are often extracted before, and most of what interpolation gets wrong of such a volume lies

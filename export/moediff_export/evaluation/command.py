@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a trained model to compare with; 'single expert' is held against the mixture",
     )
     parser.add_argument("--subject", choices=SUBJECTS, nargs="+", default=list(SUBJECTS))
-    parser.add_argument("--quick", action="store_true", help="a slab alone: minutes, not figures")
+    parser.add_argument(
+        "--quick", action="store_true", help="24 slices alone: to compare, not to quote"
+    )
     parser.add_argument("--steps", type=int, help="sampler steps (the bundle's own)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (0: all)")

@@ -51,8 +51,8 @@ def evaluate(
     subjects : sequence of str
         Of `data.held_out.SUBJECTS`.
     conditions : sequence of Condition
-        The first is also that of the figures, the gates and the step study, and the only one for
-        the subjects that serve to compare sharpness.
+        The first is also that of the gates and the step study, and the only one for the subjects
+        that serve to compare sharpness.
     comparators : mapping of name to checkpoint, optional
         Trained models that are run in PyTorch; "single expert" is held against the mixture.
     quick : bool

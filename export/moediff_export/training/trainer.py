@@ -137,9 +137,9 @@ class Trainer:
 
     @property
     def guidance(self) -> float:
-        """How much anatomy weighs the experts instead of the gate: all at first, later none.
+        """How much anatomy weighs the experts instead of the gate: 1 at first, later 0.
 
-        None where the gate was trained before.
+        0 where the gate was trained before.
         """
         if self.started_from is not None:
             return 0.0
@@ -154,15 +154,17 @@ class Trainer:
         FileNotFoundError
             If there is no such folder.
         CheckpointError
-            If it is no checkpoint, or of another configuration.
+            If it is no checkpoint, or its weights do not fit.
         """
         trained, progress = load_trained(checkpoint)
-        if trained.config != self.config:
+        try:
+            self.model.load_state_dict(trained.state_dict())
+        except RuntimeError as error:
             raise CheckpointError(
-                f"start_from: expected a model of the configuration {self.config.name}, found "
-                f"another in {checkpoint}; pass its own --config and --variant"
-            )
-        self.model.load_state_dict(trained.state_dict())
+                f"start_from: expected weights that fit the configuration {self.config.name}, "
+                f"found those of {trained.config.name} in {checkpoint}; pass its own --config and "
+                "--variant"
+            ) from error
         self.averaged.module.load_state_dict(trained.state_dict())
         self.started_from = progress
 
@@ -177,10 +179,14 @@ class Trainer:
             If it is damaged, or of another configuration.
         """
         tensors, record = read_checkpoint(self.checkpoint)
-        if config_from_dict(record["config"]) != self.config:
+        try:
+            same = config_from_dict(record["config"]) == self.config
+        except (KeyError, TypeError):  # of another release
+            same = False
+        if not same:
             raise CheckpointError(
                 f"resume: expected a run of the configuration {self.config.name}, found another in "
-                f"{self.checkpoint}; pass the run's own --config, or another --output"
+                f"{self.checkpoint}; pass the run's own --config and --variant, or another --output"
             )
         if missing := {"optimizer", "joint_from"} - set(record):
             raise CheckpointError(

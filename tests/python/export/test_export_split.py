@@ -46,6 +46,13 @@ def test_slabs_of_one_subject_alone_are_told_apart():
     assert held_out == [pairs[0]] and train == pairs[1:]
 
 
+def test_a_lone_subject_trains_beside_simulated_slabs():
+    pairs = [slab("sub-01") for _ in range(6)] + [slab() for _ in range(60)]
+    train, held_out = hold_out(pairs)
+    assert [p.subject for p in train].count("sub-01") == 5
+    assert len(held_out) == 5
+
+
 def test_a_lone_pair_does_both():
     lone = slab()
     assert hold_out([lone]) == ([lone], [lone])

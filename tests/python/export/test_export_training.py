@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from moediff_export.cli import main
 from moediff_export.config import SMALL, TINY, get_config
 from moediff_export.data.shards import Pair, write_shards
 from moediff_export.errors import CheckpointError
@@ -136,11 +137,22 @@ def test_a_run_begins_with_a_trained_model(pairs, tmp_path):
     assert progress["steps"] == 1 and progress["started_from"]["steps"] == 3
 
 
-def test_another_configurations_model_is_no_beginning(pairs, tmp_path):
+def test_weights_that_do_not_fit_are_no_beginning(pairs, tmp_path):
     first = Trainer(get_config("tiny", expert_base=16), plan(1), pairs, tmp_path / "first")
     first.save()
-    with pytest.raises(CheckpointError, match="model of the configuration tiny, found another"):
+    with pytest.raises(CheckpointError, match="fit the configuration tiny, found those of tiny"):
         Trainer(TINY, plan(1), pairs, tmp_path / "second").start_from(first.checkpoint)
+
+
+def test_a_beginning_that_is_refused_leaves_the_log(pairs, tmp_path, capsys):
+    write_shards(pairs, tmp_path / "data")
+    (tmp_path / "run").mkdir()
+    append_row(tmp_path / "run/losses-joint.csv", {"step": 1, "image": 0.5})
+    command = ["train", str(tmp_path / "data"), "--config", "tiny", "--crop", "64"]
+    command += ["--max-minutes", "1", "-o", str(tmp_path / "run"), "--from", str(tmp_path / "no")]
+    assert main(command) == 2
+    assert "expected a run's checkpoint folder" in capsys.readouterr().err
+    assert read_rows(tmp_path / "run/losses-joint.csv")["step"] == [1]
 
 
 def test_a_run_with_a_budget_of_steps_is_the_same_twice(pairs, tmp_path):
@@ -197,6 +209,10 @@ def test_an_earlier_releases_run_is_not_resumed(pairs, tmp_path):
     del record["joint_from"]
     write_checkpoint(trainer.checkpoint, tensors, record)
     with pytest.raises(CheckpointError, match="without joint_from; it is probably of an earlier"):
+        Trainer(TINY, plan(1), pairs, tmp_path).resume()
+    record["config"]["of_an_earlier_release"] = 1
+    write_checkpoint(trainer.checkpoint, tensors, record)
+    with pytest.raises(CheckpointError, match="found another"):
         Trainer(TINY, plan(1), pairs, tmp_path).resume()
 
 
