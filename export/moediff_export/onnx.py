@@ -123,7 +123,9 @@ def export_module(item: ModuleExport, path: Path, half: bool = True) -> float:
     graph = program.model_proto
     if half:
         store_half(graph)
-    for node in graph.graph.node:  # source lines of the exporting machine
+    # The exporter's notes: source lines of its machine, and sets in whatever order.
+    del graph.graph.metadata_props[:]
+    for node in graph.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
     onnx.checker.check_model(graph)

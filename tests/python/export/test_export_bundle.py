@@ -45,6 +45,13 @@ def test_no_path_of_the_exporting_machine_is_written(tiny_bundle):
         )
 
 
+def test_the_exporters_notes_which_differ_from_run_to_run_are_not_written(tiny_bundle):
+    for path in tiny_bundle.glob("*.onnx"):
+        graph = onnx.load(path).graph
+        assert not graph.metadata_props
+        assert not any(node.metadata_props or node.doc_string for node in graph.node)
+
+
 def test_batch_and_tile_are_free(tiny_bundle):
     slices = onnx.load(tiny_bundle / "decoder.onnx").graph.input[1]
     kinds = [bool(dim.dim_param) for dim in slices.type.tensor_type.shape.dim]
