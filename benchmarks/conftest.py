@@ -17,7 +17,7 @@ import torch
 from cost import module_costs
 from head import Truth, write_part, write_slab
 from measure import relative_error, timed
-from ways import Done, Way, open_way
+from ways import Done, Way, open_torch, open_way
 
 from moediff_rt import _core
 from moediff_rt.cache import default_bundle
@@ -124,6 +124,13 @@ def opened(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Opener:
         return Opened(way, how, setup, done, seconds)
 
     return open_and_run
+
+
+@pytest.fixture(scope="session")
+def in_full_tiles(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """The float32 reference in tiles of the largest size, as the plain loops have them."""
+    way, _how = open_torch("PyTorch eager", full_tiles=True)
+    return way(case.scan, tmp_path_factory.mktemp("full-tiles") / "out.nii.gz")
 
 
 @pytest.fixture(scope="session")

@@ -154,8 +154,11 @@ def run_networks(networks: Networks, bundle: _core.Bundle, scan_file: Path, outp
     return Done(volume.T, {**clock.laps, **as_wall(busy, wall)}, counts)
 
 
-def open_torch(name: str) -> tuple[Way, str]:
-    """The reference's own loop: float32, bf16 under autocast, or compiled in our precision."""
+def open_torch(name: str, full_tiles: bool = False) -> tuple[Way, str]:
+    """The reference's own loop: float32, bf16 under autocast, or compiled in our precision.
+
+    Its tiles are fitted to the head, or with ``full_tiles`` as large as they can be.
+    """
     model = load_reference(default_bundle())
     low = name == "PyTorch bf16"
     if name == "PyTorch compile":
@@ -167,6 +170,7 @@ def open_torch(name: str) -> tuple[Way, str]:
         "decoder": model.decoder,
         **{f"expert_{i}": expert for i, expert in enumerate(model.experts)},
     }
+    size = (model.config.tile, model.config.tile) if full_tiles else None
     calls = Calls()
     for stage, module in parts.items():
         if name == "PyTorch compile":
@@ -180,7 +184,7 @@ def open_torch(name: str) -> tuple[Way, str]:
         calls.clear()
         begin = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16) if low else nullcontext():
-            result = enhance_volume(model, volume, boxes, seed=SEED)
+            result = enhance_volume(model, volume, boxes, seed=SEED, size=size)
         whole = time.perf_counter() - begin
         rest = whole - sum(calls.seconds.values())
         return result, {**calls.seconds, "model, rest": rest}, calls.counts()
