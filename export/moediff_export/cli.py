@@ -65,7 +65,7 @@ def _get_parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="CHECKPOINT",
         help="begin with a trained model's weights: all parts at once, at a third of the learning "
-        "rate; a resumed run has begun",
+        "rate; without effect beside --resume",
     )
     train.add_argument(
         "--variant", default="mixture", help="what to compare with: docs/training.md"

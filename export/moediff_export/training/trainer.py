@@ -163,7 +163,7 @@ class Trainer:
             raise CheckpointError(
                 f"start_from: expected weights that fit the configuration {self.config.name}, "
                 f"found those of {trained.config.name} in {checkpoint}; pass its own --config and "
-                "--variant"
+                "--variant, or weights that this release trained"
             ) from error
         self.averaged.module.load_state_dict(trained.state_dict())
         self.started_from = progress
@@ -300,7 +300,7 @@ class Trainer:
         handlers = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
         plan = self.plan
         held_out = draw_crops(self.held_out, plan.seed, plan.crop, self.config.slices)
-        budget = 60 * self.plan.minutes
+        budget = 60 * plan.minutes
         sums: dict[str, Tensor | float] = {}
         counted = 0
         with tqdm(

@@ -1,6 +1,5 @@
 """Training: the loop learns, keeps to its budget, and can be stopped and resumed at any moment."""
 
-import json
 import os
 import signal
 import subprocess
@@ -292,41 +291,6 @@ def test_a_resumed_run_drops_what_it_logged_after_its_last_save(pairs, tmp_path)
         append_row(tmp_path / "losses-joint.csv", {"step": step, "image": 0.5})
     Trainer(TINY, plan(100), pairs, tmp_path).resume()
     assert read_rows(tmp_path / "losses-joint.csv")["step"] == [1]
-
-
-def test_checkpoints_are_whole_or_the_old_ones(tmp_path):
-    folder = tmp_path / "checkpoint"
-    write_checkpoint(folder, {"a": torch.arange(3.0)}, {"steps": 1})
-    with pytest.raises(TypeError):
-        write_checkpoint(folder, {"a": torch.arange(4.0)}, {"steps": {1, 2}})
-    assert read_checkpoint(folder)[1]["steps"] == 1
-    folder.rename(tmp_path / "checkpoint.old")  # as a kill between two renames leaves it
-    assert torch.equal(read_checkpoint(folder)[0]["a"], torch.arange(3.0))
-
-
-def test_checkpoint_files_stay_small_enough_to_travel(tmp_path, monkeypatch):
-    monkeypatch.setattr("moediff_export.training.checkpoint.PART_BYTES", 4096)
-    tensors = {f"t{i}": torch.full((500,), float(i)) for i in range(9)}
-    write_checkpoint(tmp_path / "c", tensors, {})
-    parts = sorted((tmp_path / "c").glob("*.safetensors"))
-    assert len(parts) > 1 and max(p.stat().st_size for p in parts) < 4096 + 1000
-    read, _ = read_checkpoint(tmp_path / "c")
-    assert all(torch.equal(read[k], v) for k, v in tensors.items())
-
-
-def test_damaged_checkpoints_are_refused_by_name(tmp_path):
-    with pytest.raises(FileNotFoundError, match="moediff-export train"):
-        read_checkpoint(tmp_path / "none")
-    folder = tmp_path / "damaged"
-    write_checkpoint(folder, {"a": torch.ones(2)}, {})
-    (folder / "part-00.safetensors").write_bytes(b"nothing")
-    with pytest.raises(CheckpointError, match="damaged"):
-        read_checkpoint(folder)
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "checkpoint.json").write_text(json.dumps({"format": "else"}))
-    with pytest.raises(CheckpointError, match="else"):
-        read_checkpoint(other)
 
 
 def test_the_variants_match_in_what_they_must():
