@@ -4,38 +4,31 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 
 import numpy as np
-from nibabel.orientations import inv_ornt_aff
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from moediff_rt.bias import correct_bias
 from moediff_rt.foreground import find_foreground
-from moediff_rt.grid import AxisOrder, Grid
-from moediff_rt.io import Scan, load_scan
+from moediff_rt.grid import Grid
 from moediff_rt.preprocess import prepare
 from moediff_rt.resample import interpolate
 
 from .pairs import INTENSITY_PERCENTILE
 from .regions import BAND_MM, region_masks
+from .scans import MOST_APART, Mask, faces_apart, load_ras, read_brain_mask
 from .shards import Pair
 from .sources import GREY, TISSUES, WHITE
-from .tissue import cluster_levels, tissue_maps
+from .tissue import SCAN_SOFTNESS, cluster_levels, tissue_maps
 
 Volume = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 FIELD_LABEL = re.compile(r"(?<=_)(acq-)?([37])T(?=_)")
 SLAB_SLICES = 32
-# How far apart the faces of two registered scans may lie, in 3T voxels, and how far to be equal.
-MOST_APART = 0.5
-SAME_BOX = 1e-3
+SAME_BOX = 1e-3  # how far apart the faces of equal boxes may lie, voxels
 MATCHED_VOXELS = 1_000_000  # enough to fit one scale to the other
-# Width of the steps between tissues: the middle of what simulated anatomy is drawn with.
-SOFTNESS = 0.15
 
 
 def find_pairs(root: Path) -> list[tuple[Path, Path]]:
@@ -112,9 +105,9 @@ def load_real_pair(low_path: Path, target_path: Path, *, n4: bool = False) -> li
         If a file is not a usable 3-D scan (`moediff_rt.errors.InputError`), the two are not over
         the same box, the 7T scan is dark where the 3T scan is not, or the mask is of another grid.
     """
-    low, target = _load(low_path), _load(target_path)
+    low, target = load_ras(low_path), load_ras(target_path)
     grid = target.grid
-    apart = _faces_apart(low.grid, grid)
+    apart = faces_apart(low.grid, grid)
     if apart > MOST_APART:
         raise ValueError(
             f"load_real_pair: expected the same box of the world, faces at most {MOST_APART:g} "
@@ -132,8 +125,10 @@ def load_real_pair(low_path: Path, target_path: Path, *, n4: bool = False) -> li
         target = correct_bias(target)[0]
     target_volume = np.ascontiguousarray(target.data.T) * np.exp(bias)
 
-    inside = _brain_mask(target_path, grid)
-    if inside is None:
+    brain = read_brain_mask(target_path, grid)
+    if brain is not None:
+        inside = np.ascontiguousarray(brain.T)
+    else:
         inside = find_foreground(low_volume, spacing).voxels()
     slope = _match(target_volume[inside], low_volume[inside])
     if not 0 < slope < np.inf:
@@ -153,26 +148,10 @@ def _subject(path: Path) -> str:
     return next((name for name in folders if name.startswith("sub-")), path.name)
 
 
-def _load(path: Path) -> Scan:
-    """Read a scan, its axes nearest to RAS+; below 0 is the ringing of an interpolation."""
-    scan = load_scan(path)
-    order = AxisOrder.nearest_ras(scan.affine)
-    affine = scan.affine @ inv_ornt_aff(order.forward, scan.data.shape)
-    return replace(scan, data=np.maximum(order.to_ras(scan.data), 0), affine=affine)
-
-
-def _faces_apart(a: Grid, b: Grid) -> float:
-    """Largest distance of two boxes' corners along an axis of ``a``, in its voxels."""
-    ends = np.array([[*end, 1] for end in product((0, 1), repeat=3)])
-    corners_a, corners_b = (ends * [*grid.shape, 1] - [0.5, 0.5, 0.5, 0] for grid in (a, b))
-    seen = corners_b @ (np.linalg.inv(a.affine) @ b.affine).T
-    return float(np.abs(seen - corners_a).max())
-
-
 def _on_grid(volume: Volume, source: Grid, target: Grid) -> Volume:
     """Resample (nz, ny, nx) of a source grid on a target grid, as `infer` does on equal boxes."""
     shape = target.shape[::-1]
-    if _faces_apart(source, target) <= SAME_BOX:
+    if faces_apart(source, target) <= SAME_BOX:
         return interpolate(volume, shape)
     # The spline does not cut k-space: axes that get coarser are made so first.
     kept = tuple(min(n, m) for n, m in zip(volume.shape, shape, strict=True))
@@ -181,23 +160,6 @@ def _on_grid(volume: Volume, source: Grid, target: Grid) -> Volume:
         interpolate(volume, kept).T, matrix, output_shape=target.shape, order=3, mode="reflect"
     )
     return np.ascontiguousarray(resampled.T)
-
-
-def _brain_mask(target_path: Path, grid: Grid) -> Mask | None:
-    """The brain mask (nz, ny, nx) beside a 7T scan; None where there is none."""
-    stem = target_path.name.split("_T1w")[0]
-    path = target_path.with_name(f"{stem}_desc-brain_mask.nii.gz")
-    if not path.exists():
-        return None
-    mask = _load(path)
-    apart = _faces_apart(mask.grid, grid)
-    if mask.grid.shape != grid.shape or apart > MOST_APART:
-        raise ValueError(
-            f"load_real_pair: expected a mask on the 7T scan's grid {grid.shape}, found "
-            f"{mask.grid.shape}, faces {apart:.3g} voxels apart, in {path}; it was probably made "
-            "of another scan; make it of this one or take it away"
-        )
-    return np.ascontiguousarray(mask.data.T) > 0.5
 
 
 def _match(target: Volume, low: Volume) -> float:
@@ -227,7 +189,7 @@ def _slabs(target: Volume, low: Volume, bias: Volume, inside: Mask, spacing: flo
     for start in sorted({min(z, most) for z in range(0, slices, SLAB_SLICES)}):
         keep = slice(start, min(start + SLAB_SLICES, slices))
         first = max(start - margin, 0)
-        maps = tissue_maps(target[first : keep.stop + margin], levels, SOFTNESS)[1:]
+        maps = tissue_maps(target[first : keep.stop + margin], levels, SCAN_SOFTNESS)[1:]
         regions = region_masks(maps[GREY], maps[WHITE], spacing)
         regions = regions[:, start - first : keep.stop - first] * inside[keep]
         images = (target[keep], low[keep], bias[keep], np.zeros_like(bias[keep]))

@@ -32,6 +32,7 @@ TEMPLATE = "datasets/data/mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
 # The template voxels used, [start, stop) along x, y, z; below 0 is filled with air. All sizes are
 # even, so that a crop of k-space by 2 gives voxels of exactly twice the size.
 BOX = ((16, 180), (18, 218), (-8, 164))
+SHOWN = 96, 104  # voxels of `BOX` along y and z: through the ventricles
 FULL_SCALE = 1200.0  # the brain's 99.5th percentile, as a scanner's integers go
 # Width of the steps between two tissues of the sharp subject, in share of a voxel of 0.5 mm.
 SOFTNESS = 0.05
@@ -41,19 +42,22 @@ SHARP_SEED = 1152  # of the sharp subject's textures
 
 @dataclass(frozen=True)
 class Subject:
-    """A truth of 1 mm in RAS+ order, and what is known of its anatomy.
+    """A truth in RAS+ order, of 1 mm if held out, and what is known of its anatomy.
 
     Attributes
     ----------
     name : str
     truth : ndarray, float32, (nx, ny, nz)
-        Skull-stripped; the brain's 99.5th percentile is `FULL_SCALE`.
+        The brain's 99.5th percentile is `FULL_SCALE`; those held out are skull-stripped.
     affine : ndarray, float64, (4, 4), mm
     brain : ndarray, bool, (nx, ny, nz)
     grey, white : ndarray, float32, (nx, ny, nz)
         Share of each tissue in each voxel, 0 to 1.
     regions : ndarray, float32, (3, nx, ny, nz)
         Soft masks of deep white matter, cortex and junction: the order of the experts.
+    shown : (int, int)
+        The coronal slice (along y) and the axial one (along z) that figures show; what looks at a
+        part of the subject alone is cut around the latter.
     """
 
     name: str
@@ -63,6 +67,7 @@ class Subject:
     grey: Volume
     white: Volume
     regions: Volume
+    shown: tuple[int, int]
 
     @property
     def grid(self) -> Grid:
@@ -73,11 +78,17 @@ class Subject:
         """The axial slices [first, last) alone, as a subject of their own."""
         affine = self.affine.copy()
         affine[:3, 3] += affine[:3, 2] * first
+        shown = self.shown[0], min(max(self.shown[1], first), last - 1) - first
         cut = {
             name: np.ascontiguousarray(getattr(self, name)[..., first:last])
             for name in ("truth", "brain", "grey", "white", "regions")
         }
-        return replace(self, affine=affine, **cut)
+        return replace(self, affine=affine, shown=shown, **cut)
+
+    def middle(self, slices: int) -> Subject:
+        """As many axial slices around the one that figures show."""
+        first = max(self.shown[1] - slices // 2, 0)
+        return self.slab(first, min(first + slices, self.truth.shape[2]))
 
 
 def load_template(kind: str) -> tuple[Volume, NDArray[np.float64]]:
@@ -125,7 +136,8 @@ def load_subject(name: str) -> Subject:
         truth, affine = load_truth()
         grey, white = (load_template(kind)[0] / np.float32(255) for kind in ("gm", "wm"))
         regions = region_masks(grey.T, white.T, spacing=1.0).transpose(0, 3, 2, 1)
-        return Subject(name, truth, affine, truth > 0, grey, white, np.ascontiguousarray(regions))
+        regions = np.ascontiguousarray(regions)
+        return Subject(name, truth, affine, truth > 0, grey, white, regions, SHOWN)
     template = load_subject("mni152")
     if name == "sharp":
         truth, brain = draw_sharp(template)

@@ -10,6 +10,10 @@ from scipy.cluster.vq import kmeans2
 
 Volume = NDArray[np.float32]
 
+# Width of the steps between the tissues of a real scan, as a share of the distance of their levels:
+# the middle of what simulated anatomy is drawn with.
+SCAN_SOFTNESS = 0.15
+
 
 def cluster_levels(intensities: NDArray[np.float32], classes: int) -> NDArray[np.float32]:
     """Typical intensity of each tissue: k-means (Lloyd 1982), started at even quantiles.

@@ -24,7 +24,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=CHECKPOINT",
         help="a trained model to compare with; 'single expert' is held against the mixture",
     )
-    parser.add_argument("--subject", choices=SUBJECTS, nargs="+", default=list(SUBJECTS))
+    parser.add_argument(
+        "--subject", choices=SUBJECTS, nargs="+", help="held-out subjects (all; none with --truth)"
+    )
+    parser.add_argument(
+        "--truth",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a sharp scan of your own: it is degraded, enhanced and compared; its brain is "
+        "extracted, or SCAN_T1w.nii.gz has SCAN_desc-brain_mask.nii.gz beside it",
+    )
     parser.add_argument(
         "--quick", action="store_true", help="24 slices alone: to compare, not to quote"
     )
@@ -65,10 +76,11 @@ def run_evaluation_cli(args: argparse.Namespace) -> None:
     results = evaluate(
         args.bundle,
         args.output,
-        args.subject,
+        args.subject or ([] if args.truth else SUBJECTS),
         CONDITIONS,
         dict(args.comparator),
         args.quick,
+        truths=args.truth,
         steps=args.steps,
         seed=args.seed,
         threads=args.threads,

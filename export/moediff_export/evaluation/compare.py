@@ -17,7 +17,7 @@ from moediff_rt import Session
 from ..bundle import load_reference
 from ..config import EXPERT_NAMES
 from ..data.held_out import FULL_SCALE, Subject, noise_free_scan, simulate_scan
-from ..data.subjects import SHARPNESS
+from ..data.subjects import SHARPNESS, SUBJECTS
 from . import figures, lesions
 from .baselines import zero_filling
 from .claims import SCAN_RESOLUTION
@@ -31,8 +31,6 @@ from .report import Figure
 
 Volume = NDArray[np.float32]
 
-SHOWN = 104  # axial slice of the figures
-SHOWN_CORONAL = 96
 LESIONS_SHOWN = 4
 
 
@@ -89,7 +87,7 @@ class Comparison:
             self.tell(f"{subject.name}, {condition.name}: {method.name} {quality:.2f} dB")
         if draw:
             self._draw(subject, condition, scan, volumes, peak)
-        if condition.lesions and not SHARPNESS.get(subject.name):
+        if condition.lesions and subject.name in SUBJECTS and not SHARPNESS.get(subject.name):
             self._study_lesions(subject, condition, volumes)
 
     def look_at_experts(
@@ -107,7 +105,7 @@ class Comparison:
                 "mean": gates_by_region(gates, subject.regions).tolist(),
             }
         )
-        z = _shown(subject)
+        _, z = subject.shown
         each = run_each_expert(load_reference(bundle), scan, subject, z, self.seed)
         png = figures.draw_experts(
             each.mixture,
@@ -135,7 +133,8 @@ class Comparison:
         volumes: Mapping[str, Volume],
         peak: float,
     ) -> None:
-        at = _shown(subject) if condition.plane == "axial" else SHOWN_CORONAL
+        coronal, axial = subject.shown
+        at = axial if condition.plane == "axial" else coronal
         shown = {name: volumes[name] for name in (CUBIC, NON_LOCAL_MEANS, OURS)}
         png = figures.draw_comparison(
             subject.truth,
@@ -188,9 +187,3 @@ class Comparison:
 
 def _at_scan_resolution(subject: Subject, condition: Condition) -> Volume:
     return zero_filling(noise_free_scan(subject.truth, condition.factors), subject.truth.shape)
-
-
-def _shown(subject: Subject) -> int:
-    """The axial slice of the figures, also of a slab."""
-    slices = subject.truth.shape[2]
-    return SHOWN if slices > SHOWN else slices // 2

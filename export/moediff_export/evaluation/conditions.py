@@ -16,11 +16,11 @@ class Condition:
     ----------
     name : str
     factors : (x, y, z)
-        How many times larger the scan's voxels are than the truth's 1 mm.
+        How many times larger the scan's voxels are than the truth's.
     noise_percent : float
         Rician sigma in percent of the brain's bright end.
     lesions : bool
-        Whether the lesion study runs on it.
+        Whether the lesion study runs on it, of subjects whose tissue maps are known.
     """
 
     name: str
@@ -38,7 +38,7 @@ CONDITIONS = (
     Condition("x2, 1 % noise", (2.0, 2.0, 2.0), 1.0, lesions=True),
     Condition("x2, 3 % noise", (2.0, 2.0, 2.0), 3.0, lesions=True),
     Condition("x1.5, 1 % noise", (1.5, 1.5, 1.5), 1.0),
-    Condition("1 x 1 x 3 mm, 1 % noise", (1.0, 1.0, 3.0), 1.0),
+    Condition("slices x3, 1 % noise", (1.0, 1.0, 3.0), 1.0),
 )
 
 

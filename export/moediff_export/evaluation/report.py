@@ -95,7 +95,8 @@ def to_html(results: Mapping[str, Any], figures: Sequence[Figure]) -> str:
     body = [
         page.paragraph(
             f"Bundle {source['bundle']['name']}, {source['date']}. Simulated scans of subjects "
-            "that no training sees. Research software, not a medical device."
+            "that the default bundle's training never saw, and of truths that were given. Research "
+            "software, not a medical device."
         )
     ]
     if source["settings"]["quick"]:
@@ -149,7 +150,7 @@ def _scores(scores: Rows) -> list[str]:
     parts = [
         page.heading("Image quality"),
         page.paragraph(
-            "Against the truth at 1 mm. PSNR in dB and its gain over cubic B-spline; SSIM and "
+            "Against the truth. PSNR in dB and its gain over cubic B-spline; SSIM and "
             "HaarPSI are 1, HFEN is 0 for equal images. In the brain, if nothing else is said; "
             "the regions are the experts' soft masks. Every figure in every mask is in the JSON."
         ),

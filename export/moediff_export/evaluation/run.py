@@ -9,20 +9,22 @@ from typing import Any
 
 from moediff_rt import Session
 from moediff_rt.cache import default_bundle
+from moediff_rt.spacing import checked_output_spacing
 
 from ..config import EXPERT_NAMES
 from ..data.held_out import load_subject
+from ..data.own_truth import read_truth
 from ..data.subjects import SHARPNESS, SUBJECTS
 from .claims import check_claims
 from .compare import Comparison, Findings
 from .conditions import CONDITIONS, Condition, conditions_of
 from .lesions import SEED as LESION_SEED
 from .methods import bundle_methods, checkpoint_methods, interpolation_methods
-from .provenance import describe_run
+from .provenance import describe_run, sha256
 from .report import check_report, write_report
 from .step_study import STEPS, study_steps
 
-SLAB = (92, 116)  # axial slices of a quick run and of the step study: through the ventricles
+SLICES = 24  # of a quick run and of the step study: axial, through the ventricles
 QUICK_STEPS = STEPS[:-1]
 
 
@@ -34,13 +36,14 @@ def evaluate(
     comparators: Mapping[str, Path] | None = None,
     quick: bool = False,
     *,
+    truths: Sequence[Path] = (),
     steps: int | None = None,
     seed: int = 0,
     threads: int = 0,
     overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Evaluate a bundle on held-out subjects and write `report.html`, `.json` and `.md`.
+    """Evaluate a bundle on subjects it never saw; write `report.html`, `.json` and `.md`.
 
     Parameters
     ----------
@@ -56,7 +59,10 @@ def evaluate(
     comparators : mapping of name to checkpoint, optional
         Trained models that are run in PyTorch; "single expert" is held against the mixture.
     quick : bool
-        Use a slab of `SLAB` alone.
+        Use `SLICES` slices alone.
+    truths : sequence of Path
+        Sharp scans of one's own, evaluated after the subjects as those are, but for the lesion
+        study: see `data.own_truth.read_truth`.
     steps : int, optional
         Sampler steps; the bundle's own by default.
     seed : int
@@ -78,13 +84,22 @@ def evaluate(
     OutputError
         The report is there already, or the folder cannot be written.
     BundleError, CheckpointError, FileNotFoundError, ValueError
-        The bundle, a comparator or a subject cannot be used.
+        The bundle, a comparator, a subject or a truth cannot be used.
     """
     bundle = Path(bundle or default_bundle())
     comparators = dict(comparators or {})
     check_report(output_dir, overwrite)
+    own = {truth.name: truth for truth in map(read_truth, truths)}
+    names = [*subjects, *own]
+    if not names or len(set(names)) < len(subjects) + len(truths):
+        raise ValueError(
+            f"evaluate: expected subjects and truths of different names, at least one, got {names} "
+            f"of {[*subjects, *map(str, truths)]}; the report would hold two of one name; rename a "
+            "file"
+        )
     settings = {
         "subjects": list(subjects),
+        "truths": {str(path): sha256(path) for path in truths},
         "conditions": [asdict(condition) for condition in conditions],
         "quick": quick,
         "steps": steps,
@@ -103,15 +118,17 @@ def evaluate(
         source = describe_run(bundle, comparators, settings | precision)
         comparison = Comparison(methods, seed, findings, progress or (lambda line: None))
         is_mixture = tuple(session.bundle.expert_names) == EXPERT_NAMES
-        for name in subjects:
-            subject = load_subject(name)
-            subject = subject.slab(*SLAB) if quick else subject
+        for truth in own.values():
+            checked_output_spacing(truth.grid.spacing[2], session.bundle)
+        for name in names:
+            subject = own.get(name) or load_subject(name)
+            subject = subject.middle(SLICES) if quick else subject
             for condition in conditions_of(name, conditions):
                 comparison.compare(subject, condition, draw=condition is conditions[0] or not quick)
             if not SHARPNESS.get(name) and is_mixture:
                 comparison.look_at_experts(session, bundle, subject, conditions[0])
-        name = "sharp" if "sharp" in subjects else subjects[0]
-        slab = load_subject(name).slab(*SLAB)
+        name = "sharp" if "sharp" in names else names[0]
+        slab = (own.get(name) or load_subject(name)).middle(SLICES)
         counts = QUICK_STEPS if quick else STEPS
         default = steps or session.bundle.sampler.steps
         findings.steps += [

@@ -20,7 +20,7 @@ def subject():
     grey = (brain - white).astype(np.float32)
     truth = WHITE * white + GREY * grey
     regions = np.stack([white, grey, np.zeros_like(white)])
-    return Subject("phantom", truth, np.eye(4), brain, grey, white, regions)
+    return Subject("phantom", truth, np.eye(4), brain, grey, white, regions, (38, 32))
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ def slab():
 def report(tiny_bundle, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "SLAB", (96, 112))  # as thin as it can be
+        patch.setattr(run, "SLICES", 16)  # as thin as it can be
         results = run.evaluate(
             tiny_bundle, folder, ("mni152",), CONDITIONS[:1], quick=True, threads=1
         )

@@ -1,0 +1,147 @@
+"""A sharp scan of one's own is a subject like those held out, or is refused in one line."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+from moediff_export.cli import main
+from moediff_export.data.held_out import FULL_SCALE, load_subject
+from moediff_export.data.own_truth import read_truth
+from moediff_export.evaluation import run
+from moediff_export.evaluation.conditions import CONDITIONS
+from scipy import ndimage
+
+from moediff_rt.errors import MoediffError
+
+SHAPE = (96, 104, 48)
+
+
+def phantom(shape=SHAPE):
+    """A head and its brain mask: folded white matter in grey matter, in air, in a bright skull."""
+    rng = np.random.default_rng(0)
+    x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    radius = np.sqrt(x**2 + y**2 + (0.8 * z) ** 2)
+    folds = ndimage.gaussian_filter(rng.standard_normal(shape), 3)
+    white = 1 / (1 + np.exp(-8 * folds / folds.std()))
+    brain = radius < 0.75
+    skull = (radius > 0.82) & (radius < 0.9)
+    head = brain * (300 + 250 * white) + 900 * skull + rng.random(shape) + 1
+    return head.astype(np.float32), brain
+
+
+def save(path, volume, edges=(1, 1, 1)):
+    affine = np.diag([*edges, 1.0]).astype(float)
+    affine[:3, 3] = -30, -40, 10
+    nib.save(nib.Nifti1Image(volume, affine), path)
+    return path
+
+
+def save_head(folder, edges=(1, 1, 1)):
+    head, brain = phantom()
+    save(folder / "sub-01_desc-brain_mask.nii.gz", brain.astype(np.uint8), edges)
+    return save(folder / "sub-01_T1w.nii.gz", head, edges)
+
+
+def test_a_head_with_its_mask_is_a_subject(tmp_path):
+    subject = read_truth(save_head(tmp_path))
+    head, brain = phantom()
+    assert subject.name == "sub-01_T1w" and subject.truth.shape == SHAPE
+    assert np.array_equal(subject.brain, brain)
+    assert np.percentile(subject.truth[brain], 99.5) == pytest.approx(FULL_SCALE, rel=1e-3)
+    np.testing.assert_allclose(subject.truth / subject.truth.max(), head / head.max(), atol=1e-5)
+    white, cortex, junction = subject.regions
+    assert subject.regions.sum(0).max() <= 1 + 1e-5 and not subject.regions[:, ~brain].any()
+    means = [np.average(head, weights=region) for region in (white, junction, cortex)]
+    assert means == sorted(means, reverse=True) and len(set(means)) == 3
+
+
+def test_an_extracted_brain_needs_no_mask(tmp_path):
+    head, brain = phantom()
+    subject = read_truth(save(tmp_path / "brain.nii.gz", head * brain))
+    assert subject.name == "brain" and np.array_equal(subject.brain, brain)
+
+
+def test_edges_that_differ_become_alike_over_the_same_box(tmp_path):
+    edges = (0.9, 0.9375, 0.9375)
+    subject = read_truth(save_head(tmp_path, edges))
+    spacing = np.array(subject.grid.spacing)
+    assert np.ptp(spacing) < 0.01 and spacing.max() == pytest.approx(0.9375, abs=0.01)
+    np.testing.assert_allclose(spacing * subject.truth.shape, np.array(edges) * SHAPE)
+    _, brain = phantom()
+    assert subject.brain.mean() == pytest.approx(brain.mean(), rel=0.01)
+
+
+def test_axes_in_the_file_do_not_matter(tmp_path):
+    plain = read_truth(save_head(tmp_path))
+    for path in tmp_path.iterdir():
+        image = nib.load(path).as_reoriented(np.array([[2, -1], [0, 1], [1, -1]]))
+        nib.save(image, path)
+    turned = read_truth(tmp_path / "sub-01_T1w.nii.gz")
+    np.testing.assert_allclose(turned.truth, plain.truth, rtol=1e-5)
+    np.testing.assert_allclose(turned.affine, plain.affine, atol=1e-5)
+    assert np.array_equal(turned.brain, plain.brain)
+
+
+@pytest.mark.parametrize(
+    ("fault", "match"),
+    [
+        ("no mask", "sub-01_desc-brain_mask.nii.gz.* beside it, found no mask and 100%"),
+        ("empty mask", "all voxels are zero in .*sub-01_desc-brain_mask"),
+        ("mask below a half", "expected a brain .* found none"),
+        ("mask of another grid", "mask on the grid"),
+        ("thick slices", "isotropic"),
+        ("no file", "found nothing at"),
+    ],
+)
+def test_what_is_no_truth_is_refused_in_one_line(tmp_path, fault, match):
+    path = save_head(tmp_path, (1, 1, 3) if fault == "thick slices" else (1, 1, 1))
+    mask = tmp_path / "sub-01_desc-brain_mask.nii.gz"
+    if fault == "no mask":
+        mask.unlink()
+    elif fault == "empty mask":
+        save(mask, np.zeros(SHAPE, np.uint8))
+    elif fault == "mask below a half":
+        save(mask, np.float32(0.3) * phantom()[1])
+    elif fault == "mask of another grid":
+        save(mask, phantom()[1][1:].astype(np.uint8))
+    elif fault == "no file":
+        path.unlink()
+    with pytest.raises((ValueError, MoediffError, FileNotFoundError), match=match) as caught:
+        read_truth(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_part_is_cut_around_the_slice_that_is_shown():
+    subject = load_subject("mni152")
+    part = subject.middle(24)
+    assert np.array_equal(part.truth, subject.truth[..., 92:116])
+    assert part.shown == (subject.shown[0], 12) and part.slab(14, 20).shown[1] == 0
+
+
+def test_a_truth_is_evaluated_like_a_held_out_subject(tiny_bundle, tmp_path):
+    path = save_head(tmp_path)
+    results = run.evaluate(
+        tiny_bundle, tmp_path / "report", (), CONDITIONS[:1], quick=True, truths=[path], threads=1
+    )
+    for table in ("scores", "consistency", "gates", "steps"):
+        assert {row["subject"] for row in results[table]} == {"sub-01_T1w"}, table
+    assert not results["lesions"]
+    settings = json.loads((tmp_path / "report/report.json").read_text())["provenance"]["settings"]
+    assert settings["subjects"] == [] and len(settings["truths"][str(path)]) == 64
+
+
+def test_two_truths_of_one_name_are_refused(tiny_bundle, tmp_path):
+    paths = [tmp_path / "a", tmp_path / "b"]
+    for folder in paths:
+        folder.mkdir()
+        save_head(folder)
+    with pytest.raises(ValueError, match="different names"):
+        run.evaluate(
+            tiny_bundle, tmp_path / "report", (), truths=[p / "sub-01_T1w.nii.gz" for p in paths]
+        )
+
+
+def test_the_command_refuses_a_truth_that_is_not_there(tmp_path, capsys):
+    assert main(["evaluate", "-o", str(tmp_path / "report"), "--truth", "none.nii.gz"]) == 2
+    assert "none.nii.gz" in capsys.readouterr().err
