@@ -7,28 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
 
-from moediff_rt.bias import correct_bias
-from moediff_rt.foreground import find_foreground
-from moediff_rt.grid import Grid
-from moediff_rt.preprocess import prepare
-from moediff_rt.resample import interpolate
-
-from .pairs import INTENSITY_PERCENTILE
 from .regions import BAND_MM, region_masks
-from .scans import MOST_APART, Mask, faces_apart, load_ras, read_brain_mask
+from .registered import RegisteredPair, read_registered
 from .shards import Pair
 from .sources import GREY, TISSUES, WHITE
 from .tissue import SCAN_SOFTNESS, cluster_levels, tissue_maps
 
-Volume = NDArray[np.float32]
-
 FIELD_LABEL = re.compile(r"(?<=_)(acq-)?([37])T(?=_)")
 SLAB_SLICES = 32
-SAME_BOX = 1e-3  # how far apart the faces of equal boxes may lie, voxels
-MATCHED_VOXELS = 1_000_000  # enough to fit one scale to the other
 
 
 def find_pairs(root: Path) -> list[tuple[Path, Path]]:
@@ -105,41 +92,8 @@ def load_real_pair(low_path: Path, target_path: Path, *, n4: bool = False) -> li
         If a file is not a usable 3-D scan (`moediff_rt.errors.InputError`), the two are not over
         the same box, the 7T scan is dark where the 3T scan is not, or the mask is of another grid.
     """
-    low, target = load_ras(low_path), load_ras(target_path)
-    grid = target.grid
-    apart = faces_apart(low.grid, grid)
-    if apart > MOST_APART:
-        raise ValueError(
-            f"load_real_pair: expected the same box of the world, faces at most {MOST_APART:g} "
-            f"3T voxels apart, found {apart:.3g} in {low_path} and {target_path}; they are "
-            "probably not registered, or one is cropped; resample the 3T scan over the 7T box"
-        )
-    spacing = grid.spacing[::-1]
-    measured = prepare(
-        low.data, low.grid.spacing, low.data.shape, percentile=INTENSITY_PERCENTILE, value=1.0
-    ).measured
-    low_volume = _on_grid(measured, low.grid, grid)
-    bias = np.zeros_like(low_volume)
-    if n4:
-        bias = _on_grid(correct_bias(low)[1].T, low.grid, grid)
-        target = correct_bias(target)[0]
-    target_volume = np.ascontiguousarray(target.data.T) * np.exp(bias)
-
-    brain = read_brain_mask(target_path, grid)
-    if brain is not None:
-        inside = np.ascontiguousarray(brain.T)
-    else:
-        inside = find_foreground(low_volume, spacing).voxels()
-    slope = _match(target_volume[inside], low_volume[inside])
-    if not 0 < slope < np.inf:
-        raise ValueError(
-            f"load_real_pair: expected tissue at the same place in both, found {target_path} "
-            f"or {low_path} dark where the other is not; they are probably not registered, or of "
-            "two subjects; look at them one over the other in a viewer"
-        )
-    target_volume *= np.float32(slope)
-    pairs = _slabs(target_volume, low_volume, bias, inside, float(np.prod(spacing)) ** (1 / 3))
-    return [replace(pair, subject=_subject(low_path)) for pair in pairs]
+    slabs = _slabs(read_registered(low_path, target_path, n4=n4))
+    return [replace(slab, subject=_subject(low_path)) for slab in slabs]
 
 
 def _subject(path: Path) -> str:
@@ -148,39 +102,10 @@ def _subject(path: Path) -> str:
     return next((name for name in folders if name.startswith("sub-")), path.name)
 
 
-def _on_grid(volume: Volume, source: Grid, target: Grid) -> Volume:
-    """Resample (nz, ny, nx) of a source grid on a target grid, as `infer` does on equal boxes."""
-    shape = target.shape[::-1]
-    if faces_apart(source, target) <= SAME_BOX:
-        return interpolate(volume, shape)
-    # The spline does not cut k-space: axes that get coarser are made so first.
-    kept = tuple(min(n, m) for n, m in zip(volume.shape, shape, strict=True))
-    matrix = np.linalg.inv(source.resized(kept[::-1]).affine) @ target.affine
-    resampled = ndimage.affine_transform(
-        interpolate(volume, kept).T, matrix, output_shape=target.shape, order=3, mode="reflect"
-    )
-    return np.ascontiguousarray(resampled.T)
-
-
-def _match(target: Volume, low: Volume) -> float:
-    """Slope of the line through the origin that fits ``low`` on ``target``; 0 if that is dark.
-
-    The fit of least absolute deviations: the median of the quotients, weighted by the target. Air
-    weighs nothing and stays at 0, bright vessels and voxels out of place do not move it.
-    """
-    step = max(target.size // MATCHED_VOXELS, 1)
-    x, y = target[::step].astype(np.float64), low[::step].astype(np.float64)
-    x, y = x[x > 0], y[x > 0]
-    if not x.size:
-        return 0.0
-    order = np.argsort(y / x)
-    weight = np.cumsum(x[order])
-    middle = order[np.searchsorted(weight, weight[-1] / 2)]
-    return float(y[middle] / x[middle])
-
-
-def _slabs(target: Volume, low: Volume, bias: Volume, inside: Mask, spacing: float) -> list[Pair]:
-    """Cut volumes (nz, ny, nx) into slabs, with the regions that the target's tissues make."""
+def _slabs(pair: RegisteredPair) -> list[Pair]:
+    """Cut the volumes into slabs, with the regions that the target's tissues make."""
+    target, low, bias, inside = pair.target, pair.low, pair.bias, pair.inside
+    spacing = float(np.prod(pair.grid.spacing)) ** (1 / 3)
     levels = cluster_levels(target[inside], len(TISSUES))
     margin = int(np.ceil(4 * BAND_MM / spacing))  # where region_masks cuts its Gaussian
     slices = len(target)

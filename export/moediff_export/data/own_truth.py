@@ -1,19 +1,25 @@
-"""A sharp scan of one's own as a held-out subject: what `evaluate --truth` reads."""
+"""Scans of one's own as held-out subjects: what `evaluate --truth` and `--real` read."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
+from nibabel.nifti1 import Nifti1Image
+from numpy.typing import NDArray
 
 from moediff_rt.grid import Grid, resized_shape
 from moediff_rt.resample import interpolate
 
 from .held_out import FULL_SCALE, Subject
 from .regions import region_masks
-from .scans import load_ras, mask_path, read_brain_mask
+from .registered import on_grid, read_registered
+from .scans import Mask, load_ras, mask_path, read_brain_mask
 from .sources import GREY, TISSUES, WHITE
 from .tissue import SCAN_SOFTNESS, cluster_levels, tissue_maps
+
+Volume = NDArray[np.float32]
 
 LARGEST_RATIO = 1.2  # of a truth's voxel edges; beyond it, its slices hide what is to be measured
 LARGEST_BRAIN = 0.7  # share of the volume; an extracted brain in its own box fills about a half
@@ -23,7 +29,7 @@ SHOWN_AT = 0.48, 0.62
 
 
 def read_truth(path: Path) -> Subject:
-    """Read a scan as a subject to degrade and to compare with.
+    """Read a sharp scan as a subject to degrade and to compare with.
 
     Its brain is `scans.mask_path` beside it, in a head or not; without that file the scan must show
     the extracted brain alone, over zeros. Tissue is found in the brain by intensity clustering, so
@@ -47,60 +53,114 @@ def read_truth(path: Path) -> Subject:
         isotropic, or its brain cannot be told from the rest.
     """
     scan = load_ras(path)
-    brain = read_brain_mask(path, scan.grid)
-    if brain is None:
-        brain = scan.data > 0
-        if brain.mean() > LARGEST_BRAIN:
-            raise ValueError(
-                f"read_truth: expected an extracted brain over zeros in {path}, or its mask in "
-                f"{mask_path(path).name} beside it, found no mask and {brain.mean():.0%} of the "
-                "voxels above 0; it is probably a whole head; add the mask"
-            )
+    mask = read_brain_mask(path, scan.grid)
+    brain = _checked_brain(scan.data > 0 if mask is None else mask, mask is None, path)
+    grid = _isotropic(scan.grid, _edge(scan.grid, path))
+    if grid.shape != scan.grid.shape:
+        shape = grid.shape[::-1]
+        truth = np.maximum(interpolate(scan.data.T, shape).T, 0)
+        brain = interpolate(brain.T.astype(np.float32), shape).T >= 0.5
+    else:
+        truth = scan.data
+    truth = truth * np.float32(FULL_SCALE / np.percentile(truth[brain], 99.5))
+    return _subject(path, truth, brain, grid)
+
+
+def read_pair(
+    low_path: Path, target_path: Path, *, n4: bool = False
+) -> tuple[Subject, Nifti1Image]:
+    """Read a 7T scan as a subject, and its 3T partner as the scan to enhance.
+
+    The subject lies over the 3T scan's box, on voxels of the 7T scan's edge, its intensity fitted
+    to the 3T scan's.
+
+    Parameters
+    ----------
+    low_path, target_path : Path
+        See `bids.load_real_pair`; the brain mask of the 7T scan is needed as `read_truth` needs it.
+    n4 : bool
+        Give the 7T scan the 3T scan's receive field in place of its own, both by N4.
+
+    Returns
+    -------
+    Subject
+        Named like the 3T file.
+    Nifti1Image
+        Float32, in RAS+ order.
+
+    Raises
+    ------
+    ValueError
+        What `bids.load_real_pair` and `read_truth` refuse.
+    """
+    pair = read_registered(low_path, target_path, n4=n4)
+    inside = pair.inside if pair.masked else pair.target > 0
+    brain = _checked_brain(inside, not pair.masked, target_path)
+    grid = _isotropic(pair.scan.grid, _edge(pair.grid, target_path))
+    truth = np.maximum(on_grid(pair.target, pair.grid, grid), 0).T * np.float32(pair.scale)
+    brain = on_grid(brain.astype(np.float32), pair.grid, grid).T >= 0.5
+    scan = nib.Nifti1Image(pair.scan.data, pair.scan.affine)
+    return _subject(low_path, truth, brain, grid), scan
+
+
+def _subject(path: Path, truth: Volume, brain: Mask, grid: Grid) -> Subject:
+    """A subject named like a file, its tissues found in the brain by clustering."""
+    levels = cluster_levels(truth[brain], len(TISSUES))
+    maps = tissue_maps(truth, levels, SCAN_SOFTNESS)[1:] * brain
+    regions = region_masks(maps[GREY], maps[WHITE], grid.spacing[2]) * brain
+    coronal, axial = (
+        _between(brain.any(axis=axes), share)
+        for axes, share in zip([(0, 2), (0, 1)], SHOWN_AT, strict=True)
+    )
+    return Subject(
+        path.name.split(".")[0],
+        np.ascontiguousarray(truth),
+        grid.affine,
+        np.ascontiguousarray(brain),
+        maps[GREY],
+        maps[WHITE],
+        np.ascontiguousarray(regions),
+        (coronal, axial),
+    )
+
+
+def _checked_brain(brain: Mask, guessed: bool, path: Path) -> Mask:
+    """The brain, or what is above 0 where no mask told; refused where it cannot be one."""
+    if guessed and brain.mean() > LARGEST_BRAIN:
+        raise ValueError(
+            f"read_truth: expected an extracted brain over zeros in {path}, or its mask in "
+            f"{mask_path(path).name} beside it, found no mask and {brain.mean():.0%} of the "
+            "voxels above 0; it is probably a whole head; add the mask"
+        )
     if not brain.any():
         raise ValueError(
             f"read_truth: expected a brain in {path}, found none; its mask is probably empty or "
             "the scan is dark; look at them in a viewer"
         )
-    grid = _isotropic(scan.grid, path)
-    truth, brain = (_on(grid, v) for v in (scan.data, brain.astype(np.float32)))
-    truth, brain = np.maximum(truth, 0), brain >= 0.5
-    truth *= np.float32(FULL_SCALE / np.percentile(truth[brain], 99.5))
-    levels = cluster_levels(truth[brain], len(TISSUES))
-    maps = tissue_maps(truth, levels, SCAN_SOFTNESS)[1:] * brain
-    regions = region_masks(maps[GREY], maps[WHITE], grid.spacing[2]) * brain
-    at = (
-        _between(brain.any(axis=axes), share)
-        for axes, share in zip([(0, 2), (0, 1)], SHOWN_AT, strict=True)
-    )
-    shown = next(at), next(at)
-    name = path.name.split(".")[0]
-    return Subject(name, truth, grid.affine, brain, maps[GREY], maps[WHITE], regions, shown)
+    return brain
 
 
-def _isotropic(grid: Grid, path: Path) -> Grid:
-    """The grid over the same box whose edges are nearest to the largest one."""
+def _edge(grid: Grid, path: Path) -> float:
+    """The largest edge of voxels that are about isotropic, mm."""
     edges = grid.spacing
-    largest = max(edges)
-    if largest > LARGEST_RATIO * min(edges):
+    if max(edges) > LARGEST_RATIO * min(edges):
         raise ValueError(
             f"read_truth: expected voxel edges at most {LARGEST_RATIO:g} times apart, found "
             f"{np.round(edges, 3).tolist()} mm in {path}; it is probably a stack of thick slices, "
             "which lacks what it would be compared for; give a scan of isotropic voxels"
         )
+    return max(edges)
+
+
+def _isotropic(grid: Grid, edge: float) -> Grid:
+    """The grid over the same box whose voxels are nearest to cubes of an edge, mm."""
     # By the edge along z that comes of it: the evaluation asks for results of that edge.
-    slices = resized_shape(grid.shape, edges, (largest,) * 3)[2]
-    edge = grid.shape[2] * edges[2] / slices
-    return grid.resized(resized_shape(grid.shape, edges, (edge,) * 3))
+    slices = resized_shape(grid.shape, grid.spacing, (edge,) * 3)[2]
+    edge = grid.shape[2] * grid.spacing[2] / slices
+    return grid.resized(resized_shape(grid.shape, grid.spacing, (edge,) * 3))
 
 
-def _on(grid: Grid, volume: np.ndarray) -> np.ndarray:
-    """A volume on another grid over the same box."""
-    if volume.shape == grid.shape:
-        return np.array(volume, dtype=np.float32, order="C")
-    return np.ascontiguousarray(interpolate(volume.T, grid.shape[::-1]).T)
-
-
-def _between(any_brain: np.ndarray, share: float) -> int:
+def _between(any_brain: Mask, share: float) -> int:
     """The index at a share of the way from the first to the last place where there is any."""
     first, last = np.flatnonzero(any_brain)[[0, -1]]
     return round(first + share * (last - first))

@@ -25,7 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a trained model to compare with; 'single expert' is held against the mixture",
     )
     parser.add_argument(
-        "--subject", choices=SUBJECTS, nargs="+", help="held-out subjects (all; none with --truth)"
+        "--subject",
+        choices=SUBJECTS,
+        nargs="+",
+        help="held-out subjects (all; none with --truth or --real)",
     )
     parser.add_argument(
         "--truth",
@@ -35,6 +38,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a sharp scan of your own: it is degraded, enhanced and compared; its brain is "
         "extracted, or SCAN_T1w.nii.gz has SCAN_desc-brain_mask.nii.gz beside it",
+    )
+    parser.add_argument(
+        "--real",
+        type=Path,
+        metavar="DIR",
+        help="BIDS-like folder of real pairs that trained nothing: their 3T scans are enhanced and "
+        "compared with their 7T scans, whose brains are told as with --truth",
+    )
+    parser.add_argument(
+        "--n4",
+        action="store_true",
+        help="real pairs: give the 7T scan the 3T scan's bias field (needs SimpleITK)",
     )
     parser.add_argument(
         "--quick", action="store_true", help="24 slices alone: to compare, not to quote"
@@ -58,6 +73,7 @@ def named_checkpoint(text: str) -> tuple[str, Path]:
 
 def run_evaluation_cli(args: argparse.Namespace) -> None:
     """Evaluate, and say on standard output where the report is and what was met."""
+    from ..data.bids import find_pairs
     from .methods import ONE_PLANE, OURS
     from .run import evaluate
 
@@ -76,11 +92,13 @@ def run_evaluation_cli(args: argparse.Namespace) -> None:
     results = evaluate(
         args.bundle,
         args.output,
-        args.subject or ([] if args.truth else SUBJECTS),
+        args.subject or ([] if args.truth or args.real else SUBJECTS),
         CONDITIONS,
         dict(args.comparator),
         args.quick,
         truths=args.truth,
+        pairs=find_pairs(args.real) if args.real else (),
+        n4=args.n4,
         steps=args.steps,
         seed=args.seed,
         threads=args.threads,

@@ -13,11 +13,12 @@ from nibabel.nifti1 import Nifti1Image
 from numpy.typing import NDArray
 
 from moediff_rt import Session
+from moediff_rt.grid import Grid
+from moediff_rt.noise import noise_sigma
 
 from ..bundle import load_reference
 from ..config import EXPERT_NAMES
 from ..data.held_out import FULL_SCALE, Subject, noise_free_scan, simulate_scan
-from ..data.subjects import SHARPNESS, SUBJECTS
 from . import figures, lesions
 from .baselines import zero_filling
 from .claims import SCAN_RESOLUTION
@@ -25,7 +26,7 @@ from .conditions import Condition
 from .consistency import scan_residual
 from .experts import gates_by_region, read_gates, run_each_expert
 from .lesion_study import study_lesions
-from .methods import CUBIC, NON_LOCAL_MEANS, OURS, Method, read_scan
+from .methods import CUBIC, NON_LOCAL_MEANS, OURS, Method, prepare_for_model, read_scan
 from .metrics import Weights, head_mask, peak_intensity, score
 from .report import Figure
 
@@ -58,21 +59,59 @@ def masks_of(subject: Subject) -> dict[str, Weights]:
 
 
 @dataclass(frozen=True)
+class Scanned:
+    """A subject's scan.
+
+    Attributes
+    ----------
+    name : str
+        Of the acquisition.
+    scan : Nifti1Image
+        In RAS+ order, over the subject's box.
+    sigma : float
+        Its noise standard deviation, in its unit.
+    plane : str
+        See `Condition.plane`.
+    """
+
+    name: str
+    scan: Nifti1Image
+    sigma: float
+    plane: str
+
+
+def simulated(subject: Subject, condition: Condition, seed: int) -> Scanned:
+    """A subject as the condition's acquisition shows it."""
+    scan = simulate_scan(subject, condition.noise_percent, condition.factors, seed)
+    sigma = condition.noise_percent / 100 * FULL_SCALE
+    return Scanned(condition.name, scan, sigma, condition.plane)
+
+
+def acquired(scan: Nifti1Image) -> Scanned:
+    """A real scan, in RAS+ order; its noise is what the runtime estimates."""
+    grid = Grid(scan.shape, scan.affine)
+    prepared = prepare_for_model(scan, grid)
+    sigma = noise_sigma(prepared.measured, prepared.foreground) * prepared.scale
+    x, y, z = grid.spacing
+    return Scanned("as acquired", scan, sigma, "coronal" if z > 1.2 * max(x, y) else "axial")
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """Every method on one simulated scan after the other; what it finds goes to ``findings``."""
+    """Every method on one scan after the other; what it finds goes to ``findings``."""
 
     methods: Sequence[Method]
     seed: int
     findings: Findings
     tell: Callable[[str], None]
 
-    def compare(self, subject: Subject, condition: Condition, draw: bool) -> None:
-        """Score every method on one scan, and run the lesion study where it belongs."""
-        place = {"subject": subject.name, "condition": condition.name}
-        scan = self._scan(subject, condition)
+    def compare(self, subject: Subject, scanned: Scanned, draw: bool) -> dict[str, Volume]:
+        """Score every method on one scan; what each made of it, by name."""
+        place = {"subject": subject.name, "condition": scanned.name}
+        scan = scanned.scan
         masks = masks_of(subject)
         peak = peak_intensity(subject.truth, subject.brain)
-        volumes, sigma = {}, condition.noise_percent / 100 * FULL_SCALE
+        volumes = {}
         for method in self.methods:
             start = perf_counter()
             volume = method.upsample(scan, subject.grid)
@@ -80,33 +119,31 @@ class Comparison:
             row = {**place, "method": method.name, "seconds": seconds}
             row["masks"] = score(volume, subject.truth, masks, peak)
             self.findings.scores.append(row)
-            residual = scan_residual(volume, read_scan(scan), sigma)
+            residual = scan_residual(volume, read_scan(scan), scanned.sigma)
             self.findings.consistency.append({**place, "method": method.name, **residual})
             volumes[method.name] = volume
             quality = row["masks"]["brain"]["psnr"]
-            self.tell(f"{subject.name}, {condition.name}: {method.name} {quality:.2f} dB")
+            self.tell(f"{subject.name}, {scanned.name}: {method.name} {quality:.2f} dB")
         if draw:
-            self._draw(subject, condition, scan, volumes, peak)
-        if condition.lesions and subject.name in SUBJECTS and not SHARPNESS.get(subject.name):
-            self._study_lesions(subject, condition, volumes)
+            self._draw(subject, scanned, volumes, peak)
+        return volumes
 
     def look_at_experts(
-        self, session: Session, bundle: Path, subject: Subject, condition: Condition
+        self, session: Session, bundle: Path, subject: Subject, scanned: Scanned
     ) -> None:
         """Mean gates by region, and one slice as each expert alone makes it."""
-        scan = self._scan(subject, condition)
-        gates = read_gates(session, scan, subject.grid.spacing[2])
+        gates = read_gates(session, scanned.scan, subject.grid.spacing[2])
         self.findings.gates.append(
             {
                 "subject": subject.name,
-                "condition": condition.name,
+                "condition": scanned.name,
                 "regions": list(EXPERT_NAMES),
                 "experts": list(EXPERT_NAMES),
                 "mean": gates_by_region(gates, subject.regions).tolist(),
             }
         )
         _, z = subject.shown
-        each = run_each_expert(load_reference(bundle), scan, subject, z, self.seed)
+        each = run_each_expert(load_reference(bundle), scanned.scan, subject, z, self.seed)
         png = figures.draw_experts(
             each.mixture,
             each.alone,
@@ -116,44 +153,37 @@ class Comparison:
             peak_intensity(subject.truth, subject.brain),
         )
         caption = (
-            f"{subject.name}, {condition.name}: the mixture, and what each expert alone makes "
+            f"{subject.name}, {scanned.name}: the mixture, and what each expert alone makes "
             "otherwise (before data consistency); its gate; its region"
         )
         self.findings.figures.append(Figure(f"experts_{subject.name}", png, caption, "experts"))
         self.tell(f"{subject.name}: experts and gates")
 
-    def _scan(self, subject: Subject, condition: Condition) -> Nifti1Image:
-        return simulate_scan(subject, condition.noise_percent, condition.factors, self.seed)
-
     def _draw(
-        self,
-        subject: Subject,
-        condition: Condition,
-        scan: Nifti1Image,
-        volumes: Mapping[str, Volume],
-        peak: float,
+        self, subject: Subject, scanned: Scanned, volumes: Mapping[str, Volume], peak: float
     ) -> None:
         coronal, axial = subject.shown
-        at = axial if condition.plane == "axial" else coronal
+        at = axial if scanned.plane == "axial" else coronal
         shown = {name: volumes[name] for name in (CUBIC, NON_LOCAL_MEANS, OURS)}
         png = figures.draw_comparison(
             subject.truth,
-            read_scan(scan),
+            read_scan(scanned.scan),
             shown,
             subject.regions[EXPERT_NAMES.index("junction")],
-            condition.plane,
+            scanned.plane,
             at,
             peak,
         )
         number = sum(figure.section == "scores" for figure in self.findings.figures)
-        caption = f"{subject.name}, {condition.name}: {condition.plane} plane, close-up, error"
+        caption = f"{subject.name}, {scanned.name}: {scanned.plane} plane, close-up, error"
         self.findings.figures.append(
             Figure(f"comparison_{number}_{subject.name}", png, caption, "scores")
         )
 
-    def _study_lesions(
+    def study_lesions(
         self, subject: Subject, condition: Condition, lesion_free: Mapping[str, Volume]
     ) -> None:
+        """Every method on the same scan with lesions in the truth; without them it was made."""
         place = {"subject": subject.name, "condition": condition.name}
         placed = lesions.place_lesions(subject)
         self.findings.lesion_sets[subject.name] = {
@@ -164,7 +194,7 @@ class Comparison:
             "threshold": placed.threshold,
         }
         ill = replace(subject, truth=placed.add_to(subject.truth))
-        scan = self._scan(ill, condition)
+        scan = simulated(ill, condition, self.seed).scan
         volumes = {"truth": ill.truth, SCAN_RESOLUTION: _at_scan_resolution(ill, condition)}
         free = {"truth": subject.truth, SCAN_RESOLUTION: _at_scan_resolution(subject, condition)}
         volumes |= {m.name: m.upsample(scan, subject.grid) for m in self.methods}

@@ -191,6 +191,8 @@ def _sharpness(scores: Rows) -> list[str]:
 
 
 def _gates(tables: Rows) -> list[str]:
+    if not tables:
+        return []
     parts = [
         page.heading("The experts"),
         page.paragraph("Mean gate of each expert in each region; chance is 0.33."),
@@ -210,6 +212,8 @@ def _gates(tables: Rows) -> list[str]:
 
 
 def _lesions(rows: Rows, sets: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    if not rows:
+        return []
     parts = [page.heading("Lesions")]
     for name, values in sets.items():
         parts.append(
@@ -257,6 +261,8 @@ def _consistency(rows: Rows) -> list[str]:
 
 
 def _steps(rows: Rows) -> list[str]:
+    if not rows:
+        return []
     cells = [
         [
             f"{row['steps']}{' (default)' if row['steps'] == row['default'] else ''}",
@@ -266,7 +272,7 @@ def _steps(rows: Rows) -> list[str]:
         ]
         for row in rows
     ]
-    where = f"On a slab: {rows[0]['subject']}, {rows[0]['condition']}." if rows else ""
+    where = f"On a slab: {rows[0]['subject']}, {rows[0]['condition']}."
     return [
         page.heading("Sampler steps"),
         page.paragraph(where),

@@ -13,10 +13,10 @@ from moediff_rt.spacing import checked_output_spacing
 
 from ..config import EXPERT_NAMES
 from ..data.held_out import load_subject
-from ..data.own_truth import read_truth
+from ..data.own_truth import read_pair, read_truth
 from ..data.subjects import SHARPNESS, SUBJECTS
 from .claims import check_claims
-from .compare import Comparison, Findings
+from .compare import Comparison, Findings, acquired, simulated
 from .conditions import CONDITIONS, Condition, conditions_of
 from .lesions import SEED as LESION_SEED
 from .methods import bundle_methods, checkpoint_methods, interpolation_methods
@@ -37,6 +37,8 @@ def evaluate(
     quick: bool = False,
     *,
     truths: Sequence[Path] = (),
+    pairs: Sequence[tuple[Path, Path]] = (),
+    n4: bool = False,
     steps: int | None = None,
     seed: int = 0,
     threads: int = 0,
@@ -63,6 +65,11 @@ def evaluate(
     truths : sequence of Path
         Sharp scans of one's own, evaluated after the subjects as those are, but for the lesion
         study: see `data.own_truth.read_truth`.
+    pairs : sequence of (Path, Path)
+        Real 3T scans and their 7T partners, evaluated last, as they are and whole: see
+        `data.own_truth.read_pair`.
+    n4 : bool
+        Give each 7T scan of the pairs the receive field of its 3T scan.
     steps : int, optional
         Sampler steps; the bundle's own by default.
     seed : int
@@ -89,17 +96,25 @@ def evaluate(
     bundle = Path(bundle or default_bundle())
     comparators = dict(comparators or {})
     check_report(output_dir, overwrite)
-    own = {truth.name: truth for truth in map(read_truth, truths)}
-    names = [*subjects, *own]
-    if not names or len(set(names)) < len(subjects) + len(truths):
+    if pairs and quick:
         raise ValueError(
-            f"evaluate: expected subjects and truths of different names, at least one, got {names} "
-            f"of {[*subjects, *map(str, truths)]}; the report would hold two of one name; rename a "
-            "file"
+            "evaluate: expected real pairs without quick, which cuts scans that are simulated; "
+            "leave one of the two out"
+        )
+    own = {truth.name: truth for truth in map(read_truth, truths)}
+    real = {s.name: (s, scan) for s, scan in (read_pair(*pair, n4=n4) for pair in pairs)}
+    names = [*subjects, *own]
+    given = [*subjects, *map(str, truths), *(str(low) for low, _ in pairs)]
+    if not given or len({*names, *real}) < len(given):
+        raise ValueError(
+            f"evaluate: expected subjects and scans of different names, at least one, got {given}; "
+            "the report would hold two of one name; rename a file"
         )
     settings = {
         "subjects": list(subjects),
         "truths": {str(path): sha256(path) for path in truths},
+        "pairs": {str(path): sha256(path) for pair in pairs for path in pair},
+        "n4": n4,
         "conditions": [asdict(condition) for condition in conditions],
         "quick": quick,
         "steps": steps,
@@ -118,23 +133,32 @@ def evaluate(
         source = describe_run(bundle, comparators, settings | precision)
         comparison = Comparison(methods, seed, findings, progress or (lambda line: None))
         is_mixture = tuple(session.bundle.expert_names) == EXPERT_NAMES
-        for truth in own.values():
+        for truth in [*own.values(), *(subject for subject, _ in real.values())]:
             checked_output_spacing(truth.grid.spacing[2], session.bundle)
         for name in names:
             subject = own.get(name) or load_subject(name)
             subject = subject.middle(SLICES) if quick else subject
             for condition in conditions_of(name, conditions):
-                comparison.compare(subject, condition, draw=condition is conditions[0] or not quick)
-            if not SHARPNESS.get(name) and is_mixture:
-                comparison.look_at_experts(session, bundle, subject, conditions[0])
-        name = "sharp" if "sharp" in names else names[0]
-        slab = (own.get(name) or load_subject(name)).middle(SLICES)
-        counts = QUICK_STEPS if quick else STEPS
-        default = steps or session.bundle.sampler.steps
-        findings.steps += [
-            {"subject": name, "condition": conditions[0].name, "default": default, **row}
-            for row in study_steps(session, slab, conditions[0], counts, seed)
-        ]
+                first = condition is conditions[0]
+                scanned = simulated(subject, condition, seed)
+                made = comparison.compare(subject, scanned, draw=first or not quick)
+                if condition.lesions and name in SUBJECTS and not SHARPNESS.get(name):
+                    comparison.study_lesions(subject, condition, made)
+                if first and is_mixture and not SHARPNESS.get(name):
+                    comparison.look_at_experts(session, bundle, subject, scanned)
+        for subject, scan in real.values():
+            scanned = acquired(scan)
+            comparison.compare(subject, scanned, draw=True)
+            if is_mixture:
+                comparison.look_at_experts(session, bundle, subject, scanned)
+        for name in ["sharp"] if "sharp" in names else names[:1]:
+            slab = (own.get(name) or load_subject(name)).middle(SLICES)
+            counts = QUICK_STEPS if quick else STEPS
+            default = steps or session.bundle.sampler.steps
+            findings.steps += [
+                {"subject": name, "condition": conditions[0].name, "default": default, **row}
+                for row in study_steps(session, slab, conditions[0], counts, seed)
+            ]
     results: dict[str, Any] = {"provenance": source, **findings.tables()}
     results["claims"] = [asdict(claim) for claim in check_claims(results)]
     write_report(output_dir, results, findings.figures, overwrite)

@@ -1,4 +1,4 @@
-"""A sharp scan of one's own is a subject like those held out, or is refused in one line."""
+"""Scans of one's own are subjects like those held out, or are refused in one line."""
 
 import json
 
@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from moediff_export.cli import main
 from moediff_export.data.held_out import FULL_SCALE, load_subject
-from moediff_export.data.own_truth import read_truth
+from moediff_export.data.own_truth import read_pair, read_truth
 from moediff_export.evaluation import run
 from moediff_export.evaluation.conditions import CONDITIONS
+from real_pairs import AFFINE, half_affine, halved, head, write_pair
+from real_pairs import save as save_volume
 from scipy import ndimage
 
 from moediff_rt.errors import MoediffError
@@ -140,6 +142,65 @@ def test_two_truths_of_one_name_are_refused(tiny_bundle, tmp_path):
         run.evaluate(
             tiny_bundle, tmp_path / "report", (), truths=[p / "sub-01_T1w.nii.gz" for p in paths]
         )
+
+
+def write_masked_pair(root, **options):
+    """A real pair, and its 7T scan's brain mask."""
+    low, target = write_pair(root, **options)
+    mask = target.with_name(target.name.replace("T1w", "desc-brain_mask"))
+    save_volume(mask, head() > 0.3, AFFINE)
+    return low, target
+
+
+def test_a_pair_is_a_subject_over_its_scans_box_on_one_scale(tmp_path):
+    low_path, target_path = write_masked_pair(tmp_path)
+    subject, scan = read_pair(low_path, target_path)
+    low = nib.load(low_path)
+    assert subject.name == "sub-01_3T_T1w" and np.array_equal(scan.dataobj, low.dataobj)
+    assert subject.truth.shape == head().shape and np.allclose(subject.affine, AFFINE)
+    # 1900 in the 7T file, 300 in the 3T file.
+    np.testing.assert_allclose(subject.truth[subject.brain], 300 * head()[subject.brain], rtol=0.02)
+    assert np.array_equal(subject.brain, head() > 0.3)
+
+
+def test_a_scan_a_little_off_its_partner_has_the_truth_over_its_own_box(tmp_path):
+    shift = np.array([0.8, -0.6, 0.4])
+    moved = ndimage.shift(head(), -shift, order=3, mode="nearest")
+    affine = half_affine()
+    affine[:3, 3] += shift
+    paths = write_masked_pair(tmp_path, low=300 * halved(moved), low_affine=affine)
+    subject, _ = read_pair(*paths)
+    np.testing.assert_allclose(subject.affine[:3, 3], AFFINE[:3, 3] + shift)
+    inner = (slice(6, -6),) * 3
+    error, without = (
+        np.abs(subject.truth - 300 * truth)[inner].mean() for truth in (moved, head())
+    )
+    assert error < 0.25 * without
+
+
+def test_a_pair_without_a_brain_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"sub-01_7T_desc-brain_mask\.nii\.gz beside it"):
+        read_pair(*write_pair(tmp_path))
+
+
+def test_real_pairs_are_evaluated_as_they_are(tiny_bundle, tmp_path, capsys):
+    write_masked_pair(tmp_path / "study")
+    report = tmp_path / "report"
+    words = ["evaluate", str(tiny_bundle), "-o", str(report), "--threads", "1"]
+    assert main([*words, "--real", str(tmp_path / "study")]) == 0
+    results = json.loads((report / "report.json").read_text())
+    place = {"subject": "sub-01_3T_T1w", "condition": "as acquired"}
+    for table in ("scores", "consistency", "gates"):
+        assert all(place.items() <= row.items() for row in results[table]) and results[table]
+    assert results["lesions"] == results["steps"] == []
+    cubic = next(row for row in results["scores"] if row["method"] == "cubic B-spline")
+    assert cubic["masks"]["brain"]["psnr"] > 30  # of one head, in place, on one scale
+    assert next(r for r in results["consistency"] if r["method"] == "moediff-rt")["rms"] <= 1.001
+    assert len(results["provenance"]["settings"]["pairs"]) == 2
+    text = (report / "report.html").read_text()
+    assert "Sampler steps" not in text and "Lesions" not in text
+    assert main([*words, "--real", str(tmp_path / "study"), "--quick", "--overwrite"]) == 2
+    assert "without quick" in capsys.readouterr().err
 
 
 def test_the_command_refuses_a_truth_that_is_not_there(tmp_path, capsys):

@@ -4,58 +4,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 from moediff_export.data.bids import SLAB_SLICES, find_pairs, load_real_pair
+from real_pairs import AFFINE, SHAPE, half_affine, halved, head, save, write_pair
 from scipy import ndimage
 
 from moediff_rt.bias import correct_bias
 from moediff_rt.io import load_scan
 from moediff_rt.preprocess import prepare
 from moediff_rt.resample import interpolate
-
-SHAPE = (48, 52, 44)  # of the 7T scan, (x, y, z); voxels of 1 mm, those of 3T of 2 mm
-AFFINE = np.diag([1.0, 1.0, 1.0, 1.0])
-AFFINE[:3, 3] = [-20, -30, -10]
-
-
-def head():
-    """A ball of grey matter around folded white matter, over air and a little noise."""
-    rng = np.random.default_rng(0)
-    x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij")
-    ball = 1 / (1 + np.exp(-30 * (0.8 - np.sqrt(x**2 + y**2 + z**2))))
-    folds = ndimage.gaussian_filter(rng.standard_normal(SHAPE), 4)
-    white = 1 / (1 + np.exp(-8 * folds / folds.std()))
-    return ball * (0.55 + 0.45 * white) + 0.005 * rng.random(SHAPE)
-
-
-def halved(volume):
-    """2 x 2 x 2 means."""
-    x, y, z = (n // 2 for n in volume.shape)
-    return volume.reshape(x, 2, y, 2, z, 2).mean(axis=(1, 3, 5))
-
-
-def half_affine():
-    affine = AFFINE @ np.diag([2.0, 2.0, 2.0, 1.0])
-    affine[:3, 3] += 0.5
-    return affine
-
-
-def save(path, volume, affine):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(np.asarray(volume, np.float32), affine), path)
-    return path
-
-
-def write_pair(root, low=None, target=None, low_affine=None, affine=AFFINE, subject="sub-01"):
-    folder = root / subject / "anat"
-    low = 300 * halved(head()) if low is None else low
-    low_affine = half_affine() if low_affine is None else low_affine
-    return (
-        save(folder / f"{subject}_3T_T1w.nii.gz", low, low_affine),
-        save(
-            folder / f"{subject}_7T_T1w.nii.gz",
-            1900 * head() if target is None else target,
-            affine,
-        ),
-    )
 
 
 def join(pairs, field, slices=SHAPE[2]):
@@ -193,7 +148,7 @@ def test_a_shift_of_less_than_half_a_voxel_is_undone(tmp_path):
 def test_the_shifted_path_equals_the_plain_one_where_nothing_is_shifted(tmp_path, monkeypatch):
     paths = write_pair(tmp_path)
     plain = join(load_real_pair(*paths), "low")
-    monkeypatch.setattr("moediff_export.data.bids.SAME_BOX", -1.0)
+    monkeypatch.setattr("moediff_export.data.registered.SAME_BOX", -1.0)
     np.testing.assert_allclose(join(load_real_pair(*paths), "low"), plain, atol=1e-3)
 
 
