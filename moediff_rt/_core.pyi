@@ -403,6 +403,9 @@ class ScanResult:
     @property
     def noise_sigma(self) -> float: ...
     @property
+    def slice_profile(self) -> float:
+        """Width of the slices' profile, in slice distances; -1: none."""
+    @property
     def largest_correction(self) -> float | None: ...
     @property
     def steps(self) -> int: ...
@@ -757,7 +760,7 @@ def prepare(
     InputError when that percentile is not above zero.
     """
 
-# How far, in noise standard deviations, a result may stay from the scan.
+# How large, in noise standard deviations, what a result leaves out of the scan may be.
 KAPPA: float
 
 def enforce_consistency(
@@ -766,9 +769,23 @@ def enforce_consistency(
     sigma: float,
     *,
     kappa: float = ...,
+    profile_axis: int = 0,
+    profile_width: float = 0.0,
     threads: int = 0,
 ) -> float:
     """Put back into ``result``, in place, what of ``scan`` it has lost; both C-contiguous.
 
     Returns the largest correction made at the scan's resolution.
+    """
+
+def find_slice_profile(
+    scan: NDArray[np.float32],
+    spacing: tuple[float, float, float],
+    sigma: float,
+    *,
+    threads: int = 0,
+) -> tuple[int, float]:
+    """Axis of the coarsest edge, and the width of the slices' profile along it, 0 for none.
+
+    ``scan`` is C-contiguous, ``spacing`` along its axes, mm.
     """

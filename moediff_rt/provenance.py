@@ -73,6 +73,7 @@ def describe(
         "InputShape": list(scan.grid.shape),
         "OutputVoxelSize": [round(size, 6) for size in _output_grid_spacing(scan, run)],
         "NoiseSigma": run.noise_sigma,
+        "SliceProfile": run.slice_profile,
         "LargestCorrection": run.largest_correction,
         "Tiles": run.tiles,
         "Tile": list(run.tile),

@@ -24,6 +24,9 @@ class Enhanced:
         Its voxel edges, mm.
     noise_sigma : float
         Noise standard deviation found in the input, in its unit.
+    slice_profile : float
+        Full width at half maximum of the profile that the input's slices look as if integrated
+        over along its coarsest edge, in slice distances; 0 for none, and without data consistency.
     largest_correction : float or None
         Largest change that data consistency made, in the input's unit; None without it.
     gates : (x, y, z, experts) uint8 array or None
@@ -47,6 +50,7 @@ class Enhanced:
     data: npt.NDArray[np.float32]
     spacing: tuple[float, float, float]
     noise_sigma: float
+    slice_profile: float
     largest_correction: float | None
     gates: npt.NDArray[np.uint8] | None
     standard_deviation: npt.NDArray[np.float32] | None

@@ -308,6 +308,7 @@ class Session:
             data=result.volume.T,
             spacing=(dx, dy, dz),
             noise_sigma=result.noise_sigma,
+            slice_profile=max(result.slice_profile, 0.0),
             largest_correction=result.largest_correction,
             gates=None if result.gates is None else result.gates.T,
             standard_deviation=None if result.deviation is None else result.deviation.T,

@@ -78,6 +78,8 @@ void bind_pipeline(py::module_& m) {
       .def_property_readonly("spacing", &spacing_of)
       .def_property_readonly("noise_sigma",
                              [](const ScanResult& r) { return r.report.noise_sigma; })
+      .def_property_readonly("slice_profile",
+                             [](const ScanResult& r) { return r.report.slice_profile; })
       .def_property_readonly("largest_correction",
                              [](const ScanResult& r) { return r.report.largest_correction; })
       .def_property_readonly("steps", [](const ScanResult& r) { return r.report.steps; })

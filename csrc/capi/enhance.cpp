@@ -72,6 +72,7 @@ PipelineOptions options_of(const mdr_enhance_params& params) {
   options.planes = params.planes;
   options.intensity_level = params.intensity_level;
   options.noise_sigma = params.noise_sigma;
+  options.slice_profile = params.slice_profile;
   options.data_consistency = params.data_consistency != 0;
   return options;
 }
@@ -133,6 +134,7 @@ mdr_report enhance(LoadedEngine& engine, const float* scan, const mdr_grid& grid
   }
   report.intensity_level = made.intensity_level;
   report.noise_sigma = made.noise_sigma;
+  report.slice_profile = made.slice_profile;
   report.largest_correction = made.largest_correction.value_or(0);
   report.expert_calls = made.expert_calls;
   report.expert_calls_saved = made.expert_calls_saved;

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "core/lane_kernel.h"
 
@@ -34,5 +35,8 @@ std::unique_ptr<AxisResampler> cubic_spline(int from, int to);
 // K-space resampling: cut at the new Nyquist frequency towards fewer voxels, filled with zeros
 // towards more. In the mirrored world k-space is the DCT-II.
 std::unique_ptr<AxisResampler> kspace_band(int from, int to);
+
+// Lines as long as there are gains, each frequency times its own, from 0 to the Nyquist frequency.
+std::unique_ptr<AxisResampler> kspace_gains(const std::vector<double>& gains);
 
 }  // namespace mdr

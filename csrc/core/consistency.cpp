@@ -11,26 +11,105 @@
 namespace mdr {
 namespace {
 
-// `shown` becomes what of `wanted` - `shown` is beyond the limit, `wanted` with the sign of
-// `shown`; returns the largest.
-MDR_CLONES float beyond(const float* wanted, float* shown, int64_t count, float limit) {
-  float largest = 0;
+constexpr int kReach = 2;  // voxels to each side
+constexpr float kWindow[2 * kReach + 1] = {0.0625f, 0.25f, 0.375f, 0.25f, 0.0625f};
+
+// Where sample i of n lies in the line that is mirrored beyond its ends.
+int64_t mirrored(int64_t i, int64_t n) {
+  i = (i % (2 * n) + 2 * n) % (2 * n);
+  return i < n ? i : 2 * n - 1 - i;
+}
+
+// `shown` becomes `wanted` - `shown`, `wanted` with the sign of `shown`.
+MDR_CLONES void subtract(const float* wanted, float* shown, int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
     const bool folded = shown[i] < 0 && wanted[i] > 0;
-    const float gap = (folded ? -wanted[i] : wanted[i]) - shown[i];
-    const float kept = gap < -limit ? -limit : gap > limit ? limit : gap;
-    shown[i] = gap - kept;
-    const float size = std::abs(shown[i]);
+    shown[i] = (folded ? -wanted[i] : wanted[i]) - shown[i];
+  }
+}
+
+// The weighed mean of kWindow lines.
+MDR_CLONES void mean_of(const float* const* lines, int64_t count, float* out) {
+  for (int64_t i = 0; i < count; ++i) {
+    float sum = 0;
+    for (int k = 0; k <= 2 * kReach; ++k) sum += kWindow[k] * lines[k][i];
+    out[i] = sum;
+  }
+}
+
+MDR_CLONES void square(const float* from, int64_t count, float* to) {
+  for (int64_t i = 0; i < count; ++i) to[i] = from[i] * from[i];
+}
+
+// The residual, as far as its power around a voxel is above that of noise; returns the largest.
+MDR_CLONES float shrink(const float* power, float noise, int64_t count, float* residual) {
+  float largest = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    residual[i] *= power[i] > noise ? 1 - noise / power[i] : 0;
+    const float size = std::abs(residual[i]);
     largest = size > largest ? size : largest;
   }
   return largest;
+}
+
+// Mean power of a slice (ny, nx) around each of its voxels, along y and x.
+class SlicePower {
+ public:
+  SlicePower(int64_t ny, int64_t nx) : ny_(ny), nx_(nx), line_(nx + 2 * kReach), rows_(ny * nx) {}
+
+  void run(const float* slice, float* out) {
+    const float* lines[2 * kReach + 1];
+    for (int64_t y = 0; y < ny_; ++y) {
+      square(slice + y * nx_, nx_, line_.data() + kReach);
+      for (int k = 1; k <= kReach; ++k) {
+        line_[kReach - k] = line_[kReach + mirrored(-k, nx_)];
+        line_[kReach + nx_ - 1 + k] = line_[kReach + mirrored(nx_ - 1 + k, nx_)];
+      }
+      for (int k = 0; k <= 2 * kReach; ++k) lines[k] = line_.data() + k;
+      mean_of(lines, nx_, rows_.data() + y * nx_);
+    }
+    for (int64_t y = 0; y < ny_; ++y) {
+      for (int k = 0; k <= 2 * kReach; ++k) {
+        lines[k] = rows_.data() + mirrored(y + k - kReach, ny_) * nx_;
+      }
+      mean_of(lines, nx_, out + y * nx_);
+    }
+  }
+
+ private:
+  int64_t ny_, nx_;
+  std::vector<float> line_, rows_;
+};
+
+// Leaves of the residual, in place, what is not noise; returns the largest.
+float keep_signal(Parallel& parallel, const Voxels& residual, float noise) {
+  const VolumeShape& shape = residual.shape();
+  const Voxels power(shape);
+  constexpr int64_t kGrain = 4;
+  parallel.ranges(shape.nz, kGrain, [&](int64_t begin, int64_t end) {
+    SlicePower in_slices(shape.ny, shape.nx);
+    for (int64_t z = begin; z < end; ++z) {
+      in_slices.run(residual.slice(static_cast<int>(z)), power.slice(static_cast<int>(z)));
+    }
+  });
+  std::vector<float> largest(shape.nz);
+  parallel.ranges(shape.nz, 1, [&](int64_t z, int64_t) {
+    const float* slices[2 * kReach + 1];
+    for (int k = 0; k <= 2 * kReach; ++k) {
+      slices[k] = power.slice(static_cast<int>(mirrored(z + k - kReach, shape.nz)));
+    }
+    std::vector<float> around(shape.slice());
+    mean_of(slices, shape.slice(), around.data());
+    largest[z] = shrink(around.data(), noise, shape.slice(), residual.slice(static_cast<int>(z)));
+  });
+  return *std::max_element(largest.begin(), largest.end());
 }
 
 }  // namespace
 
 double enforce_consistency(Parallel& parallel, float* result, const VolumeShape& shape,
                            const float* scan, const VolumeShape& scan_shape, double sigma,
-                           double kappa) {
+                           double kappa, const SliceProfile& profile) {
   const VolumeShape seen{std::min(shape.nz, scan_shape.nz), std::min(shape.ny, scan_shape.ny),
                          std::min(shape.nx, scan_shape.nx)};
   Voxels wanted;
@@ -41,16 +120,22 @@ double enforce_consistency(Parallel& parallel, float* result, const VolumeShape&
   }
   const Voxels residual(seen);
   resample_kspace(parallel, result, shape, residual.data(), seen);
-  const double averaged = static_cast<double>(seen.voxels()) / scan_shape.voxels();
-  const auto limit = static_cast<float>(kappa * sigma * std::sqrt(averaged));
-  std::vector<float> largest(seen.nz);
+  if (profile.width > 0) {
+    const auto along = [&](const VolumeShape& of) {
+      return profile.axis == 0 ? of.nz : profile.axis == 1 ? of.ny : of.nx;
+    };
+    filter_kspace(parallel, residual.data(), seen, profile.axis,
+                  profile.gains(along(scan_shape), along(seen)));
+  }
   parallel.ranges(seen.nz, 1, [&](int64_t z, int64_t) {
-    const int64_t at = z * seen.slice();
-    largest[z] = beyond(scan + at, residual.data() + at, seen.slice(), limit);
+    subtract(scan + z * seen.slice(), residual.slice(static_cast<int>(z)), seen.slice());
   });
   wanted.release();
+  const double averaged = static_cast<double>(seen.voxels()) / scan_shape.voxels();
+  const double noise = kappa * kappa * sigma * sigma * averaged;
+  const float largest = keep_signal(parallel, residual, static_cast<float>(noise));
   add_resampled_kspace(parallel, residual.data(), seen, result, shape);
-  return *std::max_element(largest.begin(), largest.end());
+  return largest;
 }
 
 }  // namespace mdr

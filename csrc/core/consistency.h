@@ -1,25 +1,30 @@
 #pragma once
 
 #include "core/parallel.h"
+#include "core/slice_profile.h"
 #include "core/tiler.h"
 
 namespace mdr {
 
-// How far, in noise standard deviations, a result may stay from the scan. Of 0.5 to 2, 1 is best
-// for the brain of simulated scans with 1 % noise; with 3 %, 1.25 leaves less noise in white
-// matter, and a little less of the contrast of small lesions, too.
-constexpr double kKappa = 1.0;
+// How large, in noise standard deviations, what a result leaves out of the scan may be and pass for
+// noise. Of 0.75 to 1, 0.85 was best or next to it for simulated scans of every kind that was tried
+// (docs/pipeline.md).
+constexpr double kKappa = 0.85;
 
 // Data consistency: puts back into the result x, in place, what of the scan y it has lost. With A
-// the k-space cut to the scan's resolution and A+ its right inverse (zero filling), x becomes
-// x + A+ (r - clip(r, -kappa sigma, kappa sigma)). A scan is a magnitude, so where A x, with the
-// ringing of the cut, is below zero, it is compared with -y: r = s y - A x, s the sign of A x,
-// after which ||A x| - y| <= kappa sigma in every voxel. Where y itself is below zero the scan is
-// none, and s is 1. On an axis where the result is coarser than the scan, both are compared at the
-// result's resolution. `sigma` is the scan's noise standard deviation. Returns the largest
-// correction made at the scan's resolution, in the volumes' unit.
+// how the scan was acquired (k-space cut to its resolution, and the slice profile), A+ zero filling
+// and r = s y - A x, x becomes x + A+ (g r), where g = max(0, 1 - (kappa sigma)^2 / v) and v is the
+// mean of r^2 around each voxel, weighed by (1 4 6 4 1) / 16 along each axis: Wiener's gain for
+// what is in r beside noise. Where r is as large as noise nothing is put back, where it is much
+// larger all of it: without a profile ||A x| - y| <= 4.4 kappa sigma in every voxel.
+//
+// A scan is a magnitude, so where A x, with the ringing of the cut, is below zero, it is compared
+// with -y: s is the sign of A x. Where y itself is below zero the scan is none, and s is 1. On an
+// axis where the result is coarser than the scan, both are compared at the result's resolution.
+// `sigma` is the scan's noise standard deviation. Returns the largest correction made at the scan's
+// resolution, in the volumes' unit.
 double enforce_consistency(Parallel& parallel, float* result, const VolumeShape& shape,
                            const float* scan, const VolumeShape& scan_shape, double sigma,
-                           double kappa = kKappa);
+                           double kappa = kKappa, const SliceProfile& profile = {});
 
 }  // namespace mdr

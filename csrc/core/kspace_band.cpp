@@ -16,30 +16,57 @@ double dirichlet(int64_t numerator, int64_t denominator, int kept) {
   return std::sin((kept - 0.5) * angle) / (2 * std::sin(angle / 2));
 }
 
-// Weight of sample i of n in sample j of m: 1/n (1 + 2 sum over 0 < k < kept of
+// Of a band: weight of sample i of n in sample j of m: 1/n (1 + 2 sum over 0 < k < kept of
 // cos(pi k (2j + 1) / 2m) cos(pi k (2i + 1) / 2n)), the DCT-II of n and the DCT-III of m in one.
-double weight(int64_t j, int64_t m, int64_t i, int64_t n) {
+double band_weight(int64_t j, int64_t m, int64_t i, int64_t n) {
   const int kept = static_cast<int>(std::min(n, m));
   const int64_t to = (2 * j + 1) * n, from = (2 * i + 1) * m;
   return (dirichlet(to + from, 2 * m * n, kept) + dirichlet(to - from, 2 * m * n, kept)) / n;
 }
 
+// Weights of sample i in sample j where each frequency k has a gain: 1/n (g_0 + 2 sum over k > 0 of
+// g_k cos(pi k (2j + 1) / 2n) cos(pi k (2i + 1) / 2n)).
+class GainWeights {
+ public:
+  explicit GainWeights(const std::vector<double>& gains)
+      : gains_(gains), cosine_(4 * gains.size()) {
+    for (size_t i = 0; i < cosine_.size(); ++i) {
+      cosine_[i] = std::cos(std::acos(-1.0) * static_cast<double>(i) / (2 * gains.size()));
+    }
+  }
+
+  double operator()(int64_t j, int64_t i) const {
+    double sum = gains_[0] / 2;
+    for (size_t k = 1; k < gains_.size(); ++k) {
+      sum += gains_[k] * cosine_[k * (2 * j + 1) % cosine_.size()] *
+             cosine_[k * (2 * i + 1) % cosine_.size()];
+    }
+    return 2 * sum / gains_.size();
+  }
+
+ private:
+  const std::vector<double>& gains_;
+  std::vector<double> cosine_;
+};
+
 // A line is the sum of an even and an odd line, and so is what becomes of it: half the products.
 struct Halves {
   BlockProduct even, odd;
 
-  static Halves of(int n, int m) {
+  // `weight(j, i)` of sample i of n in sample j of m.
+  template <typename Weight>
+  static Halves of(int n, int m, const Weight& weight) {
     std::vector<double> even, odd;
     even.reserve(int64_t{(m + 1) / 2} * ((n + 1) / 2));
     odd.reserve(int64_t{m / 2} * (n / 2));
     for (int j = 0; j < (m + 1) / 2; ++j) {
       for (int i = 0; i < n / 2; ++i) {
-        const double one = weight(j, m, i, n), mirrored = weight(j, m, n - 1 - i, n);
+        const double one = weight(j, i), mirrored = weight(j, n - 1 - i);
         even.push_back((one + mirrored) / 2);
         if (j < m / 2) odd.push_back((one - mirrored) / 2);
       }
       // The sample in the middle is its own mirror image.
-      if (n % 2 == 1) even.push_back(weight(j, m, n / 2, n));
+      if (n % 2 == 1) even.push_back(weight(j, n / 2));
     }
     return {{(m + 1) / 2, (n + 1) / 2, even}, {m / 2, n / 2, odd}};
   }
@@ -76,9 +103,11 @@ struct Join {
   }
 };
 
-class KspaceBand : public AxisResampler {
+class KspaceLines : public AxisResampler {
  public:
-  KspaceBand(int from, int to) : AxisResampler(from, to), halves_(Halves::of(from, to)) {}
+  template <typename Weight>
+  KspaceLines(int from, int to, const Weight& weight)
+      : AxisResampler(from, to), halves_(Halves::of(from, to, weight)) {}
 
   int64_t scratch() const override {
     return kLanes * (from() + 1 + halves_.even.rows_written() + halves_.odd.rows_written());
@@ -103,7 +132,13 @@ class KspaceBand : public AxisResampler {
 }  // namespace
 
 std::unique_ptr<AxisResampler> kspace_band(int from, int to) {
-  return std::make_unique<KspaceBand>(from, to);
+  return std::make_unique<KspaceLines>(
+      from, to, [=](int64_t j, int64_t i) { return band_weight(j, to, i, from); });
+}
+
+std::unique_ptr<AxisResampler> kspace_gains(const std::vector<double>& gains) {
+  const int n = static_cast<int>(gains.size());
+  return std::make_unique<KspaceLines>(n, n, GainWeights(gains));
 }
 
 }  // namespace mdr

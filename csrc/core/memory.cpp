@@ -98,9 +98,9 @@ int64_t measuring(const VolumeShape& in, int threads) {
 // What core/pipeline.cpp holds at once, with the result that is kept from the caller until it is
 // whole: to prepare (the scan in the model's unit), beside the tiles (the sums and weights of a
 // slice, and slices that wait for neighbours to be read), and for data consistency (the scan again,
-// and what of it is seen). With samples there are the interpolation, whose place the one result
-// takes otherwise, and one more result to the end. Beside the tiles there is the volume as it is
-// seen in each plane but the axial one.
+// what of it is missed, and the power of that or before it what of the scan is seen). With samples
+// there are the interpolation, whose place the one result takes otherwise, and one more result to
+// the end. Beside the tiles there is the volume as it is seen in each plane but the axial one.
 Peaks peaks_of(const VolumeShape& in, const VolumeShape& out,
                const std::array<double, 3>& spacing_mm, const PipelineOptions& options,
                const std::vector<int>& planes, const Bundle& bundle, int threads) {
@@ -109,7 +109,7 @@ Peaks peaks_of(const VolumeShape& in, const VolumeShape& out,
   const int64_t more = options.samples > 1 ? result : 0;
   const int64_t turned = planes.size() - std::count(planes.begin(), planes.end(), 0);
   const VolumeShape seen{std::min(in.nz, out.nz), std::min(in.ny, out.ny), std::min(in.nx, out.nx)};
-  const int64_t residual = (seen == in ? 1 : 2) * seen.voxels() * kFloat;
+  const int64_t compared = 2 * seen.voxels() * kFloat;
   Peaks peaks;
   peaks.before_tiles =
       result + more + scan + masks(in, spacing_mm) + kSmall +
@@ -121,7 +121,8 @@ Peaks peaks_of(const VolumeShape& in, const VolumeShape& out,
                        listed(bundle, out, planes) + kSmall;
   peaks.after_tiles = result + 2 * more + kSmall;
   if (options.data_consistency) {
-    peaks.after_tiles += scan + residual + between(out, seen) * kFloat +
+    peaks.after_tiles += scan + compared + 2 * threads * seen.slice() * kFloat +
+                         between(out, seen) * kFloat +
                          std::max(resampling(out, seen, threads), resampling(seen, out, threads)) +
                          out.slice() * kFloat;
   }

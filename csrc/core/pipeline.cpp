@@ -21,6 +21,7 @@ namespace mdr {
 namespace {
 
 constexpr int kMaxSamples = 1000;
+constexpr double kWidestProfile = 4;  // a slice that overlaps its third neighbour is a mistyped one
 
 int checked_threads(const Model& model, int threads) {
   if (threads < 0 || threads > kMaxThreads) {
@@ -41,6 +42,13 @@ void check_planes(int planes) {
   fail(ErrorKind::input, "expected from 1 to ", kMostPlanes, " planes, or 0 for the bundle's own ",
        "number, got ", planes,
        "; a volume has three axes: give 1 for the fastest result, 3 for slices along each");
+}
+
+void check_profile(double width) {
+  if (width <= kWidestProfile) return;
+  fail(ErrorKind::input, "expected a slice profile of up to ", kWidestProfile,
+       " slice distances, 0 for the scan's own or -1 for none, got ", width,
+       "; give what the report of another slab says");
 }
 
 void check_given(const char* what, double value) {
@@ -123,6 +131,7 @@ class Run {
                  ? options_.noise_sigma / scale_
                  : noise_sigma(parallel_, ready.measured.data(), shape_, ready.foreground);
     report_.noise_sigma = sigma_ * scale_;
+    find_profile(ready.measured.data(), spacing_mm);
     // Of one sample the result takes the place of what it is made from, slice by slice.
     if (options_.samples > 1) volume_ = Voxels(output);
     interpolate(parallel_, ready.measured.data(), shape_, interpolated(), output);
@@ -146,6 +155,13 @@ class Run {
   }
 
  private:
+  void find_profile(const float* measured, const std::array<double, 3>& spacing_mm) {
+    if (!options_.data_consistency) return;
+    profile_ = find_slice_profile(parallel_, measured, shape_, spacing_mm, sigma_);
+    if (options_.slice_profile != 0) profile_.width = std::max(0.0, options_.slice_profile);
+    report_.slice_profile = profile_.width > 0 ? profile_.width : -1;
+  }
+
   void sample(int number, float* result) {
     EnhanceOptions sampling = options_.sampling;
     sampling.seed += static_cast<uint64_t>(number);
@@ -158,8 +174,9 @@ class Run {
     if (!options_.data_consistency) return;
     // Made again, so that it takes no memory beside the model.
     const Voxels measured = in_model_unit(parallel_, scan_, shape_, scale_);
-    const double correction = scale_ * enforce_consistency(parallel_, result, report_.output,
-                                                           measured.data(), shape_, sigma_);
+    const double correction =
+        scale_ * enforce_consistency(parallel_, result, report_.output, measured.data(), shape_,
+                                     sigma_, kKappa, profile_);
     report_.largest_correction = std::max(report_.largest_correction.value_or(0), correction);
     laps_.lap("consistency");
   }
@@ -186,6 +203,7 @@ class Run {
   Voxels volume_;  // with several samples: interpolated, in the model's unit, like sigma_
   Foreground foreground_;
   double scale_ = 0, sigma_ = 0;
+  SliceProfile profile_;
   Voxels another_;  // a sample after the first
   Laps laps_;
   PipelineReport report_;
@@ -201,6 +219,7 @@ PipelineReport enhance_scan(const Model& model, const float* scan, const VolumeS
   check_planes(options.planes);
   check_given("an intensity level", options.intensity_level);
   check_given("a noise standard deviation", options.noise_sigma);
+  check_profile(options.slice_profile);
   check_options(model, options.sampling);
   Run run(model, scan, shape, options, out, observer, checked_threads(model, threads));
   run.prepare_scan(spacing_mm);

@@ -22,6 +22,7 @@ struct PipelineOptions {
   // are to be treated alike.
   double intensity_level = 0;  // the bundle's percentile of the foreground
   double noise_sigma = 0;      // standard deviation of the noise
+  double slice_profile = 0;    // width along the coarsest axis, in slice distances; below 0: none
   // Bytes that a run on a CPU may take beside the scan and the engines; 0: no limit.
   int64_t memory_limit = 0;
 };
@@ -32,6 +33,7 @@ struct PipelineReport {
   std::array<double, 3> spacing_mm{};        // of the output, along z, y, x
   double intensity_level = 0;                // found in the scan, or given; like the next
   double noise_sigma = 0;                    // standard deviation
+  double slice_profile = -1;                 // width, found or given; below 0: none
   std::optional<double> largest_correction;  // by data consistency; none without it
   int steps = 0;
   std::vector<int> planes;  // each 0, 1 or 2: the axis of (z, y, x) that its slices lie along

@@ -191,4 +191,12 @@ void add_resampled_kspace(Parallel& parallel, const float* volume, const VolumeS
   resample(parallel, make_axes(shape, out_shape, kspace_band), volume, shape, Store::add, out);
 }
 
+void filter_kspace(Parallel& parallel, float* volume, const VolumeShape& shape, int axis,
+                   const std::vector<double>& gains) {
+  Axes axes;
+  (axis == 0 ? axes.z : axis == 1 ? axes.y : axes.x) = kspace_gains(gains);
+  // In place: lines along one axis are read before they are written.
+  resample(parallel, axes, volume, shape, Store::replace, volume);
+}
+
 }  // namespace mdr

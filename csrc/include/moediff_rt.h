@@ -195,6 +195,9 @@ typedef struct mdr_enhance_params {
    * results averaged; each takes as long again. 0: the bundle's own number where the edges are
    * alike, else one; fewer for slabs thinner than half a tile. */
   int32_t planes;
+  /* Like intensity_level: full width at half maximum of the slices' profile along the scan's
+   * coarsest edge, in slice distances; 0: found in the scan; -1: none. */
+  double slice_profile;
 } mdr_enhance_params;
 
 MDR_API void mdr_enhance_fill_params(mdr_enhance_params* params, size_t struct_size);
@@ -247,7 +250,8 @@ typedef struct mdr_report {
   int64_t expert_calls;
   int64_t expert_calls_saved; /* not run because the gate was shut */
   int64_t tiles;
-  int32_t planes; /* that slices were enhanced in */
+  int32_t planes;       /* that slices were enhanced in */
+  double slice_profile; /* width, found or given, in slice distances; -1: none */
 } mdr_report;
 
 /* How the session's last successful mdr_enhance() went; MDR_INVALID_ARGUMENT before any. Set

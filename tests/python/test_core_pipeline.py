@@ -7,6 +7,7 @@ import oracle.consistency
 import oracle.foreground
 import oracle.noise
 import oracle.resample
+import oracle.slice_profile
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -48,7 +49,12 @@ def test_the_result_is_the_steps_one_after_the_other(model, bundle):
     volume = oracle.resample.interpolate(measured, shape).astype(np.float32)
     enhanced = model.enhance(volume, foreground.boxes(shape), seed=3, save_gates=True)
     sigma = oracle.noise.noise_sigma(measured, foreground)
-    result, largest = oracle.consistency.enforce_consistency(enhanced.volume, measured, sigma)
+    axis, squared = oracle.slice_profile.fall_off(measured, SPACING, sigma)
+    assert axis == 0 and found.slice_profile == (1 if squared > 0.6 else -1)
+    profile = (0, max(found.slice_profile, 0))
+    result, largest = oracle.consistency.enforce_consistency(
+        enhanced.volume, measured, sigma, profile=profile
+    )
     assert found.volume.shape == shape
     np.testing.assert_allclose(found.volume, scale * result, rtol=0, atol=1e-4 * scan.max())
     assert np.count_nonzero(found.gates != enhanced.gates) < 1e-3 * found.gates.size
