@@ -210,6 +210,8 @@ static void slabs_of_a_scan_can_be_treated_alike(void) {
   mdr_enhance_params params = mdr_enhance_default_params();
   params.intensity_level = report.intensity_level;
   params.noise_sigma = report.noise_sigma;
+  check(report.slice_profile == -1, "its edges are alike: no slice profile");
+  params.slice_profile = report.slice_profile;
   float* same = make_out(bench.voxels);
   check(mdr_enhance(bench.session, bench.scan, &kGrid, &params, same, bench.voxels) == MDR_OK,
         "what was found may be given");
@@ -219,6 +221,7 @@ static void slabs_of_a_scan_can_be_treated_alike(void) {
   /* A slab that is brighter by itself. */
   mdr_grid slab = kGrid;
   slab.nz = 8;
+  params.slice_profile = 1.5;
   for (int i = 0; i < NX * NY * 8; ++i) bench.scan[i] *= 1.5f;
   check(
       mdr_enhance(bench.session, bench.scan, &slab, &params, same, bench.voxels / 12 * 8) == MDR_OK,
@@ -226,6 +229,7 @@ static void slabs_of_a_scan_can_be_treated_alike(void) {
   check(mdr_session_report(bench.session, &again) == MDR_OK, "its report is there");
   check(again.intensity_level == report.intensity_level, "with the level that was given");
   check(again.noise_sigma == report.noise_sigma, "and the noise");
+  check(again.slice_profile == 1.5, "and the slice profile");
   free(same);
   close_bench(&bench);
 }
@@ -250,6 +254,10 @@ static void what_cannot_be_enhanced_is_refused(void) {
   params.intensity_level = 0;
   params.noise_sigma = NAN;
   check_refused(run(&bench, &params), MDR_INPUT_ERROR, WORDS("noise", "nan"), "no noise level");
+  params.noise_sigma = 0;
+  params.slice_profile = 12;
+  check_refused(run(&bench, &params), MDR_INPUT_ERROR, WORDS("slice profile", "12"),
+                "a profile wider than anyone's");
   params = mdr_enhance_default_params();
   params.tiles = -1;
   check_refused(run(&bench, &params), MDR_INVALID_ARGUMENT, WORDS("-1"), "less than no tiles");

@@ -85,6 +85,7 @@ const Claim same_bits("the result is the same bits for any number of threads", [
     check(found.deviation == expected.deviation, "deviation differs on ", threads);
     check(found.gates == expected.gates, "gates differ on ", threads);
     equal(found.report.noise_sigma, expected.report.noise_sigma);
+    equal(found.report.slice_profile, expected.report.slice_profile);
     equal(*found.report.largest_correction, *expected.report.largest_correction);
   }
 });

@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from moediff_rt import Session
 from moediff_rt.grid import Grid
 from moediff_rt.noise import noise_sigma
+from moediff_rt.postprocess import find_slice_profile
+from moediff_rt.resample import resample_kspace
 
 from ..bundle import load_reference
 from ..config import EXPERT_NAMES
+from ..data import scanner
 from ..data.held_out import FULL_SCALE, Subject, noise_free_scan, simulate_scan
 from . import figures, lesions
 from .baselines import zero_filling
@@ -72,28 +75,43 @@ class Scanned:
         Its noise standard deviation, in its unit.
     plane : str
         See `Condition.plane`.
+    see : callable
+        What the acquisition shows of a volume on the subject's grid, without noise.
     """
 
     name: str
     scan: Nifti1Image
     sigma: float
     plane: str
+    see: Callable[[Volume], Volume]
 
 
 def simulated(subject: Subject, condition: Condition, seed: int) -> Scanned:
     """A subject as the condition's acquisition shows it."""
     scan = simulate_scan(subject, condition.noise_percent, condition.factors, seed)
     sigma = condition.noise_percent / 100 * FULL_SCALE
-    return Scanned(condition.name, scan, sigma, condition.plane)
+
+    def see(volume: Volume) -> Volume:
+        return noise_free_scan(volume, condition.factors)
+
+    return Scanned(condition.name, scan, sigma, condition.plane, see)
 
 
 def acquired(scan: Nifti1Image) -> Scanned:
-    """A real scan, in RAS+ order; its noise is what the runtime estimates."""
+    """A real scan, in RAS+ order; noise and slice profile are what the runtime finds."""
     grid = Grid(scan.shape, scan.affine)
     prepared = prepare_for_model(scan, grid)
     sigma = noise_sigma(prepared.measured, prepared.foreground) * prepared.scale
     x, y, z = grid.spacing
-    return Scanned("as acquired", scan, sigma, "coronal" if z > 1.2 * max(x, y) else "axial")
+    profile = find_slice_profile(prepared.measured, grid.spacing, sigma / prepared.scale)
+
+    def see(volume: Volume) -> Volume:
+        plain = resample_kspace(volume, grid.shape)
+        axis = 2 - profile.axis
+        return scanner.slice_profile(plain, profile.width, axis) if profile.width else plain
+
+    plane = "coronal" if z > 1.2 * max(x, y) else "axial"
+    return Scanned("as acquired", scan, sigma, plane, see)
 
 
 @dataclass(frozen=True)
@@ -119,7 +137,7 @@ class Comparison:
             row = {**place, "method": method.name, "seconds": seconds}
             row["masks"] = score(volume, subject.truth, masks, peak)
             self.findings.scores.append(row)
-            residual = scan_residual(volume, read_scan(scan), scanned.sigma)
+            residual = scan_residual(scanned.see(volume), read_scan(scan), scanned.sigma)
             self.findings.consistency.append({**place, "method": method.name, **residual})
             volumes[method.name] = volume
             quality = row["masks"]["brain"]["psnr"]

@@ -5,22 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from moediff_rt.resample import resample_kspace
-
 Volume = NDArray[np.float32]
 
 
-def scan_residual(volume: Volume, scan: Volume, sigma: float) -> dict[str, float]:
+def scan_residual(seen: Volume, scan: Volume, sigma: float) -> dict[str, float]:
     """How far the result, seen as the scan was acquired, is from the scan.
-
-    Seen: cut in k-space to the scan's matrix, and its magnitude taken, which a scan is.
 
     Parameters
     ----------
-    volume : ndarray, float32, (nx, ny, nz)
-        The result x.
+    seen : ndarray, float32, (mx, my, mz)
+        A x: the result as the acquisition shows it. Its magnitude is taken, which a scan is.
     scan : ndarray, float32, (mx, my, mz)
-        The scan y over the same box, no finer.
+        The scan y.
     sigma : float
         The scan's noise standard deviation, in its unit.
 
@@ -29,7 +25,7 @@ def scan_residual(volume: Volume, scan: Volume, sigma: float) -> dict[str, float
     dict
         ``rms`` and ``largest`` of `|y - |A x|| / sigma` over all voxels.
     """
-    residual = np.abs(scan - np.abs(resample_kspace(volume, scan.shape))) / sigma
+    residual = np.abs(scan - np.abs(seen)) / sigma
     return {
         "rms": float(np.sqrt(np.mean(residual**2, dtype=np.float64))),
         "largest": float(residual.max()),

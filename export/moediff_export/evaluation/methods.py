@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from moediff_rt import Session
 from moediff_rt.grid import Grid, voxel_sizes
 from moediff_rt.noise import noise_sigma
-from moediff_rt.postprocess import enforce_consistency
+from moediff_rt.postprocess import enforce_consistency, find_slice_profile
 from moediff_rt.preprocess import prepare
 
 from ..data.pairs import INTENSITY_PERCENTILE
@@ -144,8 +144,9 @@ def enhance_with_model(
     """
     prepared = prepare_for_model(scan, grid)
     sigma = noise_sigma(prepared.measured, prepared.foreground)
-    spacing = voxel_sizes(scan.affine)[::-1].tolist()
-    planes = choose_planes(model.config, spacing, prepared.volume.shape)
+    spacing = voxel_sizes(scan.affine).tolist()
+    profile = find_slice_profile(prepared.measured, spacing, sigma)
+    planes = choose_planes(model.config, spacing[::-1], prepared.volume.shape)
     volume = enhance_in_planes(model, prepared.volume, prepared.foreground, planes, seed)
-    enforce_consistency(volume, prepared.measured, sigma)
+    enforce_consistency(volume, prepared.measured, sigma, profile=profile)
     return np.ascontiguousarray(volume.T * np.float32(prepared.scale))

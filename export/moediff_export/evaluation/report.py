@@ -253,8 +253,7 @@ def _consistency(rows: Rows) -> list[str]:
         page.heading("Data consistency"),
         page.paragraph(
             "|y - |A x|| over the noise's standard deviation: how far the magnitude of the result, "
-            "cut to the scan's k-space, is from the scan. The runtime allows 1 of the deviation it "
-            "estimates."
+            "seen as the scan was acquired, is from the scan."
         ),
         page.table(["method", "subject", "condition", "root mean square", "largest"], cells),
     ]
