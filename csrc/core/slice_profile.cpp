@@ -23,7 +23,7 @@ constexpr double kAboveNoise = 20;
 constexpr size_t kFewestLines = 50;
 // A profile is one whose width, squared, comes out above this. Of simulated scans of Colin27 the
 // head without a profile gave -0.6 to 0.5, the extracted brain -0.3 to 0.4; with one of width 1
-// they gave 0.2 to 1.5 and 0.5 to 1.3: what is missed is taken for a plain cut.
+// they gave 0.2 to 1.5 and 0.5 to 1.3. What is missed is taken for a plain cut (docs/pipeline.md).
 constexpr double kClear = 0.6;
 
 double band_edge(int band) { return kLowest + (kHighest - kLowest) * band / kBands; }
