@@ -43,7 +43,10 @@ def scipy_consistency(result: np.ndarray, scan: np.ndarray, threads: int) -> np.
     scale = np.float32(8**-0.5)
     kept = scale * fft.dctn(result, norm="ortho", workers=threads)[low]
     gap = scan - fft.idctn(kept, norm="ortho", workers=threads)
-    gap -= np.clip(gap, -0.1, 0.1)
+    power, noise = gap * gap, np.float32((_core.KAPPA * 0.1) ** 2)
+    for axis in range(3):
+        power = ndimage.correlate1d(power, [1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16], axis)
+    gap *= 1 - noise / np.maximum(power, noise)
     spread = np.zeros_like(result)
     spread[low] = fft.dctn(gap, norm="ortho", workers=threads) / scale
     return result + fft.idctn(spread, norm="ortho", workers=threads)

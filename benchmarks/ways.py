@@ -26,7 +26,7 @@ from moediff_rt.cache import default_bundle
 from moediff_rt.grid import AxisOrder, resized_shape
 from moediff_rt.io import image_writer, load_scan, to_image
 from moediff_rt.noise import noise_sigma
-from moediff_rt.postprocess import enforce_consistency
+from moediff_rt.postprocess import enforce_consistency, find_slice_profile
 from moediff_rt.preprocess import prepare
 
 SEED = 0
@@ -140,10 +140,11 @@ def run_networks(networks: Networks, bundle: _core.Bundle, scan_file: Path, outp
         value=bundle.intensity_value,
     )
     sigma = noise_sigma(prepared.measured, prepared.foreground)
+    profile = find_slice_profile(prepared.measured, spacing[::-1], sigma)
     clock.lap("preprocess")
     volume, busy, counts = networks(prepared.volume, prepared.boxes)
     clock.lap("model")
-    enforce_consistency(volume, prepared.measured, sigma)
+    enforce_consistency(volume, prepared.measured, sigma, profile=profile)
     volume *= np.float32(prepared.scale)
     result = axes.from_ras(volume.T)
     image = to_image(result, scan.grid.resized(result.shape).affine, scan)

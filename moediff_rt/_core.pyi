@@ -404,7 +404,7 @@ class ScanResult:
     def noise_sigma(self) -> float: ...
     @property
     def slice_profile(self) -> float:
-        """Width of the slices' profile, in slice distances; -1: none."""
+        """Width of the slices' profile, in slice distances; -1: none, or no data consistency."""
     @property
     def largest_correction(self) -> float | None: ...
     @property

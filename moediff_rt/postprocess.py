@@ -37,7 +37,7 @@ def find_slice_profile(
     Parameters
     ----------
     measured : (nz, ny, nx) float32 array
-    spacing : (x, y, z) voxel edges, mm
+    spacing : (z, y, x) voxel edges, mm
     sigma : float
         Noise standard deviation of `measured`.
 
@@ -46,10 +46,15 @@ def find_slice_profile(
     SliceProfile
         Along the coarsest axis; of width 1, or 0 where slices are not thick, too few to tell, or
         show no profile clearly.
+
+    Raises
+    ------
+    InputError
+        An edge is not above zero, or sigma is below it.
     """
     from . import _core
 
-    x, y, z = (float(edge) for edge in spacing)
+    z, y, x = (float(edge) for edge in spacing)
     scan = np.ascontiguousarray(measured, dtype=np.float32)
     return SliceProfile(*_core.find_slice_profile(scan, (z, y, x), sigma))
 
@@ -93,7 +98,8 @@ def enforce_consistency(
     Raises
     ------
     InputError
-        `volume` is no C-contiguous float32 array that may be changed, or sigma is below zero.
+        `volume` is no C-contiguous float32 array that may be changed, sigma is below zero, or the
+        profile is none that `find_slice_profile` gives or wider than 4.
     """
     from . import _core
 

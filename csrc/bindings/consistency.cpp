@@ -23,9 +23,10 @@ double enforce_on_array(const py::object& result, const py::object& scan, double
     fail(ErrorKind::input, where, ": expected sigma and kappa of 0 or more, found ", sigma, " and ",
          kappa, "; is the scan finite?");
   }
-  if (!(profile_axis >= 0 && profile_axis <= 2 && profile_width >= 0)) {
-    fail(ErrorKind::input, where, ": expected a profile along axis 0, 1 or 2, of width 0 or more, ",
-         "found axis ", profile_axis, " and ", profile_width,
+  if (!(profile_axis >= 0 && profile_axis <= 2 && profile_width >= 0 &&
+        profile_width <= kWidestProfile)) {
+    fail(ErrorKind::input, where, ": expected a profile along axis 0, 1 or 2, of width 0 to ",
+         kWidestProfile, ", found axis ", profile_axis, " and ", profile_width,
          "; give what find_slice_profile says");
   }
   const VolumeShape shape = volume_shape(volume, where);
@@ -47,7 +48,7 @@ std::pair<int, double> profile_of_array(const py::object& scan, const Triple& sp
   const auto [z, y, x] = spacing;
   if (!(z > 0 && y > 0 && x > 0 && sigma >= 0)) {
     fail(ErrorKind::input, where, ": expected edges above 0 and sigma of 0 or more, found ", z,
-         ", ", y, ", ", x, " and ", sigma, "; is the scan finite?");
+         ", ", y, ", ", x, " and ", sigma, "; were they read from a header without them?");
   }
   const py::gil_scoped_release release;
   Parallel parallel = parallel_of(threads);

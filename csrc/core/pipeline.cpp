@@ -21,7 +21,6 @@ namespace mdr {
 namespace {
 
 constexpr int kMaxSamples = 1000;
-constexpr double kWidestProfile = 4;  // a slice that overlaps its third neighbour is a mistyped one
 
 int checked_threads(const Model& model, int threads) {
   if (threads < 0 || threads > kMaxThreads) {
@@ -45,7 +44,7 @@ void check_planes(int planes) {
 }
 
 void check_profile(double width) {
-  if (width <= kWidestProfile) return;
+  if (width <= kWidestProfile) return;  // not, where it is no number
   fail(ErrorKind::input, "expected a slice profile of up to ", kWidestProfile,
        " slice distances, 0 for the scan's own or -1 for none, got ", width,
        "; give what the report of another slab says");
@@ -157,8 +156,11 @@ class Run {
  private:
   void find_profile(const float* measured, const std::array<double, 3>& spacing_mm) {
     if (!options_.data_consistency) return;
-    profile_ = find_slice_profile(parallel_, measured, shape_, spacing_mm, sigma_);
-    if (options_.slice_profile != 0) profile_.width = std::max(0.0, options_.slice_profile);
+    if (options_.slice_profile != 0) {
+      profile_ = {coarsest_axis(spacing_mm), std::max(0.0, options_.slice_profile)};
+    } else {
+      profile_ = find_slice_profile(parallel_, measured, shape_, spacing_mm, sigma_);
+    }
     report_.slice_profile = profile_.width > 0 ? profile_.width : -1;
   }
 

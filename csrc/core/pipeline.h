@@ -30,10 +30,10 @@ struct PipelineOptions {
 // Intensities in the scan's unit.
 struct PipelineReport {
   VolumeShape output;
-  std::array<double, 3> spacing_mm{};        // of the output, along z, y, x
-  double intensity_level = 0;                // found in the scan, or given; like the next
-  double noise_sigma = 0;                    // standard deviation
-  double slice_profile = -1;                 // width, found or given; below 0: none
+  std::array<double, 3> spacing_mm{};  // of the output, along z, y, x
+  double intensity_level = 0;          // found in the scan, or given; like the next
+  double noise_sigma = 0;              // standard deviation
+  double slice_profile = -1;  // width, found or given; below 0: none, or no data consistency
   std::optional<double> largest_correction;  // by data consistency; none without it
   int steps = 0;
   std::vector<int> planes;  // each 0, 1 or 2: the axis of (z, y, x) that its slices lie along

@@ -118,6 +118,10 @@ void add(const EnhanceReport& one, EnhanceReport& all) {
 
 }  // namespace
 
+int coarsest_axis(const std::array<double, 3>& spacing_mm) {
+  return coarsest_first(spacing_mm).front();
+}
+
 VolumeShape seen_in_plane(const VolumeShape& shape, int plane) {
   VolumeShape seen = shape;
   if (plane == 1) std::swap(seen.nz, seen.ny);

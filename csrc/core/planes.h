@@ -15,6 +15,9 @@ namespace mdr {
 // and the first one swapped. Results of several planes are averaged: what a model of slices gets
 // wrong between slices of one plane it sees within those of another.
 
+// The axis of the coarsest edge; of edges within 1 %, the first of (z, y, x).
+int coarsest_axis(const std::array<double, 3>& spacing_mm);
+
 // Of a volume seen in a plane.
 VolumeShape seen_in_plane(const VolumeShape& shape, int plane);
 

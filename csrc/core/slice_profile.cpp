@@ -4,6 +4,8 @@
 #include <cmath>
 #include <optional>
 
+#include "core/planes.h"
+
 namespace mdr {
 namespace {
 
@@ -21,9 +23,8 @@ constexpr double kLowest = 0.25, kHighest = 0.95;
 // Lines that show the anatomy: this many times the power of noise, and so many of them.
 constexpr double kAboveNoise = 20;
 constexpr size_t kFewestLines = 50;
-// A profile is one whose width, squared, comes out above this. Of simulated scans of Colin27 the
-// head without a profile gave -0.6 to 0.5, the extracted brain -0.3 to 0.4; with one of width 1
-// they gave 0.2 to 1.5 and 0.5 to 1.3. What is missed is taken for a plain cut (docs/pipeline.md).
+// A profile is one whose width, squared, comes out above this: what is not clear is taken for a
+// plain cut. How often simulated scans of Colin27 are told right is in docs/pipeline.md.
 constexpr double kClear = 0.6;
 
 double band_edge(int band) { return kLowest + (kHighest - kLowest) * band / kBands; }
@@ -74,11 +75,9 @@ class Lines {
   std::array<int64_t, 2> block_, apart_, blocks_;
 };
 
-// Mean log power of an axis' lines in each band, frequencies in shares of `nyquist`, 1/mm; nothing
-// where bands are empty or too few lines show any anatomy.
-std::optional<Bands> log_power(Parallel& parallel, const Lines& lines, double spacing_mm,
-                               double nyquist, double noise) {
-  const int64_t n = lines.length();
+// The frequencies of lines of n voxels in each band, in shares of `nyquist`, 1/mm.
+std::array<std::vector<int64_t>, kBands> frequencies_of(int64_t n, double spacing_mm,
+                                                        double nyquist) {
   std::array<std::vector<int64_t>, kBands> frequencies;
   for (int64_t k = 1; k < n; ++k) {
     const double share = k / (2 * n * spacing_mm) / nyquist;
@@ -86,6 +85,27 @@ std::optional<Bands> log_power(Parallel& parallel, const Lines& lines, double sp
       if (band_edge(band) <= share && share < band_edge(band + 1)) frequencies[band].push_back(k);
     }
   }
+  return frequencies;
+}
+
+// Power of frequency k of a line of n values, a DCT-II of unit norm.
+double power_at(int64_t k, const std::vector<double>& line, const std::vector<double>& cosine) {
+  const int64_t n = line.size(), round = cosine.size();
+  double sum = 0;
+  for (int64_t i = 0, at = k; i < n; ++i) {
+    sum += line[i] * cosine[at];
+    at += 2 * k;
+    if (at >= round) at -= round;
+  }
+  return 2 * sum * sum / n;
+}
+
+// Mean log power in each band of the lines that show the anatomy; nothing where bands are empty or
+// such lines too few.
+std::optional<Bands> log_power(Parallel& parallel, const Lines& lines, double spacing_mm,
+                               double nyquist, double noise) {
+  const int64_t n = lines.length();
+  const auto frequencies = frequencies_of(n, spacing_mm, nyquist);
   for (const auto& in_band : frequencies) {
     if (in_band.empty()) return std::nullopt;
   }
@@ -98,11 +118,7 @@ std::optional<Bands> log_power(Parallel& parallel, const Lines& lines, double sp
       lines.read(at, line.data());
       for (int band = 0; band < kBands; ++band) {
         double power = 0;
-        for (const int64_t k : frequencies[band]) {
-          double sum = 0;
-          for (int64_t i = 0; i < n; ++i) sum += line[i] * cosine[k * (2 * i + 1) % (4 * n)];
-          power += 2 * sum * sum / n;
-        }
+        for (const int64_t k : frequencies[band]) power += power_at(k, line, cosine);
         found[at][band] = power / frequencies[band].size() - noise;
       }
     }
@@ -122,6 +138,25 @@ std::optional<Bands> log_power(Parallel& parallel, const Lines& lines, double sp
   return sums;
 }
 
+// The square of the width that makes `along` fall off against `across`: a line over the frequency
+// squared, by least squares.
+double squared_width(const Bands& along, const Bands& across) {
+  Bands x;
+  double mean_x = 0, mean_y = 0, xx = 0, xy = 0;
+  for (int band = 0; band < kBands; ++band) {
+    const double middle = (band_edge(band) + band_edge(band + 1)) / 2;
+    x[band] = middle * middle;
+    mean_x += x[band] / kBands;
+    mean_y += (along[band] - across[band]) / kBands;
+  }
+  for (int band = 0; band < kBands; ++band) {
+    xx += (x[band] - mean_x) * (x[band] - mean_x);
+    xy += (x[band] - mean_x) * (along[band] - across[band] - mean_y);
+  }
+  // A Gaussian of width 1 leaves exp(-(pi / kFullWidth)^2) of the power at the Nyquist frequency.
+  return -xy / xx / (kPi * kPi / (kFullWidth * kFullWidth));
+}
+
 }  // namespace
 
 std::vector<double> SliceProfile::gains(int slices, int seen) const {
@@ -135,35 +170,24 @@ std::vector<double> SliceProfile::gains(int slices, int seen) const {
 
 SliceProfile find_slice_profile(Parallel& parallel, const float* scan, const VolumeShape& shape,
                                 const std::array<double, 3>& spacing_mm, double sigma) {
-  const auto [finest, coarsest] = std::minmax_element(spacing_mm.begin(), spacing_mm.end());
-  SliceProfile profile{static_cast<int>(coarsest - spacing_mm.begin()), 0};
-  if (*coarsest < kThick * *finest) return profile;
-  std::array<Bands, 3> power;
+  SliceProfile profile{coarsest_axis(spacing_mm), 0};
+  const double coarsest = spacing_mm[profile.axis];
+  if (coarsest < kThick * *std::min_element(spacing_mm.begin(), spacing_mm.end())) return profile;
+  Bands along{}, across{};
   for (int axis = 0; axis < 3; ++axis) {
     const Lines lines(scan, shape, axis, spacing_mm);
     const double noise = sigma * sigma / lines.voxels_a_sample();
-    const auto found = log_power(parallel, lines, spacing_mm[axis], 0.5 / *coarsest, noise);
+    const auto found = log_power(parallel, lines, spacing_mm[axis], 0.5 / coarsest, noise);
     if (!found) return profile;
-    power[axis] = *found;
+    for (int band = 0; band < kBands; ++band) {
+      if (axis == profile.axis) {
+        along[band] = (*found)[band];
+      } else {
+        across[band] += (*found)[band] / 2;
+      }
+    }
   }
-  // The slope of the difference over the frequency squared, by least squares.
-  double mean_x = 0, mean_y = 0, xx = 0, xy = 0;
-  Bands x, y;
-  for (int band = 0; band < kBands; ++band) {
-    const double middle = (band_edge(band) + band_edge(band + 1)) / 2;
-    x[band] = middle * middle;
-    const int one = (profile.axis + 1) % 3, other = (profile.axis + 2) % 3;
-    y[band] = power[profile.axis][band] - (power[one][band] + power[other][band]) / 2;
-    mean_x += x[band] / kBands;
-    mean_y += y[band] / kBands;
-  }
-  for (int band = 0; band < kBands; ++band) {
-    xx += (x[band] - mean_x) * (x[band] - mean_x);
-    xy += (x[band] - mean_x) * (y[band] - mean_y);
-  }
-  // A Gaussian of width 1 leaves exp(-(pi / kFullWidth)^2) of the power at the Nyquist frequency.
-  const double per_width = kPi * kPi / (kFullWidth * kFullWidth);
-  if (-xy / xx / per_width > kClear) profile.width = 1;
+  if (squared_width(along, across) > kClear) profile.width = 1;
   return profile;
 }
 

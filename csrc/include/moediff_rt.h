@@ -196,7 +196,8 @@ typedef struct mdr_enhance_params {
    * alike, else one; fewer for slabs thinner than half a tile. */
   int32_t planes;
   /* Like intensity_level: full width at half maximum of the slices' profile along the scan's
-   * coarsest edge, in slice distances; 0: found in the scan; -1: none. */
+   * coarsest edge, in slice distances, up to 4; 0: found in the scan; -1: none. A slab is often too
+   * small to tell: take it from the report of the whole scan. */
   double slice_profile;
 } mdr_enhance_params;
 
@@ -250,8 +251,10 @@ typedef struct mdr_report {
   int64_t expert_calls;
   int64_t expert_calls_saved; /* not run because the gate was shut */
   int64_t tiles;
-  int32_t planes;       /* that slices were enhanced in */
-  double slice_profile; /* width, found or given, in slice distances; -1: none */
+  int32_t planes; /* that slices were enhanced in */
+  /* Width, found or given, in slice distances; -1: none, too small to tell, or without data
+   * consistency. */
+  double slice_profile;
 } mdr_report;
 
 /* How the session's last successful mdr_enhance() went; MDR_INVALID_ARGUMENT before any. Set

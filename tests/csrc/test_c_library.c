@@ -230,6 +230,15 @@ static void slabs_of_a_scan_can_be_treated_alike(void) {
   check(again.intensity_level == report.intensity_level, "with the level that was given");
   check(again.noise_sigma == report.noise_sigma, "and the noise");
   check(again.slice_profile == 1.5, "and the slice profile");
+  float* plain = make_out(bench.voxels);
+  params.slice_profile = -1;
+  check(mdr_enhance(bench.session, bench.scan, &slab, &params, plain, bench.voxels / 12 * 8) ==
+            MDR_OK,
+        "without a profile it is enhanced, too");
+  float most = 0;
+  for (size_t i = 0; i < bench.voxels / 12 * 8; ++i) most = fmaxf(most, fabsf(plain[i] - same[i]));
+  check(most > 1, "to something else");
+  free(plain);
   free(same);
   close_bench(&bench);
 }

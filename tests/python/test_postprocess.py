@@ -114,17 +114,40 @@ def test_a_scan_of_thick_slices_tells_whether_it_has_a_profile(axis, factor, wid
     spacing[axis] = anatomy.shape[axis] / shape[axis]
     at, squared = oracle.slice_profile.fall_off(scan.astype(np.float64), spacing, 3.0)
     assert at == axis and squared == pytest.approx(width, abs=0.3)
-    assert find_slice_profile(scan, spacing[::-1], 3.0) == (axis, width)
+    assert find_slice_profile(scan, spacing, 3.0) == (axis, width)
 
 
 @pytest.mark.parametrize(
     ("shape", "spacing"),
-    [((60, 60, 60), (1, 1, 1)), ((60, 60, 60), (1, 1, 1.1)), ((4, 60, 60), (1, 1, 3))],
+    [((60, 60, 60), (1, 1, 1)), ((60, 60, 60), (1.1, 1, 1)), ((4, 60, 60), (3, 1, 1))],
 )
 def test_without_thick_slices_or_with_few_there_is_no_profile(shape, spacing):
     scan = np.abs(folded_anatomy(shape))
     scan = ndimage.gaussian_filter1d(scan, 1, axis=0)
-    assert find_slice_profile(scan, spacing, 1.0).width == 0
+    assert find_slice_profile(scan, spacing, 1.0) == (0, 0)
+
+
+def test_of_edges_that_are_alike_the_first_is_the_coarsest():
+    scan = np.abs(folded_anatomy((30, 90, 30)))
+    assert find_slice_profile(scan, (3.0, 1.0, 3.0), 1.0).axis == 0
+    assert find_slice_profile(scan, (2.99, 1.0, 3.0), 1.0).axis == 0
+    assert find_slice_profile(scan, (1.0, 1.0, 3.0), 1.0).axis == 2
+
+
+@pytest.mark.parametrize(
+    ("spacing", "sigma"), [((0, 1, 1), 1.0), ((1, 1, np.nan), 1.0), ((1, 1, 1), -1.0)]
+)
+def test_a_profile_of_no_scan_is_refused(spacing, sigma):
+    with pytest.raises(InputError, match="edges above 0"):
+        find_slice_profile(np.zeros((9, 9, 9), np.float32), spacing, sigma)
+
+
+@pytest.mark.parametrize("profile", [(3, 1.0), (-1, 1.0), (0, -1.0), (0, np.inf), (0, np.nan)])
+def test_a_profile_that_none_has_is_refused(profile):
+    with pytest.raises(InputError, match="profile along axis"):
+        enforce_consistency(
+            volume((8, 8, 8), 0), volume((4, 4, 4), 0), 0.1, profile=SliceProfile(*profile)
+        )
 
 
 def test_a_profile_is_the_same_for_any_number_of_threads():
@@ -136,13 +159,24 @@ def test_a_profile_is_the_same_for_any_number_of_threads():
     assert len(found) == 1
 
 
-def test_noise_is_not_put_back():
-    result, noise = volume((48, 44, 52), 1), volume((24, 22, 26), 2)
-    measured = np.abs(resample_kspace(result, noise.shape)) + 0.2 * noise
+def test_less_of_pure_noise_is_put_back_than_what_is_beyond_one_deviation():
+    result, noise = volume((48, 44, 52), 1) + 9, volume((24, 22, 26), 2)
+    measured = resample_kspace(result, noise.shape) + 0.2 * noise
     before = result.copy()
-    enforce_consistency(result, np.maximum(measured, 1e-3), 0.2)
+    enforce_consistency(result, measured, 0.2)
     put_back = resample_kspace(result - before, noise.shape)
-    assert np.sqrt(np.mean(put_back**2)) < 0.4 * 0.2
+    beyond = 0.2 * (noise - np.clip(noise, -1, 1))
+    assert np.sqrt(np.mean(put_back**2)) < 0.95 * np.sqrt(np.mean(beyond**2))
+
+
+def test_of_a_residual_below_noise_nothing_is_put_back():
+    result, noise = volume((48, 44, 52), 1) + 9, volume((24, 22, 26), 2)
+    measured = resample_kspace(result, noise.shape) + 0.1 * noise
+    before = result.copy()
+    enforce_consistency(result, measured, 0.2)
+    put_back = resample_kspace(result - before, noise.shape)
+    beyond = 0.1 * noise - np.clip(0.1 * noise, -0.2, 0.2)
+    assert np.sqrt(np.mean(put_back**2)) < 0.2 * np.sqrt(np.mean(beyond**2))
 
 
 def test_what_is_far_above_noise_is_put_back_whole_where_it_is_missing():
@@ -187,11 +221,15 @@ def test_a_coarser_axis_is_compared_at_the_outputs_resolution():
     np.testing.assert_allclose(resample_kspace(result, (8, 12, 12)), wanted, atol=2e-5)
 
 
-def test_consistency_has_the_same_bits_for_any_number_of_threads():
+@pytest.mark.parametrize("profile", [(0, 0.0), (0, 1.0), (1, 1.0), (2, 1.0)])
+def test_consistency_has_the_same_bits_for_any_number_of_threads(profile):
+    axis, width = profile
     measured, before = volume((23, 30, 26), 0), volume((46, 30, 61), 1)
     results = [before.copy() for _ in range(3)]
     largest = {
-        _core.enforce_consistency(result, measured, 0.1, threads=threads)
+        _core.enforce_consistency(
+            result, measured, 0.1, profile_axis=axis, profile_width=width, threads=threads
+        )
         for result, threads in zip(results, (1, 2, 5), strict=True)
     }
     assert len(largest) == 1

@@ -62,8 +62,14 @@ def read_truth(path: Path) -> Subject:
         brain = interpolate(brain.T.astype(np.float32), shape).T >= 0.5
     else:
         truth = scan.data
+    _check_seen(truth, brain, path)
     truth = truth * np.float32(FULL_SCALE / np.percentile(truth[brain], 99.5))
     return _subject(path, truth, brain, grid)
+
+
+def scan_name(path: Path) -> str:
+    """What a scan is called in a report: its file's name without extensions."""
+    return path.name.split(".")[0]
 
 
 def read_pair(
@@ -99,6 +105,7 @@ def read_pair(
     grid = _isotropic(pair.scan.grid, _edge(pair.grid, target_path))
     truth = np.maximum(on_grid(pair.target, pair.grid, grid), 0).T * np.float32(pair.scale)
     brain = on_grid(brain.astype(np.float32), pair.grid, grid).T >= 0.5
+    _check_seen(truth, brain, target_path)
     scan = nib.Nifti1Image(pair.scan.data, pair.scan.affine)
     return _subject(low_path, truth, brain, grid), scan
 
@@ -113,7 +120,7 @@ def _subject(path: Path, truth: Volume, brain: Mask, grid: Grid) -> Subject:
         for axes, share in zip([(0, 2), (0, 1)], SHOWN_AT, strict=True)
     )
     return Subject(
-        path.name.split(".")[0],
+        scan_name(path),
         np.ascontiguousarray(truth),
         grid.affine,
         np.ascontiguousarray(brain),
@@ -132,12 +139,16 @@ def _checked_brain(brain: Mask, guessed: bool, path: Path) -> Mask:
             f"{mask_path(path).name} beside it, found no mask and {brain.mean():.0%} of the "
             "voxels above 0; it is probably a whole head; add the mask"
         )
-    if not brain.any():
-        raise ValueError(
-            f"read_truth: expected a brain in {path}, found none; its mask is probably empty or "
-            "the scan is dark; look at them in a viewer"
-        )
     return brain
+
+
+def _check_seen(truth: Volume, brain: Mask, path: Path) -> None:
+    """Refuse a brain of no voxels, and one that is dark."""
+    if not brain.any() or np.percentile(truth[brain], 99.5) <= 0:
+        raise ValueError(
+            f"read_truth: expected a brain in {path}, found {np.count_nonzero(brain)} voxels, none "
+            "bright; its mask is probably empty or of another scan; look at them in a viewer"
+        )
 
 
 def _edge(grid: Grid, path: Path) -> float:

@@ -11,7 +11,7 @@ from skimage.restoration import denoise_nl_means
 
 from moediff_rt.foreground import find_foreground
 from moediff_rt.noise import noise_sigma
-from moediff_rt.postprocess import enforce_consistency
+from moediff_rt.postprocess import enforce_consistency, find_slice_profile
 from moediff_rt.resample import interpolate, resample_kspace
 
 Volume = NDArray[np.float32]
@@ -51,7 +51,8 @@ def non_local_means(low: Volume, spacing: Sequence[float], shape: Sequence[int])
     """Non-local means upsampling (Manjon et al. 2010).
 
     The scan is denoised, interpolated, and then filtered by non-local means in turn with a
-    correction that makes the result agree with the denoised scan at the scan's resolution.
+    correction that makes the result agree with the denoised scan at the scan's resolution, as the
+    scan was acquired (`find_slice_profile`).
 
     Parameters
     ----------
@@ -66,11 +67,12 @@ def non_local_means(low: Volume, spacing: Sequence[float], shape: Sequence[int])
     foreground = find_foreground(low, spacing)
     sigma = noise_sigma(low, foreground)
     bright = float(np.percentile(low[foreground.voxels()], 99.5))
+    profile = find_slice_profile(low, spacing, sigma)
     denoised = _filter(low, SCAN_STRENGTH * sigma, sigma)
     volume = interpolate(denoised, shape)
     for strength in FINE_STRENGTHS:
         volume = _filter(volume, strength * bright, 0.0)
-        enforce_consistency(volume, denoised, 0.0)
+        enforce_consistency(volume, denoised, 0.0, profile=profile)
     return volume
 
 

@@ -85,6 +85,11 @@ def run_evaluation_cli(args: argparse.Namespace) -> None:
         )
     if args.steps is not None and args.steps < 1:
         raise ValueError(f"evaluate: expected at least one step, got --steps {args.steps}")
+    if args.n4 and not args.real:
+        raise ValueError(
+            "evaluate: expected --n4 with --real alone, found no real pairs; a truth of your own "
+            "is taken as it is: take its bias field off before"
+        )
     if args.threads:
         import torch
 

@@ -103,12 +103,14 @@ def acquired(scan: Nifti1Image) -> Scanned:
     prepared = prepare_for_model(scan, grid)
     sigma = noise_sigma(prepared.measured, prepared.foreground) * prepared.scale
     x, y, z = grid.spacing
-    profile = find_slice_profile(prepared.measured, grid.spacing, sigma / prepared.scale)
+    profile = find_slice_profile(prepared.measured, grid.spacing[::-1], sigma / prepared.scale)
 
     def see(volume: Volume) -> Volume:
-        plain = resample_kspace(volume, grid.shape)
         axis = 2 - profile.axis
-        return scanner.slice_profile(plain, profile.width, axis) if profile.width else plain
+        thickness = profile.width * volume.shape[axis] / grid.shape[axis]
+        if thickness:
+            volume = scanner.slice_profile(volume, thickness, axis)
+        return resample_kspace(volume, grid.shape)
 
     plane = "coronal" if z > 1.2 * max(x, y) else "axial"
     return Scanned("as acquired", scan, sigma, plane, see)

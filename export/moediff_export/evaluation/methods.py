@@ -144,9 +144,9 @@ def enhance_with_model(
     """
     prepared = prepare_for_model(scan, grid)
     sigma = noise_sigma(prepared.measured, prepared.foreground)
-    spacing = voxel_sizes(scan.affine).tolist()
+    spacing = voxel_sizes(scan.affine)[::-1].tolist()
     profile = find_slice_profile(prepared.measured, spacing, sigma)
-    planes = choose_planes(model.config, spacing[::-1], prepared.volume.shape)
+    planes = choose_planes(model.config, spacing, prepared.volume.shape)
     volume = enhance_in_planes(model, prepared.volume, prepared.foreground, planes, seed)
     enforce_consistency(volume, prepared.measured, sigma, profile=profile)
     return np.ascontiguousarray(volume.T * np.float32(prepared.scale))

@@ -94,9 +94,8 @@ def to_html(results: Mapping[str, Any], figures: Sequence[Figure]) -> str:
     source = results["provenance"]
     body = [
         page.paragraph(
-            f"Bundle {source['bundle']['name']}, {source['date']}. Simulated scans of subjects "
-            "that the default bundle's training never saw, and of truths that were given. Research "
-            "software, not a medical device."
+            f"Bundle {source['bundle']['name']}, {source['date']}. {_scans(source['settings'])} "
+            "Research software, not a medical device."
         )
     ]
     if source["settings"]["quick"]:
@@ -108,6 +107,16 @@ def to_html(results: Mapping[str, Any], figures: Sequence[Figure]) -> str:
     body += [*_consistency(results["consistency"]), *_steps(results["steps"])]
     body += _provenance(source)
     return page.page("moediff-rt: evaluation", body)
+
+
+def _scans(settings: Mapping[str, Any]) -> str:
+    """What was scanned, in a sentence each."""
+    given = {
+        "subjects": "Simulated scans of subjects that the default bundle's training never saw.",
+        "truths": "Simulated scans of truths that were given.",
+        "pairs": "Real scans, against their partners of another field strength.",
+    }
+    return " ".join(sentence for key, sentence in given.items() if settings[key])
 
 
 def _claims(claims: Rows) -> list[str]:
@@ -177,6 +186,8 @@ def _scores(scores: Rows) -> list[str]:
 def _sharpness(scores: Rows) -> list[str]:
     """The first condition's gains side by side: how they depend on the truth's sharpness."""
     groups = [rows for (_, c), rows in _groups(scores).items() if c == scores[0]["condition"]]
+    if len(groups) < 2:
+        return []
     cells = []
     for rows in groups:
         psnr = {row["method"]: row["masks"]["brain"]["psnr"] for row in rows}
@@ -184,7 +195,7 @@ def _sharpness(scores: Rows) -> list[str]:
         cells.append([rows[0]["subject"], f"{psnr[CUBIC]:.2f}", *gains])
     methods = [row["method"] for row in groups[0]]
     return [
-        page.heading(f"By sharpness: {scores[0]['condition']}", 3),
+        page.heading(f"By subject: {scores[0]['condition']}", 3),
         page.paragraph("Gain in PSNR over cubic B-spline, brain, on each subject."),
         page.table(["subject", "cubic, dB", *methods], cells),
     ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +14,19 @@ from moediff_rt.cache import default_bundle
 from moediff_rt.spacing import checked_output_spacing
 
 from ..config import EXPERT_NAMES
-from ..data.held_out import load_subject
-from ..data.own_truth import read_pair, read_truth
+from ..data.held_out import Subject, load_subject
+from ..data.own_truth import read_pair, read_truth, scan_name
 from ..data.subjects import SHARPNESS, SUBJECTS
 from .claims import check_claims
-from .compare import Comparison, Findings, acquired, simulated
+from .compare import Comparison, Findings, Scanned, acquired, simulated
 from .conditions import CONDITIONS, Condition, conditions_of
 from .lesions import SEED as LESION_SEED
 from .methods import bundle_methods, checkpoint_methods, interpolation_methods
 from .provenance import describe_run, sha256
 from .report import check_report, write_report
 from .step_study import STEPS, study_steps
+
+Look = Callable[[Subject, Scanned], None]
 
 SLICES = 24  # of a quick run and of the step study: axial, through the ventricles
 QUICK_STEPS = STEPS[:-1]
@@ -101,15 +105,7 @@ def evaluate(
             "evaluate: expected real pairs without quick, which cuts scans that are simulated; "
             "leave one of the two out"
         )
-    own = {truth.name: truth for truth in map(read_truth, truths)}
-    real = {s.name: (s, scan) for s, scan in (read_pair(*pair, n4=n4) for pair in pairs)}
-    names = [*subjects, *own]
-    given = [*subjects, *map(str, truths), *(str(low) for low, _ in pairs)]
-    if not given or len({*names, *real}) < len(given):
-        raise ValueError(
-            f"evaluate: expected subjects and scans of different names, at least one, got {given}; "
-            "the report would hold two of one name; rename a file"
-        )
+    _check_names(subjects, truths, pairs)
     settings = {
         "subjects": list(subjects),
         "truths": {str(path): sha256(path) for path in truths},
@@ -124,6 +120,9 @@ def evaluate(
     }
     findings = Findings()
     with Session(bundle, threads=threads) as session:
+        # What may be wrong with somebody's own scans shows before the long part.
+        for subject in chain(map(read_truth, truths), (read_pair(*p)[0] for p in pairs)):
+            checked_output_spacing(subject.grid.spacing[2], session.bundle)
         methods = [
             *interpolation_methods(),
             *checkpoint_methods(comparators, seed),
@@ -133,26 +132,20 @@ def evaluate(
         source = describe_run(bundle, comparators, settings | precision)
         comparison = Comparison(methods, seed, findings, progress or (lambda line: None))
         is_mixture = tuple(session.bundle.expert_names) == EXPERT_NAMES
-        for truth in [*own.values(), *(subject for subject, _ in real.values())]:
-            checked_output_spacing(truth.grid.spacing[2], session.bundle)
-        for name in names:
-            subject = own.get(name) or load_subject(name)
-            subject = subject.middle(SLICES) if quick else subject
-            for condition in conditions_of(name, conditions):
-                first = condition is conditions[0]
-                scanned = simulated(subject, condition, seed)
-                made = comparison.compare(subject, scanned, draw=first or not quick)
-                if condition.lesions and name in SUBJECTS and not SHARPNESS.get(name):
-                    comparison.study_lesions(subject, condition, made)
-                if first and is_mixture and not SHARPNESS.get(name):
-                    comparison.look_at_experts(session, bundle, subject, scanned)
-        for subject, scan in real.values():
+        experts = partial(comparison.look_at_experts, session, bundle) if is_mixture else _skip
+        # Each is read in its turn: a head takes hundreds of megabytes.
+        sources = {name: partial(load_subject, name) for name in subjects}
+        sources |= {scan_name(path): partial(read_truth, path) for path in truths}
+        for load in sources.values():
+            _simulate(comparison, experts, load(), conditions, quick)
+        for pair in pairs:
+            subject, scan = read_pair(*pair, n4=n4)
             scanned = acquired(scan)
             comparison.compare(subject, scanned, draw=True)
-            if is_mixture:
-                comparison.look_at_experts(session, bundle, subject, scanned)
-        for name in ["sharp"] if "sharp" in names else names[:1]:
-            slab = (own.get(name) or load_subject(name)).middle(SLICES)
+            experts(subject, scanned)
+        if sources:
+            name = "sharp" if "sharp" in sources else next(iter(sources))
+            slab = sources[name]().middle(SLICES)
             counts = QUICK_STEPS if quick else STEPS
             default = steps or session.bundle.sampler.steps
             findings.steps += [
@@ -163,3 +156,45 @@ def evaluate(
     results["claims"] = [asdict(claim) for claim in check_claims(results)]
     write_report(output_dir, results, findings.figures, overwrite)
     return results
+
+
+def _skip(subject: Subject, scanned: Scanned) -> None:
+    """What is looked at of the experts of a bundle that is no mixture: nothing."""
+
+
+def _check_names(
+    subjects: Sequence[str], truths: Sequence[Path], pairs: Sequence[tuple[Path, Path]]
+) -> None:
+    """Refuse nothing to evaluate, and scans that the report could not tell apart."""
+    scans = [*truths, *(low for low, _ in pairs)]
+    if not subjects and not scans:
+        raise ValueError(
+            "evaluate: expected a subject, a truth or a pair at least, found none; name one"
+        )
+    names = [scan_name(path) for path in scans]
+    for path, name in zip(scans, names, strict=True):
+        if name in SUBJECTS or names.count(name) > 1:
+            raise ValueError(
+                f"evaluate: expected scans of different names, none that of a held-out subject, "
+                f"found another {name} in {path}; the report would mix them up; rename the file"
+            )
+
+
+def _simulate(
+    comparison: Comparison,
+    experts: Look,
+    subject: Subject,
+    conditions: Sequence[Condition],
+    quick: bool,
+) -> None:
+    """A subject under each condition, and of the first one its experts."""
+    subject = subject.middle(SLICES) if quick else subject
+    for condition in conditions_of(subject.name, conditions):
+        first = condition is conditions[0]
+        scanned = simulated(subject, condition, comparison.seed)
+        made = comparison.compare(subject, scanned, draw=first or not quick)
+        studied = subject.name in SUBJECTS and not SHARPNESS.get(subject.name)
+        if condition.lesions and studied:
+            comparison.study_lesions(subject, condition, made)
+        if first and not SHARPNESS.get(subject.name):
+            experts(subject, scanned)

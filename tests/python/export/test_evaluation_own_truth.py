@@ -4,11 +4,12 @@ import json
 
 import nibabel as nib
 import numpy as np
+import oracle.consistency
 import pytest
 from moediff_export.cli import main
 from moediff_export.data.held_out import FULL_SCALE, load_subject
 from moediff_export.data.own_truth import read_pair, read_truth
-from moediff_export.evaluation import run
+from moediff_export.evaluation import compare, run
 from moediff_export.evaluation.conditions import CONDITIONS
 from real_pairs import AFFINE, half_affine, halved, head, write_pair
 from real_pairs import save as save_volume
@@ -16,7 +17,7 @@ from scipy import ndimage
 
 from moediff_rt.errors import MoediffError
 
-SHAPE = (96, 104, 48)
+SHAPE = (64, 72, 40)
 
 
 def phantom(shape=SHAPE):
@@ -90,7 +91,8 @@ def test_axes_in_the_file_do_not_matter(tmp_path):
     [
         ("no mask", "sub-01_desc-brain_mask.nii.gz.* beside it, found no mask and 100%"),
         ("empty mask", "all voxels are zero in .*sub-01_desc-brain_mask"),
-        ("mask below a half", "expected a brain .* found none"),
+        ("mask below a half", "expected a brain .* found 0 voxels"),
+        ("mask over air", "expected a brain .* none bright"),
         ("mask of another grid", "mask on the grid"),
         ("thick slices", "isotropic"),
         ("no file", "found nothing at"),
@@ -105,6 +107,8 @@ def test_what_is_no_truth_is_refused_in_one_line(tmp_path, fault, match):
         save(mask, np.zeros(SHAPE, np.uint8))
     elif fault == "mask below a half":
         save(mask, np.float32(0.3) * phantom()[1])
+    elif fault == "mask over air":
+        save(path, np.where(phantom()[1], 0, phantom()[0]))
     elif fault == "mask of another grid":
         save(mask, phantom()[1][1:].astype(np.uint8))
     elif fault == "no file":
@@ -121,7 +125,8 @@ def test_a_part_is_cut_around_the_slice_that_is_shown():
     assert part.shown == (subject.shown[0], 12) and part.slab(14, 20).shown[1] == 0
 
 
-def test_a_truth_is_evaluated_like_a_held_out_subject(tiny_bundle, tmp_path):
+def test_a_truth_is_evaluated_like_a_held_out_subject(tiny_bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "SLICES", 16)  # as thin as it can be
     path = save_head(tmp_path)
     results = run.evaluate(
         tiny_bundle, tmp_path / "report", (), CONDITIONS[:1], quick=True, truths=[path], threads=1
@@ -131,6 +136,15 @@ def test_a_truth_is_evaluated_like_a_held_out_subject(tiny_bundle, tmp_path):
     assert not results["lesions"]
     settings = json.loads((tmp_path / "report/report.json").read_text())["provenance"]["settings"]
     assert settings["subjects"] == [] and len(settings["truths"][str(path)]) == 64
+
+
+def test_a_truth_named_like_a_held_out_subject_is_refused(tiny_bundle, tmp_path):
+    head, brain = phantom()
+    path = save(tmp_path / "sharp.nii.gz", head * brain)
+    with pytest.raises(ValueError, match="another sharp in"):
+        run.evaluate(tiny_bundle, tmp_path / "report", (), truths=[path])
+    with pytest.raises(ValueError, match="found none; name one"):
+        run.evaluate(tiny_bundle, tmp_path / "report", ())
 
 
 def test_two_truths_of_one_name_are_refused(tiny_bundle, tmp_path):
@@ -201,6 +215,25 @@ def test_real_pairs_are_evaluated_as_they_are(tiny_bundle, tmp_path, capsys):
     assert "Sampler steps" not in text and "Lesions" not in text
     assert main([*words, "--real", str(tmp_path / "study"), "--quick", "--overwrite"]) == 2
     assert "without quick" in capsys.readouterr().err
+    assert main([*words, "--n4", "--overwrite"]) == 2
+    assert "--n4 with --real alone" in capsys.readouterr().err
+
+
+def test_a_real_scan_of_thick_slices_is_seen_with_their_profile():
+    rng = np.random.default_rng(0)
+    shape = (120, 108, 44)
+    anatomy = ndimage.gaussian_filter(rng.standard_normal((120, 108, 132)), 0.7) + 3
+    grid = np.meshgrid(*(np.linspace(-1, 1, n) for n in anatomy.shape), indexing="ij")
+    anatomy *= 100 * (np.sqrt(sum(axis**2 for axis in grid)) < 0.8)
+    anatomy = np.maximum(anatomy, 0).astype(np.float32)
+    # The oracle's axes are the core's, (z, y, x).
+    seen = oracle.consistency.acquired(anatomy.T, shape[::-1], (0, 1.0)).T
+    scan = np.abs(seen + 3 * rng.standard_normal(shape)).astype(np.float32)
+    scanned = compare.acquired(nib.Nifti1Image(scan, np.diag([1.0, 1.0, 3.0, 1.0])))
+    assert scanned.plane == "coronal" and scanned.sigma == pytest.approx(3, rel=0.3)
+    np.testing.assert_allclose(scanned.see(anatomy), seen, atol=0.02 * seen.max())
+    plain = oracle.consistency.acquired(anatomy.T, shape[::-1], (0, 0.0)).T
+    assert np.abs(plain - seen).max() > 0.1 * seen.max()
 
 
 def test_the_command_refuses_a_truth_that_is_not_there(tmp_path, capsys):
