@@ -228,7 +228,8 @@ def test_a_real_scan_of_thick_slices_is_seen_with_their_profile():
     anatomy = np.maximum(anatomy, 0).astype(np.float32)
     # The oracle's axes are the core's, (z, y, x).
     seen = oracle.consistency.acquired(anatomy.T, shape[::-1], (0, 1.0)).T
-    scan = np.abs(seen + 3 * rng.standard_normal(shape)).astype(np.float32)
+    noise = 3 * rng.standard_normal((2, *shape))
+    scan = np.hypot(seen + noise[0], noise[1]).astype(np.float32)
     scanned = compare.acquired(nib.Nifti1Image(scan, np.diag([1.0, 1.0, 3.0, 1.0])))
     assert scanned.plane == "coronal" and scanned.sigma == pytest.approx(3, rel=0.3)
     np.testing.assert_allclose(scanned.see(anatomy), seen, atol=0.02 * seen.max())
