@@ -27,7 +27,7 @@ double enforce_on_array(const py::object& result, const py::object& scan, double
         profile_width <= kWidestProfile)) {
     fail(ErrorKind::input, where, ": expected a profile along axis 0, 1 or 2, of width 0 to ",
          kWidestProfile, ", found axis ", profile_axis, " and ", profile_width,
-         "; give what find_slice_profile says");
+         "; is it in mm? Give what find_slice_profile says");
   }
   const VolumeShape shape = volume_shape(volume, where);
   const VolumeShape scan_shape = volume_shape(measured, where);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "core/mirror.h"
 #include "core/resample.h"
 #include "core/voxels.h"
 #include "ops/annotate.h"
@@ -13,12 +14,6 @@ namespace {
 
 constexpr int kReach = 2;  // voxels to each side
 constexpr float kWindow[2 * kReach + 1] = {0.0625f, 0.25f, 0.375f, 0.25f, 0.0625f};
-
-// Where sample i of n lies in the line that is mirrored beyond its ends.
-int64_t mirrored(int64_t i, int64_t n) {
-  i = (i % (2 * n) + 2 * n) % (2 * n);
-  return i < n ? i : 2 * n - 1 - i;
-}
 
 // `shown` becomes `wanted` - `shown`, `wanted` with the sign of `shown`.
 MDR_CLONES void subtract(const float* wanted, float* shown, int64_t count) {

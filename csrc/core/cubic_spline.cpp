@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "core/axis_resampler.h"
+#include "core/mirror.h"
 
 namespace mdr {
 namespace {
@@ -12,11 +13,6 @@ double cubic_bspline(double x) {
   if (x < 1) return 2.0 / 3 - x * x + x * x * x / 2;
   const double rest = std::max(2 - x, 0.0);
   return rest * rest * rest / 6;
-}
-
-int mirrored(int index, int n) {
-  const int wrapped = ((index % (2 * n)) + 2 * n) % (2 * n);
-  return wrapped < n ? wrapped : 2 * n - 1 - wrapped;
 }
 
 // Samples to coefficients, in place: a tridiagonal system, by elimination.

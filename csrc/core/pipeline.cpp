@@ -47,7 +47,7 @@ void check_profile(double width) {
   if (width <= kWidestProfile) return;  // not, where it is no number
   fail(ErrorKind::input, "expected a slice profile of up to ", kWidestProfile,
        " slice distances, 0 for the scan's own or -1 for none, got ", width,
-       "; give what the report of another slab says");
+       "; is it in mm? Give what the report of the whole scan says");
 }
 
 void check_given(const char* what, double value) {

@@ -15,7 +15,7 @@ constexpr double kSameEdge = 1.01;
 // Of the coarsest edge to the finest: below, a second plane gains. At it that depends on the size
 // of the voxel; beyond, it gained next to nothing over slices along the coarsest edge alone, or
 // lost (docs/training.md).
-constexpr double kIsotropic = 1.2;
+constexpr double kThick = 1.2;
 
 std::vector<int> coarsest_first(const std::array<double, 3>& spacing_mm) {
   std::vector<int> left = {0, 1, 2}, order;
@@ -122,6 +122,11 @@ int coarsest_axis(const std::array<double, 3>& spacing_mm) {
   return coarsest_first(spacing_mm).front();
 }
 
+bool has_thick_slices(const std::array<double, 3>& spacing_mm) {
+  const auto [finest, coarsest] = std::minmax_element(spacing_mm.begin(), spacing_mm.end());
+  return *coarsest >= kThick * *finest;
+}
+
 VolumeShape seen_in_plane(const VolumeShape& shape, int plane) {
   VolumeShape seen = shape;
   if (plane == 1) std::swap(seen.nz, seen.ny);
@@ -137,8 +142,7 @@ std::vector<int> choose_planes(const Bundle& bundle, const std::array<double, 3>
     return 2 * seen.ny >= bundle.smallest_tile.height && 2 * seen.nx >= bundle.smallest_tile.width;
   };
   const auto end = std::stable_partition(planes.begin(), planes.end(), large);
-  const auto [finest, coarsest] = std::minmax_element(spacing_mm.begin(), spacing_mm.end());
-  int usual = *coarsest < kIsotropic * *finest ? bundle.sampler.planes : 1;
+  int usual = has_thick_slices(spacing_mm) ? 1 : bundle.sampler.planes;
   usual = std::max(1, std::min(usual, static_cast<int>(end - planes.begin())));
   planes.resize(asked > 0 ? asked : usual);
   return planes;

@@ -18,6 +18,9 @@ namespace mdr {
 // The axis of the coarsest edge; of edges within 1 %, the first of (z, y, x).
 int coarsest_axis(const std::array<double, 3>& spacing_mm);
 
+// Whether the coarsest edge is so much larger than the finest that slices lie along it alone.
+bool has_thick_slices(const std::array<double, 3>& spacing_mm);
+
 // Of a volume seen in a plane.
 VolumeShape seen_in_plane(const VolumeShape& shape, int plane);
 

@@ -13,8 +13,6 @@ const double kPi = std::acos(-1.0);
 // Full width at half maximum of a Gaussian of standard deviation 1.
 const double kFullWidth = 2 * std::sqrt(2 * std::log(2.0));
 
-// Below this ratio of the coarsest edge to the finest, slices are not thick.
-constexpr double kThick = 1.2;
 // Lines are means over blocks of about this edge, mm: what is left is low in the other frequencies.
 constexpr double kBlockMm = 4.0;
 // Power is compared in bands between these shares of the slices' Nyquist frequency.
@@ -171,13 +169,13 @@ std::vector<double> SliceProfile::gains(int slices, int seen) const {
 SliceProfile find_slice_profile(Parallel& parallel, const float* scan, const VolumeShape& shape,
                                 const std::array<double, 3>& spacing_mm, double sigma) {
   SliceProfile profile{coarsest_axis(spacing_mm), 0};
-  const double coarsest = spacing_mm[profile.axis];
-  if (coarsest < kThick * *std::min_element(spacing_mm.begin(), spacing_mm.end())) return profile;
+  if (!has_thick_slices(spacing_mm)) return profile;
+  const double nyquist = 0.5 / spacing_mm[profile.axis];
   Bands along{}, across{};
   for (int axis = 0; axis < 3; ++axis) {
     const Lines lines(scan, shape, axis, spacing_mm);
     const double noise = sigma * sigma / lines.voxels_a_sample();
-    const auto found = log_power(parallel, lines, spacing_mm[axis], 0.5 / coarsest, noise);
+    const auto found = log_power(parallel, lines, spacing_mm[axis], nyquist, noise);
     if (!found) return profile;
     for (int band = 0; band < kBands; ++band) {
       if (axis == profile.axis) {

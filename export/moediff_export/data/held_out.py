@@ -48,7 +48,8 @@ class Subject:
     ----------
     name : str
     truth : ndarray, float32, (nx, ny, nz)
-        The brain's 99.5th percentile is `FULL_SCALE`; those held out are skull-stripped.
+        The brain's 99.5th percentile is `FULL_SCALE`, but of a real pair, which has its scan's
+        unit. Those held out are skull-stripped.
     affine : ndarray, float64, (4, 4), mm
     brain : ndarray, bool, (nx, ny, nz)
     grey, white : ndarray, float32, (nx, ny, nz)

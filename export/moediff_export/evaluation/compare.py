@@ -22,6 +22,7 @@ from ..bundle import load_reference
 from ..config import EXPERT_NAMES
 from ..data import scanner
 from ..data.held_out import FULL_SCALE, Subject, noise_free_scan, simulate_scan
+from ..data.own_subjects import LARGEST_RATIO
 from . import figures, lesions
 from .baselines import zero_filling
 from .claims import SCAN_RESOLUTION
@@ -112,7 +113,7 @@ def acquired(scan: Nifti1Image) -> Scanned:
             volume = scanner.slice_profile(volume, thickness, axis)
         return resample_kspace(volume, grid.shape)
 
-    plane = "coronal" if z > 1.2 * max(x, y) else "axial"
+    plane = "coronal" if z > LARGEST_RATIO * max(x, y) else "axial"
     return Scanned("as acquired", scan, sigma, plane, see)
 
 

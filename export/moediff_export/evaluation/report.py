@@ -101,7 +101,7 @@ def to_html(results: Mapping[str, Any], figures: Sequence[Figure]) -> str:
     if source["settings"]["quick"]:
         body.append(page.paragraph("A quick run on a slab: not figures to quote.", "note"))
     body += _claims(results["claims"])
-    body += [*_scores(results["scores"]), *_sharpness(results["scores"]), *drawn("scores")]
+    body += [*_scores(results["scores"]), *_by_subject(results["scores"]), *drawn("scores")]
     body += [*_gates(results["gates"]), *drawn("experts")]
     body += [*_lesions(results["lesions"], results["lesion_sets"]), *drawn("lesions")]
     body += [*_consistency(results["consistency"]), *_steps(results["steps"])]
@@ -183,8 +183,8 @@ def _scores(scores: Rows) -> list[str]:
     return parts
 
 
-def _sharpness(scores: Rows) -> list[str]:
-    """The first condition's gains side by side: how they depend on the truth's sharpness."""
+def _by_subject(scores: Rows) -> list[str]:
+    """The first condition's gains side by side: how they depend on the truth."""
     groups = [rows for (_, c), rows in _groups(scores).items() if c == scores[0]["condition"]]
     if len(groups) < 2:
         return []

@@ -15,7 +15,7 @@ from moediff_rt.spacing import checked_output_spacing
 
 from ..config import EXPERT_NAMES
 from ..data.held_out import Subject, load_subject
-from ..data.own_truth import read_pair, read_truth, scan_name
+from ..data.own_subjects import read_pair, read_truth, scan_name
 from ..data.subjects import SHARPNESS, SUBJECTS
 from .claims import check_claims
 from .compare import Comparison, Findings, Scanned, acquired, simulated
@@ -68,10 +68,10 @@ def evaluate(
         Use `SLICES` slices alone.
     truths : sequence of Path
         Sharp scans of one's own, evaluated after the subjects as those are, but for the lesion
-        study: see `data.own_truth.read_truth`.
+        study: see `data.own_subjects.read_truth`.
     pairs : sequence of (Path, Path)
         Real 3T scans and their 7T partners, evaluated last, as they are and whole: see
-        `data.own_truth.read_pair`.
+        `data.own_subjects.read_pair`.
     n4 : bool
         Give each 7T scan of the pairs the receive field of its 3T scan.
     steps : int, optional
@@ -102,8 +102,8 @@ def evaluate(
     check_report(output_dir, overwrite)
     if pairs and quick:
         raise ValueError(
-            "evaluate: expected real pairs without quick, which cuts scans that are simulated; "
-            "leave one of the two out"
+            "evaluate: expected real pairs or quick, found both; quick cuts scans that are "
+            "simulated, and those of pairs are not; leave one of the two out"
         )
     _check_names(subjects, truths, pairs)
     settings = {
@@ -169,7 +169,8 @@ def _check_names(
     scans = [*truths, *(low for low, _ in pairs)]
     if not subjects and not scans:
         raise ValueError(
-            "evaluate: expected a subject, a truth or a pair at least, found none; name one"
+            "evaluate: expected a subject, a truth or a pair at least, found none; the lists are "
+            "probably those of an empty folder; name one"
         )
     names = [scan_name(path) for path in scans]
     for path, name in zip(scans, names, strict=True):

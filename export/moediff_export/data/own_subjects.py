@@ -10,7 +10,6 @@ from nibabel.nifti1 import Nifti1Image
 from numpy.typing import NDArray
 
 from moediff_rt.grid import Grid, resized_shape
-from moediff_rt.resample import interpolate
 
 from .held_out import FULL_SCALE, Subject
 from .regions import region_masks
@@ -53,16 +52,9 @@ def read_truth(path: Path) -> Subject:
         isotropic, or its brain cannot be told from the rest.
     """
     scan = load_ras(path)
-    mask = read_brain_mask(path, scan.grid)
-    brain = _checked_brain(scan.data > 0 if mask is None else mask, mask is None, path)
+    brain = _brain(scan.data, read_brain_mask(path, scan.grid), path)
     grid = _isotropic(scan.grid, _edge(scan.grid, path))
-    if grid.shape != scan.grid.shape:
-        shape = grid.shape[::-1]
-        truth = np.maximum(interpolate(scan.data.T, shape).T, 0)
-        brain = interpolate(brain.T.astype(np.float32), shape).T >= 0.5
-    else:
-        truth = scan.data
-    _check_seen(truth, brain, path)
+    truth, brain = _on(grid, scan.data.T, brain.T, scan.grid, path)
     truth = truth * np.float32(FULL_SCALE / np.percentile(truth[brain], 99.5))
     return _subject(path, truth, brain, grid)
 
@@ -100,12 +92,10 @@ def read_pair(
         What `bids.load_real_pair` and `read_truth` refuse.
     """
     pair = read_registered(low_path, target_path, n4=n4)
-    inside = pair.inside if pair.masked else pair.target > 0
-    brain = _checked_brain(inside, not pair.masked, target_path)
+    brain = _brain(pair.target, pair.inside if pair.masked else None, target_path)
     grid = _isotropic(pair.scan.grid, _edge(pair.grid, target_path))
-    truth = np.maximum(on_grid(pair.target, pair.grid, grid), 0).T * np.float32(pair.scale)
-    brain = on_grid(brain.astype(np.float32), pair.grid, grid).T >= 0.5
-    _check_seen(truth, brain, target_path)
+    truth, brain = _on(grid, pair.target, brain, pair.grid, target_path)
+    truth = truth * np.float32(pair.scale)
     scan = nib.Nifti1Image(pair.scan.data, pair.scan.affine)
     return _subject(low_path, truth, brain, grid), scan
 
@@ -131,24 +121,33 @@ def _subject(path: Path, truth: Volume, brain: Mask, grid: Grid) -> Subject:
     )
 
 
-def _checked_brain(brain: Mask, guessed: bool, path: Path) -> Mask:
-    """The brain, or what is above 0 where no mask told; refused where it cannot be one."""
-    if guessed and brain.mean() > LARGEST_BRAIN:
+def _brain(volume: Volume, mask: Mask | None, path: Path) -> Mask:
+    """The brain's mask; where there is none, what is above 0 of a brain over zeros."""
+    if mask is not None:
+        return mask
+    brain = volume > 0
+    if brain.mean() > LARGEST_BRAIN:
         raise ValueError(
             f"read_truth: expected an extracted brain over zeros in {path}, or its mask in "
             f"{mask_path(path).name} beside it, found no mask and {brain.mean():.0%} of the "
             "voxels above 0; it is probably a whole head; add the mask"
         )
-    return brain
+    return np.asarray(brain)
 
 
-def _check_seen(truth: Volume, brain: Mask, path: Path) -> None:
-    """Refuse a brain of no voxels, and one that is dark."""
+def _on(grid: Grid, volume: Volume, brain: Mask, source: Grid, path: Path) -> tuple[Volume, Mask]:
+    """Volume and brain (nz, ny, nx) of a source grid on another one, (nx, ny, nz).
+
+    A brain of no voxels, or a dark one, is refused.
+    """
+    truth = np.maximum(on_grid(volume, source, grid), 0).T
+    brain = on_grid(brain.astype(np.float32), source, grid).T >= 0.5
     if not brain.any() or np.percentile(truth[brain], 99.5) <= 0:
         raise ValueError(
             f"read_truth: expected a brain in {path}, found {np.count_nonzero(brain)} voxels, none "
             "bright; its mask is probably empty or of another scan; look at them in a viewer"
         )
+    return truth, brain
 
 
 def _edge(grid: Grid, path: Path) -> float:
