@@ -81,7 +81,7 @@ def torch_loops(model: MoEDiffSR, compiled: bool) -> dict[str, float]:
     config = model.config
     cells = (TILES, config.latent_channels, config.latent_size, config.latent_size)
     z = torch.randn(cells, device="cuda")
-    z_c = torch.randn(TILES, config.z_c_channels, *cells[2:], device="cuda")
+    z_c = torch.randn(TILES, *cells[2:], config.z_c_channels, device="cuda")
     shape = (TILES, len(config.experts), config.gate_size, config.gate_size)
     gates = torch.randn(shape, device="cuda").softmax(1)
     times = torch.linspace(150, 0, STEPS, device="cuda")

@@ -10,7 +10,7 @@
 
 namespace mdr {
 
-constexpr int kBundleFormatVersion = 2;
+constexpr int kBundleFormatVersion = 3;
 // In which a volume may be cut into slices: axial, coronal, sagittal.
 constexpr int kMostPlanes = 3;
 

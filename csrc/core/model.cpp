@@ -60,7 +60,7 @@ Model::Model(Bundle bundle, std::shared_ptr<Device> device, const OnEngine& on_e
   const int64_t height = b.tile_height, width = b.tile_width;
   const TensorInfo slices{"slices", {b.tile_slices, height, width}};
   const std::vector<int64_t> latent = {b.latent_channels, b.latent_height, b.latent_width};
-  const TensorInfo z_c{"z_c", {b.condition_channels, b.latent_height, b.latent_width}};
+  const TensorInfo z_c{"z_c", {b.latent_height, b.latent_width, b.condition_channels}};
 
   encoder_ = load("encoder", {{"image", {3, height, width}}}, {"z"});
   check_outputs(*encoder_, {{"z", latent}});

@@ -19,7 +19,7 @@ from .modules import list_modules
 from .onnx import export_module, read_weights, round_weights
 
 FORMAT = "moediff-bundle"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 # What training covers; on an axis the scan may also be as fine as the output already.
 SPACING_MM = {
     "output_min": OUTPUT_MM[0],

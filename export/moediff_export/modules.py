@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from .config import ModelConfig
 from .model import MoEDiffSR
 
-ROWS = {"tokens": 1}  # first axis of a tensor's grid; 2 where channels come first
+ROWS = {"tokens": 1, "z_c": 1}  # first axis of a tensor's grid; 2 where channels come first
 
 
 @dataclass(frozen=True)

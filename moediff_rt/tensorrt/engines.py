@@ -262,10 +262,9 @@ class _Workshop:
         )
 
     def _build(self, module: str, graph: onnx.ModelProto, on_building: OnBuilding | None) -> Plan:
-        from .merge import merge_filters
         from .precision import to_precision
 
-        typed = to_precision(merge_filters(graph), module, self.recipe.precision)
+        typed = to_precision(graph, module, self.recipe.precision)
 
         def on_fraction(fraction: float) -> None:
             if on_building:

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
     from .._core import Bundle
 
+CHANNELS_LAST = ("tokens", "z_c")
+
 
 def set_tile(model: onnx.ModelProto, bundle: Bundle) -> None:
     """Give a module's inputs the sizes of the bundle's largest tile, in place.
@@ -30,7 +32,7 @@ def set_tile(model: onnx.ModelProto, bundle: Bundle) -> None:
                 dim.Clear()
     for value in graph.input:
         dims = value.type.tensor_type.shape.dim
-        rows = 1 if value.name == "tokens" else 2
+        rows = 1 if value.name in CHANNELS_LAST else 2
         sizes = grids.get(value.name, bundle.latent[1:])
         for dim, size in zip(dims[rows : rows + 2], sizes, strict=False):
             if not dim.HasField("dim_value"):

@@ -96,7 +96,7 @@ struct FakeModule {
   explicit FakeModule(std::string module, mdr::TileSize tile = {16, 16}) : name(std::move(module)) {
     const int64_t h = tile.height, w = tile.width;
     const std::vector<int64_t> latent = {2, h / 4, w / 4};
-    const mdr::TensorInfo slices{"slices", {3, h, w}}, z_c{"z_c", {1, h / 4, w / 4}},
+    const mdr::TensorInfo slices{"slices", {3, h, w}}, z_c{"z_c", {h / 4, w / 4, 1}},
         tokens{"tokens", {h / 8, w / 8, 1}};
     if (name == "encoder") {
       inputs = {{"image", {3, h, w}}};

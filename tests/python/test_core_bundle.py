@@ -38,7 +38,7 @@ def test_a_bundle_says_what_its_card_says(folder):
     content = json.loads(bundle.json)
     assert bundle.path == str(folder)
     assert bundle.name == "tiny"
-    assert bundle.format_version == 2
+    assert bundle.format_version == 3
     assert bundle.hash == hashlib.sha256((folder / "bundle.json").read_bytes()).hexdigest()
     assert bundle.tile == (32, 32, 3)
     assert (bundle.smallest_tile, bundle.tile_pitch) == ((16, 16), (8, 8))
@@ -86,8 +86,8 @@ def test_a_card_that_is_no_json_object_is_refused(folder, text):
     ("change", "words"),
     [
         ({"format": "other"}, '"moediff-bundle" for format'),
-        ({"format_version": 3}, "format_version 2 .*found 3.*newer.*update"),
-        ({"format_version": 1}, "format_version 2 .*found 1.*older.*export it again"),
+        ({"format_version": 4}, "format_version 3 .*found 4.*newer.*update"),
+        ({"format_version": 2}, "format_version 3 .*found 2.*older.*export it again"),
         ({"format_version": 1.5}, "whole number"),
         ({"name": ...}, "no such key"),
         ({"tile__height": "32"}, "found a string"),

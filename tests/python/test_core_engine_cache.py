@@ -15,7 +15,7 @@ SHAPES = {
     "encoder": "-3x32x32",
     "conditioner": "-3x32x32-2x8x8",
     "gate": "-4x4x4",
-    **dict.fromkeys(("expert_0", "expert_1", "expert_2"), "-2x8x8-3x8x8"),
+    **dict.fromkeys(("expert_0", "expert_1", "expert_2"), "-2x8x8-8x8x3"),
     "decoder": "-2x8x8-3x32x32",
 }
 

@@ -50,7 +50,7 @@ def bundle(tmp_path_factory):
         (folder / f"{name}.onnx").write_bytes(b"-")
     card = {
         "format": "moediff-bundle",
-        "format_version": 2,
+        "format_version": 3,
         "name": "tiny",
         "description": "made by a test",
         "license": "Apache-2.0",

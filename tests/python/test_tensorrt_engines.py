@@ -16,11 +16,9 @@ from moediff_rt import _core
 from moediff_rt.cache import default_bundle
 from moediff_rt.errors import BackendError, BundleError, EngineError
 from moediff_rt.tensorrt import check, driver, engines
-from moediff_rt.tensorrt.build import Builder, Phases, Recipe
 from moediff_rt.tensorrt.check import Check
 from moediff_rt.tensorrt.driver import Gpu
 from moediff_rt.tensorrt.engines import BATCHES, build_engines
-from moediff_rt.tensorrt.graph import load_graph
 from moediff_rt.tensorrt.package import choose_targets, find_package
 from moediff_rt.tensorrt.precision import low_borders
 
@@ -267,26 +265,6 @@ def test_a_signal_ends_a_build_and_keeps_nothing_of_it(bundle, tmp_path, sent):
     assert sent_once and sorted(p.name.split("-")[0] for p in tmp_path.iterdir()) == ["gate"]
 
 
-def test_phases_of_a_build_add_up_and_never_fall():
-    phases = Phases()
-    phases.start("build", None, 2)
-    phases.start("tactics", "build", 2)
-    assert phases.step("tactics", 0) == 0.25
-    phases.finish("tactics")
-    phases.start("tactics", "build", 4)
-    assert phases.step("tactics", 0) == 0.25
-    assert phases.step("build", 0) == 0.5
-    assert phases.step("unheard of", 3) == 0.5
-    assert phases.step("build", 1) == 1.0
-
-
-def test_what_the_parser_refuses_is_named():
-    builder = Builder(find_package("tensorrt-rtx"), Recipe("fp32", (1,), ("sm86",)))
-    raw = (default_bundle() / "expert_0.onnx").read_bytes()
-    with pytest.raises(EngineError, match=r"parse the graph of expert_0 in fp32, found: .*Split"):
-        builder.build("expert_0", raw, lambda fraction: None)
-
-
 # A GPU on which nothing runs: what is done with the checks of engines, not the checks.
 
 
@@ -423,13 +401,3 @@ def test_the_graph_format_is_part_of_the_key(bundle, tmp_path, monkeypatch):
     build(bundle, tmp_path)
     monkeypatch.setattr(_core, "TENSORRT_GRAPH_VERSION", _core.TENSORRT_GRAPH_VERSION + 1)
     assert not any(e.cached for e in build(bundle, tmp_path))
-
-
-def test_what_is_built_is_what_the_graph_says():
-    raw = (default_bundle() / "gate.onnx").read_bytes()
-    builder = Builder(find_package("tensorrt-rtx"), Recipe("fp32", (1, 4), ("sm86",)))
-    graph = load_graph(raw, "gate", _core.load_bundle(str(default_bundle())))
-    plan = builder.build("gate", graph.SerializeToString(), lambda _: None)
-    assert [(t.name, t.dtype, t.shape) for t in plan.inputs] == [("tokens", "FLOAT", (64, 64, 32))]
-    assert [(t.name, t.dtype) for t in plan.outputs] == [("gates", "FLOAT")]
-    assert plan.layers > 0 and builder.timing == b""

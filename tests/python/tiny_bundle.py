@@ -46,12 +46,13 @@ def _conditioner(path, rng, slices):
             helper.make_node("Conv", ["slices", "wc"], ["seen"], strides=[4, 4]),
             helper.make_node("Conv", ["z_low", "wl"], ["low"]),
             helper.make_node("Add", ["seen", "low"], ["c"]),
-            helper.make_node("Tanh", ["c"], ["z_c"]),
+            helper.make_node("Tanh", ["c"], ["seen_c"]),
+            helper.make_node("Transpose", ["seen_c"], ["z_c"], perm=[0, 2, 3, 1]),
             helper.make_node("Conv", ["slices", "wt"], ["grid"], strides=[8, 8]),
             helper.make_node("Transpose", ["grid"], ["tokens"], perm=[0, 2, 3, 1]),
         ],
         [_value("slices", "N", slices, "H", "W"), _value("z_low", "N", CHANNELS, "h", "w")],
-        [_value("z_c", "N", CONDITION, "h", "w"), _value("tokens", "N", "gh", "gw", DIM)],
+        [_value("z_c", "N", "h", "w", CONDITION), _value("tokens", "N", "gh", "gw", DIM)],
         {
             "wc": _weight(rng, CONDITION, slices, 4, 4),
             "wl": _weight(rng, CONDITION, CHANNELS, 1, 1),
@@ -76,7 +77,8 @@ def _gate(path, rng, sharpness):
 
 def _expert(path, rng, layers):
     nodes = [
-        helper.make_node("Concat", ["z_t", "z_c"], ["x0"], axis=1),
+        helper.make_node("Transpose", ["z_c"], ["c"], perm=[0, 3, 1, 2]),
+        helper.make_node("Concat", ["z_t", "c"], ["x0"], axis=1),
         helper.make_node("Conv", ["x0", "w"], ["x1"], pads=[1, 1, 1, 1]),
         helper.make_node("Mul", ["t", "scale"], ["t1"]),
         helper.make_node("Unsqueeze", ["t1", "axes"], ["t2"]),
@@ -98,7 +100,7 @@ def _expert(path, rng, layers):
         nodes,
         [
             _value("z_t", "N", CHANNELS, "h", "w"),
-            _value("z_c", "N", CONDITION, "h", "w"),
+            _value("z_c", "N", "h", "w", CONDITION),
             _value("t", "N"),
         ],
         [_value("z0", "N", CHANNELS, "h", "w")],
@@ -139,7 +141,7 @@ def card(folder, slices=3):
         }
     return {
         "format": "moediff-bundle",
-        "format_version": 2,
+        "format_version": 3,
         "name": "tiny",
         "description": "made by a test",
         "license": "Apache-2.0",

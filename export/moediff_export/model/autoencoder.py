@@ -67,8 +67,8 @@ class Encoder(nn.Module):
 
     def features(self, image: Tensor) -> list[Tensor]:
         """What each of its levels sees in (N, 3, H, W), fine to coarse, (N, C, h, w) each."""
-        stacked = torch.cat([image, fine_detail(image[:, :1])], dim=1)
-        x = F.relu(self.stem(F.pixel_unshuffle(stacked, 2)))
+        seen = (image, fine_detail(image[:, :1]))
+        x = F.relu(self.stem(torch.cat([F.pixel_unshuffle(part, 2) for part in seen], dim=1)))
         return [x, F.relu(self.levels(x))] if len(self.levels) else [x]
 
 

@@ -123,12 +123,21 @@ class Trunk(nn.Module):
         return self.out(self.levels(F.pixel_unshuffle(slices, 2)))
 
 
+def shuffle_cells(x: Tensor, cells: int) -> Tensor:
+    """Channels to space, channels last: (N, H, W, C * cells**2) to (N, H * cells, W * cells, C)."""
+    n, h, w, channels = x.shape
+    channels //= cells**2
+    x = x.reshape(n, h, w, channels, cells, cells).permute(0, 1, 4, 2, 5, 3)
+    return x.reshape(n, h * cells, w * cells, channels)
+
+
 class Conditioner(nn.Module):
     """Low-field slices and latent -> tokens (one a finest patch) and conditional latent ``z_c``.
 
     ``z_c`` starts with the low-field latent, which the experts improve on. Of the rest, half comes
     from the tokens and half from the convolutional trunk, as single patches are too coarse to say
-    where in them an edge lies.
+    where in them an edge lies. Both results have their channels last: convolutions want them so in
+    memory, and every expert reads ``z_c``.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -155,7 +164,7 @@ class Conditioner(nn.Module):
 
         Returns
         -------
-        z_c : Tensor, (N, C + condition_channels, h, w)
+        z_c : Tensor, (N, h, w, C + condition_channels)
         tokens : Tensor, (N, H/p, W/p, token_dim); p is the finest patch
         """
         finest = self.patch_sizes[-1]
@@ -167,9 +176,8 @@ class Conditioner(nn.Module):
         )
         assert isinstance(grid, Tensor)
         grid = self.norm(self.blocks(grid.permute(0, 2, 3, 1)))
-        semantic = self.to_latent(grid).permute(0, 3, 1, 2)
-        if self.cells > 1:
-            semantic = F.pixel_shuffle(semantic, self.cells)
+        semantic = shuffle_cells(self.to_latent(grid), self.cells)
         if self.pool > 1:
-            semantic = F.avg_pool2d(semantic, self.pool)
-        return torch.cat([z_low, semantic, self.trunk(slices)], dim=1), grid
+            semantic = F.avg_pool2d(semantic.permute(0, 3, 1, 2), self.pool).permute(0, 2, 3, 1)
+        z_low, local = (x.permute(0, 2, 3, 1) for x in (z_low, self.trunk(slices)))
+        return torch.cat([z_low, semantic, local], dim=-1), grid

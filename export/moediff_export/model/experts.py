@@ -33,8 +33,14 @@ class EdgeEnhancement(nn.Module):
         nn.init.zeros_(self.mix.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, h, w) to the same shape."""
-        return x + self.mix(self.filters(x))
+        """Map (N, C, h, w) to the same shape.
+
+        Both layers are linear: one full convolution with their product is faster than the two.
+        """
+        channels = x.shape[1]
+        seen = self.filters.weight.reshape(1, channels, 3, 3, 3)
+        share = self.mix.weight.reshape(channels, channels, 3, 1, 1)
+        return x + F.conv2d(x, (share * seen).sum(2), self.mix.bias, padding=1)
 
 
 class HighFrequencyAttention(nn.Module):
@@ -124,7 +130,7 @@ class Expert(nn.Module):
         Parameters
         ----------
         z_t : Tensor, (N, C, h, w), the noisy latent
-        z_c : Tensor, (N, C + condition_channels, h, w), the low-field latent first
+        z_c : Tensor, (N, h, w, C + condition_channels), the low-field latent first
         t : Tensor, (N,), timesteps as floats
 
         Returns
@@ -132,7 +138,7 @@ class Expert(nn.Module):
         Tensor, (N, C, h, w), the predicted ``z0``.
         """
         embedding = self.time(t)
-        x = self.stem(torch.cat([z_t, z_c], dim=1))
+        x = self.read(z_t, z_c)
         skips = []
         for blocks, down in zip(self.down_blocks, self.down, strict=True):
             for block in blocks:  # type: ignore[attr-defined]
@@ -149,7 +155,17 @@ class Expert(nn.Module):
             for block in blocks:  # type: ignore[attr-defined]
                 x = block(x, embedding)
             x = self.specialise(level, x)
-        return z_c[:, : z_t.shape[1]] + LATENT_GAIN * self.out(F.silu(x))
+        z_low = z_c[..., : z_t.shape[1]].permute(0, 3, 1, 2)
+        return z_low + LATENT_GAIN * self.out(F.silu(x))
+
+    def read(self, z_t: Tensor, z_c: Tensor) -> Tensor:
+        """The stem on ``z_t`` and ``z_c``, (N, expert_base, h, w).
+
+        Each has its part of the weights, so that the two need not be brought together in memory.
+        """
+        weight, latent = self.stem.weight, z_t.shape[1]
+        seen = F.conv2d(z_c.permute(0, 3, 1, 2), weight[:, latent:], self.stem.bias, padding=1)
+        return F.conv2d(z_t, weight[:, :latent], padding=1) + seen.contiguous()
 
 
 class CentrumSemiovaleExpert(Expert):

@@ -63,7 +63,7 @@ class MoEDiffSR(nn.Module):
         Parameters
         ----------
         z_t : Tensor, (N, C, h, w)
-        z_c : Tensor, (N, C + condition_channels, h, w)
+        z_c : Tensor, (N, h, w, C + condition_channels)
         gates : Tensor, (N, experts, gh, gw)
         t : Tensor, (N,)
         """

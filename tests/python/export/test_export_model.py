@@ -8,7 +8,13 @@ from moediff_export.config import EDGE, PAPER, TINY, get_config
 from moediff_export.data.batches import Batch
 from moediff_export.model import MoEDiffSR, build_model
 from moediff_export.model.autoencoder import VectorQuantizer
-from moediff_export.model.conditioner import SwinBlock, from_windows, to_windows
+from moediff_export.model.conditioner import (
+    SwinBlock,
+    from_windows,
+    shuffle_cells,
+    to_windows,
+)
+from moediff_export.model.experts import EdgeEnhancement
 from moediff_export.training.step import REPORTED, LossPlan, TrainingStep, draw
 from moediff_export.training.variants import apply_variant, arithmetic
 
@@ -117,7 +123,7 @@ def test_experts_depend_on_each_input(tiny_model, changed):
     shape = (1, TINY.latent_channels, TINY.latent_size, TINY.latent_size)
     inputs = {
         "z_t": torch.randn(shape),
-        "z_c": torch.randn(1, TINY.z_c_channels, TINY.latent_size, TINY.latent_size),
+        "z_c": torch.randn(1, TINY.latent_size, TINY.latent_size, TINY.z_c_channels),
         "t": torch.tensor([50.0]),
     }
     other = {**inputs, changed: inputs[changed] + 1}
@@ -181,6 +187,21 @@ def test_with_a_channel_a_pixel_the_autoencoder_starts_as_the_identity():
     assert after < 0.4 * before
 
 
+def test_edge_filters_and_their_mix_are_one_convolution():
+    torch.manual_seed(0)
+    edges, x = EdgeEnhancement(5), torch.randn(2, 5, 9, 7)
+    with torch.no_grad():
+        edges.mix.weight.normal_()
+        edges.mix.bias.normal_()
+        torch.testing.assert_close(edges(x), x + edges.mix(edges.filters(x)))
+
+
+def test_channels_become_cells_as_pixel_shuffle_has_them():
+    x = torch.randn(2, 3, 4, 3 * 4)
+    shuffled = torch.nn.functional.pixel_shuffle(x.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
+    assert torch.equal(shuffle_cells(x, 2), shuffled)
+
+
 def test_windows_come_back_in_place():
     x = torch.arange(2 * 8 * 12 * 3.0).reshape(2, 8, 12, 3)
     assert torch.equal(from_windows(to_windows(x, 4), 4, 8, 12), x)
@@ -208,5 +229,5 @@ def test_quantizer_takes_the_nearest_code():
 def test_models_are_convolutional_beyond_the_tile(tiny_model):
     batch = crops(TINY, size=2 * TINY.tile)
     z_c, gates = condition(tiny_model, batch.slices)
-    assert z_c.shape[-1] == 2 * TINY.latent_size and gates.shape[-1] == 2 * TINY.gate_size
+    assert z_c.shape[2] == 2 * TINY.latent_size and gates.shape[-1] == 2 * TINY.gate_size
     assert np.isfinite(z_c.detach().numpy()).all()
