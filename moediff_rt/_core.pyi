@@ -340,6 +340,7 @@ class Model:
         samples: int = 1,
         planes: int = 0,
         data_consistency: bool = True,
+        slice_profile: float = 0.0,
         save_gates: bool = False,
         progress: Callable[[int, int], object] | None = None,
         cancel: Callable[[], bool] | None = None,
@@ -370,6 +371,9 @@ class Model:
             slices would be less than half a tile high or wide.
         data_consistency
             Make the result agree with the scan at the scan's resolution.
+        slice_profile
+            Full width at half maximum of the slices' profile along the coarsest edge, in slice
+            distances; 0: found in the scan; below 0: none.
         memory_limit
             Bytes that a run on a CPU may take beside the scan and the engines; 0: no limit.
         threads
@@ -777,6 +781,9 @@ def enforce_consistency(
 
     Returns the largest correction made at the scan's resolution.
     """
+
+def has_thick_slices(spacing: tuple[float, float, float]) -> bool:
+    """Whether the coarsest of a scan's edges (z, y, x) so stands out that slices lie along it."""
 
 def find_slice_profile(
     scan: NDArray[np.float32],

@@ -106,6 +106,12 @@ def _add_infer(parser: argparse.ArgumentParser) -> None:
         help="do not make the result agree with the scan at the scan's resolution",
     )
     parser.add_argument(
+        "--acquisition",
+        metavar="{2D,3D}",
+        help="thick slices: excited one by one (2D) or encoded (3D) (default: MRAcquisitionType of "
+        "DICOM or of the JSON beside the scan; else what the scan's spectrum shows)",
+    )
+    parser.add_argument(
         "--save-gates",
         action="store_true",
         help="also write each expert's weight as *_desc-gates_probseg.nii.gz",

@@ -156,7 +156,7 @@ def run_scan(options: argparse.Namespace, scan: Scan) -> Ran:
     """Take a scan through the corrections and the model, as the options ask."""
     from .corrections import plan_corrections
     from .provenance import describe
-    from .request import checked_planes, checked_samples, checked_sampling
+    from .request import checked_planes, checked_samples, checked_sampling, known_profile
     from .spacing import choose_output_shape
     from .tensorrt.driver import has_gpu
 
@@ -170,6 +170,7 @@ def run_scan(options: argparse.Namespace, scan: Scan) -> Ran:
         checked_sampling(options.steps, options.seed, session.bundle)
         checked_samples(options.samples)
         checked_planes(options.planes)
+        known_profile(options.acquisition, scan.grid.spacing)
         choose_output_shape(scan.grid.shape, scan.grid.spacing, options.spacing, session.bundle)
         for correction in corrections:
             scan = correction.apply(scan)
@@ -190,6 +191,7 @@ def run_scan(options: argparse.Namespace, scan: Scan) -> Ran:
                 samples=options.samples,
                 planes=options.planes,
                 data_consistency=options.data_consistency,
+                acquisition=options.acquisition,
                 save_gates=options.save_gates,
                 progress=progress,
             )

@@ -8,7 +8,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -33,12 +33,15 @@ from .errors import InputError
 from .grid import Grid, resized_affine
 from .packing import packed, read_voxels
 from .quiet import quieted
+from .request import ACQUISITIONS
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header, Nifti1Image
 
 # Unscaled integers that span at least this many levels are written back unscaled.
 MIN_UNSCALED_LEVELS = 200
+# Bytes; a sidecar has some thousands.
+LARGEST_SIDECAR = 1 << 20
 
 _UNIT_MM = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
 
@@ -63,6 +66,8 @@ class Scan:
         The path it was read from, or "" for an image in memory.
     sha256 : str
         SHA-256 of the file's bytes, or "" for an image in memory.
+    acquisition : str or None
+        "2D" or "3D" (DICOM's MRAcquisitionType), where the JSON beside the file or DICOM says it.
     """
 
     data: npt.NDArray[np.float32]
@@ -72,6 +77,7 @@ class Scan:
     scaled: bool
     source: str
     sha256: str
+    acquisition: str | None = None
 
     @property
     def grid(self) -> Grid:
@@ -145,9 +151,9 @@ def load_scan(path: str | os.PathLike[str]) -> Scan:
             "convert it first, for example with nibabel"
         )
     check_length(path, image)
-    return _scan_from(
-        image, partial(read_voxels, path, image.dataobj), source=str(path), sha256=digest
-    )
+    read = partial(read_voxels, path, image.dataobj)
+    scan = _scan_from(image, read, source=str(path), sha256=digest)
+    return replace(scan, acquisition=_said_beside(path))
 
 
 def scan_from_image(image: Any) -> Scan:
@@ -384,6 +390,22 @@ def _scan_from(
 def _scaling(image: Nifti1Image) -> tuple[float, float]:
     proxy = image.dataobj
     return float(getattr(proxy, "slope", 1.0)), float(getattr(proxy, "inter", 0.0))
+
+
+def _said_beside(path: Path) -> str | None:
+    """MRAcquisitionType of the BIDS sidecar beside a file; None where it does not say it."""
+    beside = sidecar_path(path)
+    try:
+        if beside.stat().st_size > LARGEST_SIDECAR:
+            return None
+        return acquisition_of(json.loads(beside.read_bytes())["MRAcquisitionType"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+
+
+def acquisition_of(said: object) -> str | None:
+    """One of `request.ACQUISITIONS`, or None for anything else that is said."""
+    return said if isinstance(said, str) and said in ACQUISITIONS else None
 
 
 def _sha256(path: Path) -> str:

@@ -67,6 +67,7 @@ def describe(
             "Start": bundle.sampler.start,
             "GateThreshold": bundle.gate_threshold,
             "DataConsistency": data_consistency,
+            "Acquisition": run.acquisition,
         },
         "Experts": list(bundle.expert_names),
         "InputVoxelSize": [round(size, 6) for size in scan.grid.spacing],

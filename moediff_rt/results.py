@@ -27,6 +27,8 @@ class Enhanced:
     slice_profile : float
         Full width at half maximum of the profile that the input's slices look as if integrated
         over along its coarsest edge, in slice distances; 0 for none, and without data consistency.
+    acquisition : str or None
+        "2D" or "3D" where that was known; else the profile was found in the input.
     largest_correction : float or None
         Largest change that data consistency made, in the input's unit; None without it.
     gates : (x, y, z, experts) uint8 array or None
@@ -51,6 +53,7 @@ class Enhanced:
     spacing: tuple[float, float, float]
     noise_sigma: float
     slice_profile: float
+    acquisition: str | None
     largest_correction: float | None
     gates: npt.NDArray[np.uint8] | None
     standard_deviation: npt.NDArray[np.float32] | None

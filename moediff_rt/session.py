@@ -25,6 +25,7 @@ from .request import (
     checked_sampling,
     checked_spacing,
     checked_threads,
+    known_profile,
 )
 from .results import Enhanced, Inferred
 from .spacing import checked_output_spacing, choose_output_shape
@@ -181,6 +182,7 @@ class Session:
         samples: int = 1,
         planes: int | None = None,
         data_consistency: bool = True,
+        acquisition: str | None = None,
         progress: Progress | None = None,
         cancel: Cancel | None = None,
     ) -> npt.NDArray[np.float32]:
@@ -211,6 +213,9 @@ class Session:
             one; fewer for slabs thinner than half a tile.
         data_consistency : bool
             Make the result agree with the input at the input's resolution.
+        acquisition : str, optional
+            "2D" where the scanner excited slices one by one, "3D" where it encoded them: what
+            data consistency takes thick slices for. Default: what the array's own spectrum shows.
         progress : callable, optional
             Called with (tiles done, tiles in all).
         cancel : callable, optional
@@ -245,6 +250,7 @@ class Session:
             samples=samples,
             planes=planes,
             data_consistency=data_consistency,
+            acquisition=acquisition,
             progress=progress,
             cancel=cancel,
         )
@@ -263,6 +269,7 @@ class Session:
         samples: int = 1,
         planes: int | None = None,
         data_consistency: bool = True,
+        acquisition: str | None = None,
         save_gates: bool = False,
         progress: Progress | None = None,
         cancel: Cancel | None = None,
@@ -283,6 +290,7 @@ class Session:
         steps, seed = checked_sampling(steps, seed, self.bundle)
         samples = checked_samples(samples)
         in_planes = checked_planes(planes)
+        slice_profile = known_profile(acquisition, (x, y, z))
         output_spacing = checked_output_spacing(output_spacing, self.bundle)
         # Refused, if it must be, before engines are built.
         choose_output_shape(scan.shape[::-1], (x, y, z), output_spacing, self.bundle)
@@ -298,6 +306,7 @@ class Session:
             samples=samples,
             planes=in_planes,
             data_consistency=data_consistency,
+            slice_profile=slice_profile,
             save_gates=save_gates,
             progress=progress,
             cancel=cancel,
@@ -312,6 +321,7 @@ class Session:
             largest_correction=result.largest_correction,
             gates=None if result.gates is None else result.gates.T,
             standard_deviation=None if result.deviation is None else result.deviation.T,
+            acquisition=acquisition,
             steps=result.steps,
             seed=seed,
             samples=samples,
@@ -333,6 +343,7 @@ class Session:
         samples: int = 1,
         planes: int | None = None,
         data_consistency: bool = True,
+        acquisition: str | None = None,
         progress: Progress | None = None,
         cancel: Cancel | None = None,
     ) -> Nifti1Image:
@@ -345,6 +356,8 @@ class Session:
             As `output_spacing` of `enhance`, mm.
         steps, seed, samples, planes, data_consistency, progress, cancel
             As in `enhance`.
+        acquisition : str, optional
+            As in `enhance`; default: what the scan says of itself.
 
         Returns
         -------
@@ -365,6 +378,7 @@ class Session:
             samples=samples,
             planes=planes,
             data_consistency=data_consistency,
+            acquisition=acquisition,
             progress=progress,
             cancel=cancel,
         ).image
@@ -379,6 +393,7 @@ class Session:
         samples: int = 1,
         planes: int | None = None,
         data_consistency: bool = True,
+        acquisition: str | None = None,
         save_gates: bool = False,
         progress: Progress | None = None,
         cancel: Cancel | None = None,
@@ -394,6 +409,7 @@ class Session:
             samples=samples,
             planes=planes,
             data_consistency=data_consistency,
+            acquisition=scan.acquisition if acquisition is None else acquisition,
             save_gates=save_gates,
             progress=progress,
             cancel=cancel,

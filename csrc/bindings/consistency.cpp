@@ -4,6 +4,7 @@
 #include "bindings/bindings.h"
 #include "bindings/volumes.h"
 #include "core/error.h"
+#include "core/planes.h"
 
 namespace py = pybind11;
 
@@ -64,6 +65,13 @@ void bind_consistency(py::module_& m) {
         py::arg("sigma"), py::kw_only(), py::arg("kappa") = kKappa, py::arg("profile_axis") = 0,
         py::arg("profile_width") = 0.0, py::arg("threads") = 0,
         "Put back into a result, in place, what of the scan it has lost.");
+  m.def(
+      "has_thick_slices",
+      [](const Triple& spacing) {
+        const auto [z, y, x] = spacing;
+        return has_thick_slices({z, y, x});
+      },
+      py::arg("spacing"), "Whether the coarsest edge stands out: slices lie along it alone.");
   m.def("find_slice_profile", &profile_of_array, py::arg("scan"), py::arg("spacing"),
         py::arg("sigma"), py::kw_only(), py::arg("threads") = 0,
         "Whether a scan's slices look as if integrated over a profile: (axis, width).");

@@ -21,8 +21,8 @@ struct ScanResult {
 
 ScanResult enhance_scan_array(const Model& model, const py::object& scan, const Triple& spacing,
                               double output_spacing, int steps, uint64_t seed, int samples,
-                              int planes, bool data_consistency, bool save_gates,
-                              const py::object& progress, const py::object& cancel,
+                              int planes, bool data_consistency, double slice_profile,
+                              bool save_gates, const py::object& progress, const py::object& cancel,
                               int64_t memory_limit, int threads) {
   const auto voxels = checked_array<float>(scan, "enhance_scan", "scan", {-1, -1, -1});
   const VolumeShape shape = volume_shape(voxels, "enhance_scan");
@@ -49,6 +49,7 @@ ScanResult enhance_scan_array(const Model& model, const py::object& scan, const 
   options.samples = samples;
   options.planes = planes;
   options.data_consistency = data_consistency;
+  options.slice_profile = slice_profile;
   options.memory_limit = memory_limit;
   const EnhanceObserver observer = observer_of(progress, cancel);
   const float* from = voxels.data();
@@ -99,8 +100,9 @@ void bind_pipeline(py::module_& m) {
   model.def("enhance_scan", &enhance_scan_array, py::arg("scan"), py::arg("spacing"), py::kw_only(),
             py::arg("output_spacing") = 0.0, py::arg("steps") = 0, py::arg("seed") = 0,
             py::arg("samples") = 1, py::arg("planes") = 0, py::arg("data_consistency") = true,
-            py::arg("save_gates") = false, py::arg("progress") = py::none(),
-            py::arg("cancel") = py::none(), py::arg("memory_limit") = 0, py::arg("threads") = 0);
+            py::arg("slice_profile") = 0.0, py::arg("save_gates") = false,
+            py::arg("progress") = py::none(), py::arg("cancel") = py::none(),
+            py::arg("memory_limit") = 0, py::arg("threads") = 0);
 }
 
 }  // namespace mdr::bindings

@@ -52,6 +52,7 @@ def enhance(
     samples: int = 1,
     planes: int | None = None,
     data_consistency: bool = True,
+    acquisition: str | None = None,
     save_gates: bool = False,
     progress: Progress | None = None,
     cancel: Cancel | None = None,
@@ -65,7 +66,9 @@ def enhance(
     series : Series
     corrections : sequence of Correction
         Applied first, as `corrections.plan_corrections` gives them.
-    spacing, steps, seed, samples, planes, data_consistency, save_gates, progress, cancel
+    spacing, steps, seed, samples, planes, data_consistency, acquisition, save_gates
+        As in `Session.infer_scan`.
+    progress, cancel
         As in `Session.infer_scan`.
     created : datetime, optional
         What the result's creation times say; default: now.
@@ -92,6 +95,7 @@ def enhance(
         samples=samples,
         planes=planes,
         data_consistency=data_consistency,
+        acquisition=acquisition,
         save_gates=save_gates,
         progress=progress,
         cancel=cancel,

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..checks import check_values
 from ..errors import InputError
-from ..io import MIN_UNSCALED_LEVELS, Scan
+from ..io import MIN_UNSCALED_LEVELS, Scan, acquisition_of
 from .files import Instance, find_files, frame_count, read_header
 from .frames import Frame, frames_of
 from .kinds import READ, check_kind_of, sop_class_name
@@ -230,7 +230,8 @@ def _load(source: str | os.PathLike[str], series: str | None) -> Series:
     scaling = {(frame.slope, frame.intercept) for frame in stack.frames}
     whole = scaling == {(1.0, 0.0)} and float(np.ptp(data)) >= MIN_UNSCALED_LEVELS
     ordered = tuple({frame.instance.path: frame.instance for frame in stack.frames}.values())
-    scan = _scan(data, stack.affine, source=str(source), sha256=digest)
+    said = acquisition_of(ordered[0].header.get("MRAcquisitionType"))
+    scan = _scan(data, stack.affine, source=str(source), sha256=digest, acquisition=said)
     return Series(scan, stack.frames, ordered, whole)
 
 
@@ -251,7 +252,7 @@ def _check_identity(instances: Sequence[Instance]) -> None:
             )
 
 
-def _scan(data: Any, affine: Any, *, source: str, sha256: str) -> Scan:
+def _scan(data: Any, affine: Any, *, source: str, sha256: str, acquisition: str | None) -> Scan:
     from nibabel.nifti1 import Nifti1Header, Nifti1Image
 
     header = Nifti1Header()
@@ -269,6 +270,7 @@ def _scan(data: Any, affine: Any, *, source: str, sha256: str) -> Scan:
         scaled=False,
         source=source,
         sha256=sha256,
+        acquisition=acquisition,
     )
 
 

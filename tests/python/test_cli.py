@@ -62,6 +62,29 @@ def test_the_default_output_is_named_as_bids_derivatives_are(name, expected):
     assert default_output(Path("/data") / name) == Path("/data") / expected
 
 
+@pytest.mark.parametrize(
+    ("said", "beside", "acquisition", "profile"),
+    [(None, "2D", "2D", 1), ("3D", "2D", "3D", 0), ("2D", None, "2D", 1), (None, None, None, 0)],
+)
+def test_the_caller_or_the_sidecar_says_how_a_scan_was_acquired(
+    scan, infer, tmp_path, said, beside, acquisition, profile
+):
+    thick = tmp_path / "thick_T1w.nii.gz"
+    image = nib.load(scan)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), np.diag([1, 1, 3, 1])), thick)
+    if beside:
+        thick.with_name("thick_T1w.json").write_text(json.dumps({"MRAcquisitionType": beside}))
+    assert infer(thick, *(["--acquisition", said] if said else [])) == 0
+    record = json.loads((tmp_path / "thick_desc-moediffsr_T1w.json").read_text())
+    assert (record["Settings"]["Acquisition"], record["SliceProfile"]) == (acquisition, profile)
+
+
+def test_an_acquisition_that_is_none_is_one_line(scan, infer, capsys):
+    assert infer(scan, "--acquisition", "4D") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "expected 2D or 3D for acquisition, got '4D'" in line
+
+
 def test_infer_writes_a_scan_and_its_record(scan, infer, tiny_bundle, capsys):
     assert infer(scan, "--seed", 5, "--steps", 1) == 0
     output = scan.with_name("sub-01_desc-moediffsr_T1w.nii.gz")

@@ -32,6 +32,16 @@ def test_a_series_is_read_as_the_volume_it_was_made_from(tmp_path, kind, shape):
     np.testing.assert_allclose(scan.header.get_best_affine(), affine, atol=1e-4)
 
 
+@pytest.mark.parametrize(("tag", "said"), [("2D", "2D"), ("3D", "3D"), ("", None), (None, None)])
+def test_a_series_says_how_it_was_acquired(tmp_path, tag, said):
+    image = made.enhanced()
+    image.MRAcquisitionType = tag
+    if tag is None:
+        del image.MRAcquisitionType
+    scan = dicom.load_series(made.save(tmp_path / "in", image)).scan
+    assert scan.acquisition == said
+
+
 def test_slices_from_the_far_end_are_read_from_the_near_one(tmp_path):
     """The volume's third axis follows the slices' normal, whichever way they were numbered."""
     images = made.classic("sagittal")

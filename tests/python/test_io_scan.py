@@ -41,6 +41,31 @@ AFFINES = {
 }
 
 
+@pytest.mark.parametrize(
+    ("sidecar", "said"),
+    [
+        ('{"MRAcquisitionType": "2D"}', "2D"),
+        ('{"EchoTime": 0.003, "MRAcquisitionType": "3D"}', "3D"),
+        ('{"MRAcquisitionType": "4D"}', None),
+        ('{"MRAcquisitionType": ["2D"]}', None),
+        ('{"EchoTime": 0.003}', None),
+        ('["2D"]', None),
+        ("{", None),
+        ("[" * 100000, None),
+        ("\x00", None),
+        ('{"MRAcquisitionType": "2D"}' + " " * (1 << 20), None),
+        (None, None),
+    ],
+    ids=range(11),
+)
+def test_the_json_beside_a_scan_says_how_it_was_acquired(tmp_path, sidecar, said):
+    path = tmp_path / "sub-01_T1w.nii.gz"
+    nib.save(nib.Nifti1Image(head(), ras_affine()), path)
+    if sidecar is not None:
+        (tmp_path / "sub-01_T1w.json").write_text(sidecar)
+    assert load_scan(path).acquisition == said
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("image_class", [nib.Nifti1Image, nib.Nifti2Image])
 @pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "f4", "f8"])

@@ -27,6 +27,7 @@ from mrd_peer import (
 
 from moediff_rt import Session
 from moediff_rt.serve.mrd.connection import asks_for_originals
+from moediff_rt.serve.mrd.contrast import read_protocol
 from moediff_rt.serve.mrd.limits import Limits
 
 SHAPE = (12, 14, 10)
@@ -41,11 +42,11 @@ def server(tiny_bundle, tmp_path_factory):
     patch.undo()
 
 
-def expected(server, volume, spacing=(2.0, 2.0, 2.0), flips=(True, True, False)):
+def expected(server, volume, spacing=(2.0, 2.0, 2.0), flips=(True, True, False), **settings):
     """What the library makes of an axial LPS volume: its axes are flipped to RAS and back."""
     axes = [axis for axis, flip in enumerate(flips) if flip]
     with Session(server.session.bundle.path, threads=1) as session:
-        result = session.enhance(np.flip(volume, axes), spacing)
+        result = session.enhance(np.flip(volume, axes), spacing, **settings)
     return np.flip(result, axes)
 
 
@@ -322,6 +323,34 @@ def test_what_the_model_is_not_for_comes_back_untouched(server, what):
 def test_what_is_not_said_to_be_another_contrast_is_enhanced(server, header, meta):
     images, _ = exchange(server.port, slices_of(head(SHAPE), meta=meta), header=header)
     assert len(images) == 20
+
+
+@pytest.mark.parametrize(
+    ("depths", "said"),
+    [((1,), "2D"), ((160,), "3D"), ((1, 1), "2D"), ((1, 32), None), (("?",), None), ((), None)],
+)
+def test_partitions_of_k_space_say_how_it_was_acquired(depths, said):
+    size = "<matrixSize><x>256</x><y>256</y><z>{}</z></matrixSize>"
+    spaces = [
+        f"<encoding><encodedSpace>{size.format(depth)}</encodedSpace>"
+        f"<reconSpace>{size.format(9)}</reconSpace></encoding>"
+        for depth in depths
+    ]
+    head = '<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">'
+    assert read_protocol(f"{head}{''.join(spaces)}</ismrmrdHeader>").acquisition == said
+
+
+@pytest.mark.parametrize("depth", [1, 160])
+def test_slices_are_taken_for_what_the_header_says(server, depth):
+    space = f"<encoding><encodedSpace><matrixSize><z>{depth}</z></matrixSize></encodedSpace>"
+    header = HEADER.replace("</ismrmrdHeader>", f"{space}</encoding></ismrmrdHeader>")
+    volume = head(SHAPE).astype(np.float32)
+    images, _ = exchange(server.port, slices_of(volume, spacing=(2, 2, 3)), header=header)
+    found = stacked(images)
+    as_2d, as_3d = (expected(server, volume, (2, 2, 3), acquisition=said) for said in ("2D", "3D"))
+    wanted, other = (as_2d, as_3d) if depth == 1 else (as_3d, as_2d)
+    np.testing.assert_array_equal(found, wanted)
+    assert np.any(found != other)
 
 
 def test_any_contrast_takes_what_is_said_to_be_another(tiny_bundle):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -69,6 +70,27 @@ def test_the_result_brought_back_is_the_scan_up_to_its_noise(session, spacing):
         assert np.abs(left).max() <= most * 1.001 + 1e-5 * data.max()
 
 
+def test_how_a_scan_was_acquired_says_what_its_thick_slices_are(session):
+    # Too small for the spectrum to tell.
+    runs = {said: session.run(head(), (1, 1, 3), acquisition=said) for said in (None, "2D", "3D")}
+    assert {said: (run.acquisition, run.slice_profile) for said, run in runs.items()} == {
+        None: (None, 0),
+        "2D": ("2D", 1),
+        "3D": ("3D", 0),
+    }
+    np.testing.assert_array_equal(runs["3D"].data, runs[None].data)
+    assert np.any(runs["2D"].data != runs["3D"].data)
+    alike = session.run(head(), 2.0, acquisition="2D")
+    assert (alike.acquisition, alike.slice_profile) == ("2D", 0)
+
+
+def test_a_scan_says_how_it_was_acquired_unless_the_caller_does(session):
+    image = nib.Nifti1Image(head(), np.diag([1, 1, 3, 1]))
+    scan = dataclasses.replace(scan_from_image(image), acquisition="2D")
+    assert session.infer_scan(scan).run.slice_profile == 1
+    assert session.infer_scan(scan, acquisition="3D").run.slice_profile == 0
+
+
 def test_an_enhanced_volume_says_how_it_was_made(session):
     progress = []
     run = session.run(
@@ -121,6 +143,8 @@ def test_cancel_stops_the_run(session):
         ({"seed": 1.5}, "whole number"),
         ({"seed": -1}, "seed"),
         ({"seed": 2**64}, "seed"),
+        ({"acquisition": "4D"}, "expected 2D or 3D for acquisition"),
+        ({"acquisition": 2}, "expected 2D or 3D for acquisition"),
     ],
 )
 def test_wrong_settings_are_refused(session, change, words):

@@ -97,9 +97,16 @@ class Answers:
         """Send a text; the severity (DBG, WRN, ERR) is for FIRE's log viewer."""
         self._steps.put(partial(self._tell, severity, text))
 
-    def enhance(self, series: Series) -> None:
-        """Send what the model makes of a series, or the series itself if it can make nothing."""
-        self._steps.put(partial(self._enhance_or_return, series))
+    def enhance(self, series: Series, acquisition: str | None) -> None:
+        """Send what the model makes of a series, or the series itself if it can make nothing.
+
+        Parameters
+        ----------
+        series : Series
+        acquisition : str or None
+            As `Session.run` takes it.
+        """
+        self._steps.put(partial(self._enhance_or_return, series, acquisition))
 
     def give_back(self, series: Series, outcome: str, reason: str) -> None:
         """Send a series as it came, and count it."""
@@ -126,11 +133,11 @@ class Answers:
             return
         self._wire.break_off()
 
-    def _enhance_or_return(self, series: Series) -> None:
+    def _enhance_or_return(self, series: Series, acquisition: str | None) -> None:
         try:
             volume = Volume.of(series.images)
             with self._share.holding(self._asked.result_bytes(volume)):
-                self._send_enhanced(series, self._run(volume))
+                self._send_enhanced(series, self._run(volume, acquisition))
             self._share.give(series.held_bytes)
             return
         except PeerGone:
@@ -148,10 +155,10 @@ class Answers:
         self._tell(severity, f"series {series.index} is returned as it came: {reason}")
         self._return(series, outcome, reason)
 
-    def _run(self, volume: Volume) -> Result:
+    def _run(self, volume: Volume, acquisition: str | None) -> Result:
         with self._room.model.turn(self._give_up) as session:
             with self._room.metrics.seconds.time():
-                return self._asked.run(volume, session, self._give_up)
+                return self._asked.run(volume, session, self._give_up, acquisition)
 
     def _send_enhanced(self, series: Series, result: Result) -> None:
         if self.send_originals:

@@ -70,7 +70,7 @@ class Connection:
             self._answers.tell("ERR", f"slices are returned as they came: {why_not}")
         for series in self._collected.take():
             if why_not is None:
-                self._answers.enhance(series)
+                self._answers.enhance(series, self._protocol.acquisition)
             else:
                 self._answers.give_back(series, FAILED, why_not)
         self._answers.close()
@@ -127,7 +127,7 @@ class Connection:
             self._answers.pass_on(image)
             return
         if image.shape[1] > 1:
-            self._answers.enhance(Series(index, [image]))
+            self._answers.enhance(Series(index, [image]), self._protocol.acquisition)
         else:
             self._collected.add(image)
 

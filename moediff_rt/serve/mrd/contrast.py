@@ -23,10 +23,13 @@ class Protocol:
         Protocol name, series description, sequence name.
     echo_ms : tuple of float
         Echo times, by contrast.
+    acquisition : str or None
+        "3D" where k-space has partitions, "2D" where it has none; None where it is not said.
     """
 
     names: tuple[str, ...] = ()
     echo_ms: tuple[float, ...] = ()
+    acquisition: str | None = None
 
 
 def read_protocol(text: str) -> Protocol:
@@ -39,7 +42,23 @@ def read_protocol(text: str) -> Protocol:
     return Protocol(
         tuple(word for name in names for word in _texts(root, name)),
         tuple(_number(word) for word in _texts(root, "TE")),
+        _acquisition(root),
     )
+
+
+def _acquisition(root: ElementTree.Element) -> str | None:
+    """From the encoded k-spaces' size along z, where all agree."""
+    depths = [
+        _number(depth)
+        for space in root.iter()
+        if _name(space) == "encodedSpace"
+        for size in space
+        if _name(size) == "matrixSize"
+        for depth in _texts(size, "z")
+    ]
+    if depths and all(depth > 1 for depth in depths):
+        return "3D"
+    return "2D" if depths and all(depth == 1 for depth in depths) else None
 
 
 def check_contrast(image: MrdImage, protocol: Protocol) -> None:
@@ -97,10 +116,12 @@ def _number(word: str) -> float:
 def _texts(root: ElementTree.Element, name: str) -> list[str]:
     """Text of every element of this name, in any namespace."""
     return [
-        element.text.strip()
-        for element in root.iter()
-        if element.tag.rpartition("}")[2] == name and element.text
+        element.text.strip() for element in root.iter() if _name(element) == name and element.text
     ]
+
+
+def _name(element: ElementTree.Element) -> str:
+    return element.tag.rpartition("}")[2]
 
 
 def _lower(words: list[str]) -> set[str]:

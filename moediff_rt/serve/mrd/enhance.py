@@ -108,8 +108,14 @@ class Asked:
             )
         return math.prod(shape) * volume.images[0].dtype.itemsize
 
-    def run(self, volume: Volume, session: Session, cancel: Callable[[], bool]) -> Result:
-        """Enhance a volume. Errors are those of `Session.run`."""
+    def run(
+        self,
+        volume: Volume,
+        session: Session,
+        cancel: Callable[[], bool],
+        acquisition: str | None = None,
+    ) -> Result:
+        """Enhance a volume; `cancel`, `acquisition` and errors are those of `Session.run`."""
         axes = AxisOrder.nearest_ras(volume.grid.affine)
         run = session.run(
             axes.to_ras(volume.data),
@@ -118,6 +124,7 @@ class Asked:
             steps=self.steps,
             seed=self.seed,
             planes=self.planes,
+            acquisition=acquisition,
             cancel=cancel,
         )
         return Result(
