@@ -109,11 +109,12 @@ def run_session(session: Session, scan_file: Path, output: Path) -> Done:
         "postprocess": clock.laps["run"] - run.seconds["prepare"] - run.seconds["model"],
         "save": clock.laps["save"],
     }
+    assert len(run.tile_sizes) == 1, "its arithmetic is not known: give fewer --slices"
     counts = {
         "tiles": run.tiles,
         "expert_calls": run.expert_calls,
         "expert_calls_saved": run.expert_calls_saved,
-        "tile": list(getattr(run, "tile", None) or session.bundle.tile[:2]),
+        "tile": list(run.tile_sizes[0]),
     }
     return Done(run.data, seconds, counts)
 

@@ -216,8 +216,8 @@ class EnhanceResult:
     @property
     def tiles(self) -> int: ...
     @property
-    def tile(self) -> tuple[int, int]:
-        """(height, width) of the tiles: the size that fits the boxes best."""
+    def tile_sizes(self) -> list[tuple[int, int]]:
+        """Every (height, width) that tiles have, as they come: see :func:`fit_tiles`."""
     @property
     def expert_calls(self) -> int: ...
     @property
@@ -419,7 +419,7 @@ class ScanResult:
     @property
     def tiles(self) -> int: ...
     @property
-    def tile(self) -> tuple[int, int]: ...
+    def tile_sizes(self) -> list[tuple[int, int]]: ...
     @property
     def expert_calls(self) -> int: ...
     @property
@@ -651,7 +651,7 @@ def step_coefficients(
 def tile_starts(n: int, lo: int, hi: int, tile: int, overlap: int, align: int) -> list[int]:
     """Tile starts that cover [lo, hi) of an axis of n voxels."""
 
-def fit_tile(
+def fit_tiles(
     shape: tuple[int, int, int],
     boxes: NDArray[np.int32],
     *,
@@ -660,11 +660,15 @@ def fit_tile(
     pitch: tuple[int, int],
     overlap: int,
     align: tuple[int, int],
-) -> tuple[int, int]:
-    """(height, width) of the tiles that cover the boxes with the fewest pixels.
+) -> list[tuple[int, int]]:
+    """(height, width) of each slice's tiles.
 
-    ``boxes`` are (nz, 4) as for :meth:`Model.enhance`, ``align`` pixels per latent cell; the
-    largest where all boxes are empty. Raises InputError when the sizes or boxes are impossible.
+    First the one that covers all boxes with the fewest pixels, or the largest where all are empty;
+    then another, for the slices that need fewer pixels with it, if that saves what 16 of the
+    largest tiles have.
+
+    ``boxes`` are (nz, 4) as for :meth:`Model.enhance`, ``align`` pixels per latent cell. Raises
+    InputError when the sizes or boxes are impossible.
     """
 
 def interpolate(

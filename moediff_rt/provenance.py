@@ -77,7 +77,7 @@ def describe(
         "SliceProfile": run.slice_profile,
         "LargestCorrection": run.largest_correction,
         "Tiles": run.tiles,
-        "Tile": list(run.tile),
+        "TileSizes": [list(size) for size in run.tile_sizes],
         "ExpertCalls": run.expert_calls,
         "ExpertCallsSaved": run.expert_calls_saved,
         "Seconds": {stage: round(spent, 3) for stage, spent in run.seconds.items()},

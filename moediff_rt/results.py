@@ -43,8 +43,8 @@ class Enhanced:
     tiles, expert_calls, expert_calls_saved : int
         Tiles run; expert evaluations run, and not run because the gate was shut: of all samples
         and planes.
-    tile : tuple of 2 int
-        Height and width of the first plane's tiles in voxels: those that fit the head best.
+    tile_sizes : tuple of (height, width)
+        Of the first plane's tiles, in voxels: those that fit the head best.
     seconds : dict of str to float
         Wall time of each stage.
     """
@@ -64,7 +64,7 @@ class Enhanced:
     tiles: int
     expert_calls: int
     expert_calls_saved: int
-    tile: tuple[int, int]
+    tile_sizes: tuple[tuple[int, int], ...]
     seconds: dict[str, float] = field(default_factory=dict)
 
 

@@ -329,7 +329,7 @@ class Session:
             tiles=result.tiles,
             expert_calls=result.expert_calls,
             expert_calls_saved=result.expert_calls_saved,
-            tile=result.tile,
+            tile_sizes=tuple(result.tile_sizes),
             seconds=seconds | result.seconds,
         )
 

@@ -52,10 +52,8 @@ void bind_enhance(py::module_& m) {
       .def_readonly("volume", &EnhanceResult::volume)
       .def_readonly("gates", &EnhanceResult::gates)
       .def_property_readonly("tiles", [](const EnhanceResult& r) { return r.report.tiles; })
-      .def_property_readonly("tile",
-                             [](const EnhanceResult& r) {
-                               return std::tuple(r.report.tile.height, r.report.tile.width);
-                             })
+      .def_property_readonly("tile_sizes",
+                             [](const EnhanceResult& r) { return pairs_of(r.report.tile_sizes); })
       .def_property_readonly("expert_calls",
                              [](const EnhanceResult& r) { return r.report.expert_calls; })
       .def_property_readonly("expert_calls_saved",

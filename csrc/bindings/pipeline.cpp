@@ -87,9 +87,8 @@ void bind_pipeline(py::module_& m) {
       .def_property_readonly(
           "planes", [](const ScanResult& r) { return py::tuple(py::cast(r.report.planes)); })
       .def_property_readonly("tiles", [](const ScanResult& r) { return r.report.tiles; })
-      .def_property_readonly(
-          "tile",
-          [](const ScanResult& r) { return std::tuple(r.report.tile.height, r.report.tile.width); })
+      .def_property_readonly("tile_sizes",
+                             [](const ScanResult& r) { return pairs_of(r.report.tile_sizes); })
       .def_property_readonly("expert_calls",
                              [](const ScanResult& r) { return r.report.expert_calls; })
       .def_property_readonly("expert_calls_saved",

@@ -6,6 +6,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
+#include "bindings/volumes.h"
 #include "core/error.h"
 
 namespace py = pybind11;
@@ -17,18 +18,17 @@ using Pair = std::tuple<int, int>;
 
 TileSize size_of(Pair pair) { return {std::get<0>(pair), std::get<1>(pair)}; }
 
-Pair fit(std::tuple<int, int, int> shape, const py::object& boxes, Pair smallest, Pair largest,
-         Pair pitch, int overlap, Pair align) {
+std::vector<Pair> fit(std::tuple<int, int, int> shape, const py::object& boxes, Pair smallest,
+                      Pair largest, Pair pitch, int overlap, Pair align) {
   const auto [nz, ny, nx] = shape;
-  const auto array = checked_array<int32_t>(boxes, "fit_tile", "boxes", {nz, 4});
+  const auto array = checked_array<int32_t>(boxes, "fit_tiles", "boxes", {nz, 4});
   const TileSizes sizes{size_of(smallest), size_of(largest), size_of(pitch)};
   if (sizes.pitch.height < 1 || sizes.pitch.width < 1) {
-    fail(ErrorKind::input, "fit_tile: expected a pitch of 1 or more, found ", sizes.pitch.height,
+    fail(ErrorKind::input, "fit_tiles: expected a pitch of 1 or more, found ", sizes.pitch.height,
          " and ", sizes.pitch.width, "; probably mistyped; give the bundle's tile_pitch");
   }
   const TileSpacing spacing{overlap, std::get<0>(align), std::get<1>(align)};
-  const TileSize found = fit_tile({nz, ny, nx}, boxes_of(array), sizes, spacing);
-  return {found.height, found.width};
+  return pairs_of(fit_tiles({nz, ny, nx}, boxes_of(array), sizes, spacing));
 }
 
 }  // namespace
@@ -36,9 +36,9 @@ Pair fit(std::tuple<int, int, int> shape, const py::object& boxes, Pair smallest
 void bind_tiler(py::module_& m) {
   m.def("tile_starts", &tile_starts, py::arg("n"), py::arg("lo"), py::arg("hi"), py::arg("tile"),
         py::arg("overlap"), py::arg("align"), "Tile starts that cover [lo, hi) of an axis.");
-  m.def("fit_tile", &fit, py::arg("shape"), py::arg("boxes"), py::kw_only(), py::arg("smallest"),
+  m.def("fit_tiles", &fit, py::arg("shape"), py::arg("boxes"), py::kw_only(), py::arg("smallest"),
         py::arg("largest"), py::arg("pitch"), py::arg("overlap"), py::arg("align"),
-        "The size of tile that covers the boxes with the fewest pixels.");
+        "The size of each slice's tiles.");
 }
 
 }  // namespace mdr::bindings

@@ -26,6 +26,12 @@ VolumeShape volume_shape(const py::array& array, const char* where) {
   return asked_shape({array.shape(0), array.shape(1), array.shape(2)}, where);
 }
 
+std::vector<std::tuple<int, int>> pairs_of(const std::vector<TileSize>& sizes) {
+  std::vector<std::tuple<int, int>> pairs;
+  for (const TileSize size : sizes) pairs.emplace_back(size.height, size.width);
+  return pairs;
+}
+
 py::array_t<float> new_volume(const VolumeShape& shape) {
   return py::array_t<float>({shape.nz, shape.ny, shape.nx});
 }

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <tuple>
+#include <vector>
 
 #include "core/parallel.h"
 #include "core/tiler.h"
@@ -19,6 +20,9 @@ VolumeShape volume_shape(const pybind11::array& array, const char* where);
 
 // A shape that a caller asks for; refused like the above.
 VolumeShape asked_shape(const SizeTriple& shape, const char* where);
+
+// (height, width) of each.
+std::vector<std::tuple<int, int>> pairs_of(const std::vector<TileSize>& sizes);
 
 pybind11::array_t<float> new_volume(const VolumeShape& shape);
 

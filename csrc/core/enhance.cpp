@@ -81,30 +81,38 @@ void check_batch(int batch) {
        batch, "; probably mistyped; give a number of tiles");
 }
 
-struct Tiling {
-  TileSize size;
-  std::vector<Tile> tiles;
-};
-
-Tiling tiling(const Model& model, const VolumeShape& shape, const std::vector<Box>& boxes) {
-  const Bundle& bundle = model.bundle();
-  const TileSpacing spacing{bundle.tile_overlap, bundle.align_y(), bundle.align_x()};
-  const TileSize size = model.device().any_tile_size()
-                            ? fit_tile(shape, boxes, bundle.tile_sizes(), spacing)
-                            : bundle.tile();
-  return {size, list_tiles(shape, boxes, size, spacing)};
+// Their sizes in the order in which they come; the largest where there are no tiles.
+std::vector<TileSize> sizes_of(const std::vector<Tile>& tiles, TileSize largest) {
+  std::vector<TileSize> sizes;
+  for (const Tile& tile : tiles) {
+    if (std::find(sizes.begin(), sizes.end(), tile.size) == sizes.end()) sizes.push_back(tile.size);
+  }
+  if (sizes.empty()) sizes.push_back(largest);
+  return sizes;
 }
 
-EnhanceReport run(const TilePlan& plan, const std::vector<Tile>& tiles, int batch,
+std::vector<Tile> tiling(const Model& model, const VolumeShape& shape,
+                         const std::vector<Box>& boxes) {
+  const Bundle& bundle = model.bundle();
+  const TileSpacing spacing{bundle.tile_overlap, bundle.align_y(), bundle.align_x()};
+  const bool any_size = model.device().any_tile_size();
+  return list_tiles(shape, boxes,
+                    any_size ? fit_tiles(shape, boxes, bundle.tile_sizes(), spacing)
+                             : std::vector<TileSize>(boxes.size(), bundle.tile()),
+                    spacing);
+}
+
+// `plans`: one for each of the tiles' sizes.
+EnhanceReport run(const std::vector<TilePlan>& plans, const std::vector<Tile>& tiles, int batch,
                   SliceBlend& blend, const EnhanceObserver& observer) {
-  const Device& device = plan.model->device();
+  const Device& device = plans.front().model->device();
   if (const auto* gpu = dynamic_cast<const GpuDevice*>(&device)) {
     const std::lock_guard<std::mutex> lock(gpu->in_use());
-    return GpuScheduler(plan, tiles, batch, blend).run(observer);
+    return GpuScheduler(plans.front(), tiles, batch, blend).run(observer);
   }
   const int tiles_under_way =
       batch > 0 ? batch : default_batch(dynamic_cast<const HostDevice&>(device));
-  return std::make_shared<Scheduler>(plan, tiles, tiles_under_way, blend)->run(observer);
+  return std::make_shared<Scheduler>(plans, tiles, tiles_under_way, blend)->run(observer);
 }
 
 }  // namespace
@@ -120,7 +128,7 @@ void check_options(const Model& model, const EnhanceOptions& options) {
 
 int count_tiles(const Model& model, const VolumeShape& shape, const std::vector<Box>& boxes) {
   check_volume(shape, boxes);
-  return static_cast<int>(tiling(model, shape, boxes).tiles.size());
+  return static_cast<int>(tiling(model, shape, boxes).size());
 }
 
 EnhanceReport enhance(const Model& model, const float* volume, const VolumeShape& shape,
@@ -129,14 +137,20 @@ EnhanceReport enhance(const Model& model, const float* volume, const VolumeShape
   const auto begin = std::chrono::steady_clock::now();
   check_volume(shape, boxes);
   check_batch(options.batch);
-  TilePlan plan = make_plan(model, volume, shape, options);
-  const auto [size, tiles] = tiling(model, shape, boxes);
-  const std::shared_ptr<const Model> fitted = model.fitted(size, observer.on_engine, observer.poll);
-  plan.model = fitted.get();
-  SliceBlend blend(fitted->bundle(), volume, shape, tiles, out, gates);
-  EnhanceReport report = run(plan, tiles, options.batch, blend, observer);
+  const TilePlan plan = make_plan(model, volume, shape, options);
+  const std::vector<Tile> tiles = tiling(model, shape, boxes);
+  const std::vector<TileSize> sizes = sizes_of(tiles, model.bundle().tile());
+  std::vector<std::shared_ptr<const Model>> fitted;
+  std::vector<TilePlan> plans;
+  for (const TileSize size : sizes) {
+    fitted.push_back(model.fitted(size, observer.on_engine, observer.poll));
+    plans.push_back(plan);
+    plans.back().model = fitted.back().get();
+  }
+  SliceBlend blend(model.bundle(), volume, shape, tiles, out, gates);
+  EnhanceReport report = run(plans, tiles, options.batch, blend, observer);
   blend.finish();
-  report.tile = size;
+  report.tile_sizes = sizes;
   report.seconds["total"] =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return report;

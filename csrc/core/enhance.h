@@ -32,7 +32,7 @@ struct EnhanceObserver {
 
 struct EnhanceReport {
   int tiles = 0;
-  TileSize tile;  // of all of them
+  std::vector<TileSize> tile_sizes;  // that there are among them
   int64_t expert_calls = 0;
   int64_t expert_calls_saved = 0;         // by the dispatch plan
   std::map<std::string, double> seconds;  // busy time of each stage over all threads; "total"

@@ -10,8 +10,8 @@ namespace mdr {
 namespace {
 
 constexpr std::chrono::milliseconds kPollEvery{100};
-// Heads of one protocol need one size for each plane; each holds its engines' memory.
-constexpr size_t kMostKept = kMostPlanes;
+// Heads of one protocol need the same sizes in each plane; each holds its engines' memory.
+constexpr size_t kMostKept = kMostPlanes * kMostTileSizes;
 
 }  // namespace
 

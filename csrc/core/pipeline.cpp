@@ -186,7 +186,7 @@ class Run {
   float* interpolated() { return options_.samples > 1 ? volume_.data() : out_.volume; }
 
   void count(const EnhanceReport& run) {
-    report_.tile = run.tile;
+    report_.tile_sizes = run.tile_sizes;
     report_.tiles += run.tiles;
     report_.expert_calls += run.expert_calls;
     report_.expert_calls_saved += run.expert_calls_saved;

@@ -37,8 +37,8 @@ struct PipelineReport {
   std::optional<double> largest_correction;  // by data consistency; none without it
   int steps = 0;
   std::vector<int> planes;  // each 0, 1 or 2: the axis of (z, y, x) that its slices lie along
-  TileSize tile;            // of the first plane
-  int tiles = 0;            // of all samples and planes, like the two below
+  std::vector<TileSize> tile_sizes;  // of the first plane's
+  int tiles = 0;                     // of all samples and planes, like the two below
   int64_t expert_calls = 0;
   int64_t expert_calls_saved = 0;
   // "prepare", "model" and "consistency" (time that passed), and "model.STAGE" for each stage of

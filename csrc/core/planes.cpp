@@ -187,7 +187,7 @@ EnhanceReport enhance_in_planes(const Model& model, Parallel& parallel, const fl
     }
     before += one.tiles;
     add(one, report);
-    if (first) report.tile = one.tile;
+    if (first) report.tile_sizes = one.tile_sizes;
   };
   std::map<int, Voxels> turned;
   for (const int plane : planes) {

@@ -12,8 +12,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kPollEvery{100};
 
-const HostDevice& host(const TilePlan& plan) {
-  return static_cast<const HostDevice&>(plan.model->device());
+const HostDevice& host(const std::vector<TilePlan>& plans) {
+  return static_cast<const HostDevice&>(plans.front().model->device());
 }
 
 double since(Clock::time_point begin) {
@@ -22,13 +22,20 @@ double since(Clock::time_point begin) {
 
 }  // namespace
 
-Scheduler::Scheduler(const TilePlan& plan, std::vector<Tile> tiles, int window, SliceBlend& blend)
-    : plan_(plan),
+Scheduler::Scheduler(const std::vector<TilePlan>& plans, std::vector<Tile> tiles, int window,
+                     SliceBlend& blend)
+    : plans_(plans),
       tiles_(std::move(tiles)),
-      unit_size_(std::min(window, host(plan).tiles_per_request())),
-      most_in_flight_(host(plan).requests_in_flight()),
+      unit_size_(std::min(window, host(plans).tiles_per_request())),
+      most_in_flight_(host(plans).requests_in_flight()),
       window_(std::max(1, window / unit_size_)),
       blend_(blend) {
+  for (size_t i = 0; i < tiles_.size(); ++i) {
+    const bool fits = !unit_begins_.empty() && i - unit_begins_.back() < size_t(unit_size_) &&
+                      tiles_[i].size == tiles_[unit_begins_.back()].size;
+    if (!fits) unit_begins_.push_back(i);
+  }
+  unit_begins_.push_back(tiles_.size());
   for (const char* stage :
        {"encoder", "conditioner", "gate", "experts", "decoder", "step", "blend"}) {
     report_.seconds[stage] = 0;
@@ -36,20 +43,31 @@ Scheduler::Scheduler(const TilePlan& plan, std::vector<Tile> tiles, int window, 
 }
 
 std::vector<Tile> Scheduler::tiles_of(int unit) const {
-  const size_t begin = static_cast<size_t>(unit) * unit_size_;
-  const size_t end = std::min(tiles_.size(), begin + unit_size_);
-  return {tiles_.begin() + begin, tiles_.begin() + end};
+  return {tiles_.begin() + unit_begins_[unit], tiles_.begin() + unit_begins_[unit + 1]};
+}
+
+// Of a unit that was blended, where one had this size; otherwise new, in place of one that did not:
+// there are never more than are under way at once.
+std::unique_ptr<TileUnit> Scheduler::memory_for(TileSize size) {
+  const auto kept = std::find_if(spare_.begin(), spare_.end(), [&](const auto& unit) {
+    return unit->tiles().front().size == size;
+  });
+  if (kept == spare_.end()) {
+    if (!spare_.empty()) spare_.pop_front();
+    const auto plan = std::find_if(plans_.begin(), plans_.end(), [&](const TilePlan& one) {
+      return one.model->bundle().tile() == size;
+    });
+    return std::make_unique<TileUnit>(*plan, unit_size_);
+  }
+  std::unique_ptr<TileUnit> unit = std::move(*kept);
+  spare_.erase(kept);
+  return unit;
 }
 
 void Scheduler::admit() {
   while (admitted_ < units() && admitted_ < blended_units_ + window_) {
     UnitState& state = states_[admitted_];
-    if (spare_.empty()) {
-      state.unit = std::make_unique<TileUnit>(plan_, unit_size_);
-    } else {
-      state.unit = std::move(spare_.back());
-      spare_.pop_back();
-    }
+    state.unit = memory_for(first_of(admitted_).size);
     state.unit->start(tiles_of(admitted_));
     unread_.insert(admitted_);
     ready_.push(admitted_++);
@@ -58,7 +76,7 @@ void Scheduler::admit() {
 
 int Scheduler::first_unread_slice() const {
   const int unit = unread_.empty() ? admitted_ : *unread_.begin();
-  return unit < units() ? tiles_[static_cast<size_t>(unit) * unit_size_].z : plan_.shape.nz;
+  return unit < units() ? first_of(unit).z : plans_.front().shape.nz;
 }
 
 void Scheduler::stop(std::exception_ptr error) {
@@ -196,7 +214,7 @@ EnhanceReport Scheduler::run(const EnhanceObserver& observer) {
   std::vector<std::thread> workers;
   try {
     admit();
-    const int count = std::max(1, std::min(plan_.model->device().threads(), window_));
+    const int count = std::max(1, std::min(host(plans_).threads(), window_));
     for (int i = 0; i < count; ++i) workers.emplace_back([this] { work(); });
     watch(observer);
   } catch (...) {
@@ -207,8 +225,10 @@ EnhanceReport Scheduler::run(const EnhanceObserver& observer) {
   Lock lock(mutex_);
   if (in_flight_ > 0) {
     lock.unlock();
-    for (const auto& engine : plan_.model->engines()) {
-      static_cast<HostEngine&>(*engine).cancel(this);
+    for (const TilePlan& plan : plans_) {
+      for (const auto& engine : plan.model->engines()) {
+        static_cast<HostEngine&>(*engine).cancel(this);
+      }
     }
     lock.lock();
     changed_.wait(lock, [&] { return in_flight_ == 0; });

@@ -18,13 +18,15 @@
 
 namespace mdr {
 
-// Runs all tiles of one enhance() call. A window of units (a unit is as many tiles as one engine
-// request takes) is under way at once. Each unit alternates between engine calls, of which at most
-// `requests_in_flight` run at a time over all engines, the earliest unit's first, and the work
-// between them, which a few threads share. Finished units are blended in order.
+// Runs all tiles of one enhance() call. A window of units (a unit is as many tiles of one size as
+// one engine request takes, or fewer) is under way at once. Each unit alternates between engine
+// calls, of which at most `requests_in_flight` run at a time over all engines, the earliest unit's
+// first, and the work between them, which a few threads share. Finished units are blended in order.
 class Scheduler : public std::enable_shared_from_this<Scheduler> {
  public:
-  Scheduler(const TilePlan& plan, std::vector<Tile> tiles, int window, SliceBlend& blend);
+  // `plans`: one for each size that tiles have.
+  Scheduler(const std::vector<TilePlan>& plans, std::vector<Tile> tiles, int window,
+            SliceBlend& blend);
 
   EnhanceReport run(const EnhanceObserver& observer);
 
@@ -43,7 +45,7 @@ class Scheduler : public std::enable_shared_from_this<Scheduler> {
     }
   };
 
-  int units() const { return static_cast<int>((tiles_.size() + unit_size_ - 1) / unit_size_); }
+  int units() const { return static_cast<int>(unit_begins_.size()) - 1; }
   bool over() const { return stopped_ || blended_units_ == units(); }
   // The slice of the first tile that no thread has read yet; past the last slice when none is left.
   int first_unread_slice() const;
@@ -58,16 +60,19 @@ class Scheduler : public std::enable_shared_from_this<Scheduler> {
   void stop(std::exception_ptr error);
   void watch(const EnhanceObserver& observer);
   std::vector<Tile> tiles_of(int unit) const;
+  const Tile& first_of(int unit) const { return tiles_[unit_begins_[unit]]; }
+  std::unique_ptr<TileUnit> memory_for(TileSize size);
 
-  const TilePlan& plan_;
+  const std::vector<TilePlan>& plans_;
   const std::vector<Tile> tiles_;
   const int unit_size_, most_in_flight_, window_;
+  std::vector<size_t> unit_begins_;  // in tiles_, and their end
   SliceBlend& blend_;
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::map<int, UnitState> states_;               // units under way
-  std::vector<std::unique_ptr<TileUnit>> spare_;  // memory of blended units, used again
+  std::map<int, UnitState> states_;              // units under way
+  std::deque<std::unique_ptr<TileUnit>> spare_;  // memory of blended units, used again
   std::priority_queue<WaitingCall> waiting_;
   std::priority_queue<int, std::vector<int>, std::greater<int>> ready_;  // to be advanced
   std::set<int> unread_;  // of those under way, whose slices were not read yet

@@ -39,25 +39,29 @@ void SliceBlend::begin(int z) {
 
 void SliceBlend::add(const Tile& tile, const float* image, const float* gates) {
   if (tile.z != z_) begin(tile.z);
-  ramp(bundle_.tile_height, tile.ramps_y, weight_y_);
-  ramp(bundle_.tile_width, tile.ramps_x, weight_x_);
-  const int rows = std::min(bundle_.tile_height, shape_.ny - tile.y);
-  const int columns = std::min(bundle_.tile_width, shape_.nx - tile.x);
+  const auto [height, width] = tile.size;
+  ramp(height, tile.ramps_y, weight_y_);
+  ramp(width, tile.ramps_x, weight_x_);
+  const int rows = std::min(height, shape_.ny - tile.y);
+  const int columns = std::min(width, shape_.nx - tile.x);
   const int64_t at = int64_t{tile.y} * shape_.nx + tile.x;
-  blend_add_cpu(image, bundle_.tile_width, rows, columns, weight_y_.data(), weight_x_.data(),
-                shape_.nx, sums_.data() + at, weight_.data() + at);
+  blend_add_cpu(image, width, rows, columns, weight_y_.data(), weight_x_.data(), shape_.nx,
+                sums_.data() + at, weight_.data() + at);
   if (gates_) add_gates(tile, gates, rows, columns);
 }
 
 void SliceBlend::add_gates(const Tile& tile, const float* gates, int rows, int columns) {
+  const auto [height, width] = tile.size;
+  const int gate_height = height * bundle_.gate_height / bundle_.tile_height;
+  const int gate_width = width * bundle_.gate_width / bundle_.tile_width;
   gate_map_.resize(int64_t{rows} * columns);
   for (int i = 0; i < bundle_.experts; ++i) {
-    const float* gate = gates + int64_t{i} * bundle_.gate_height * bundle_.gate_width;
+    const float* gate = gates + int64_t{i} * gate_height * gate_width;
     for (int y = 0; y < rows; ++y) {
-      const GateSample sy = gate_sample(y, bundle_.tile_height, bundle_.gate_height);
+      const GateSample sy = gate_sample(y, height, gate_height);
       for (int x = 0; x < columns; ++x) {
-        const GateSample sx = gate_sample(x, bundle_.tile_width, bundle_.gate_width);
-        gate_map_[int64_t{y} * columns + x] = gate_at(gate, bundle_.gate_width, sy, sx);
+        const GateSample sx = gate_sample(x, width, gate_width);
+        gate_map_[int64_t{y} * columns + x] = gate_at(gate, gate_width, sy, sx);
       }
     }
     float* sums = gate_sums_.data() + i * shape_.slice() + int64_t{tile.y} * shape_.nx + tile.x;

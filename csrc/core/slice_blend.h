@@ -20,7 +20,8 @@ class SliceBlend {
   SliceBlend(const Bundle& bundle, const float* volume, const VolumeShape& shape,
              const std::vector<Tile>& tiles, float* out, uint8_t* gates);
 
-  // `image` (height, width), `gates` (experts, gate_height, gate_width) of the next tile.
+  // `image` (height, width), `gates` (experts, gate_height, gate_width) of the next tile, of its
+  // size.
   void add(const Tile& tile, const float* image, const float* gates);
   // The tiles whose slices were not read yet all lie on slice z or after it.
   void read_before(int z);

@@ -11,7 +11,7 @@
 
 namespace mdr {
 
-// What one enhance() call does with every tile.
+// What one enhance() call does with every tile of one size.
 struct TilePlan {
   const Model* model = nullptr;
   const float* volume = nullptr;

@@ -18,4 +18,7 @@ struct TileSizes {
   TileSize smallest, largest, pitch;
 };
 
+// Of how many sizes a volume's tiles are, at most: each has engines of its own, and their memory.
+constexpr int kMostTileSizes = 2;
+
 }  // namespace mdr

@@ -30,6 +30,9 @@ bool too_far_apart(const std::vector<int>& starts, int most) {
 
 // A tile more has to save this many pixels: each has seams.
 constexpr int64_t kTilePixels = 2048;
+// Another size has to save as many pixels as so many of the largest tiles have: its engines take
+// about as long to be loaded as four such tiles, and to be built, once, as twenty.
+constexpr int64_t kSavedTiles = 16;
 
 Ramps ramps_of(const std::vector<int>& starts, size_t i, int n, int tile, int overlap) {
   Ramps ramps{overlap, overlap};
@@ -38,18 +41,55 @@ Ramps ramps_of(const std::vector<int>& starts, size_t i, int n, int tile, int ov
   return ramps;
 }
 
-// Tiles that each slice needs along an axis, for every size from `smallest` to `largest`.
+// What tiles of one size take of each slice, in pixels.
+struct Candidate {
+  TileSize size;
+  std::vector<int64_t> pixels;
+
+  int64_t sum() const { return std::accumulate(pixels.begin(), pixels.end(), int64_t{0}); }
+};
+
+// Tiles that each slice needs along an axis.
 template <typename Starts>
-std::vector<std::vector<int64_t>> count_along(const std::vector<Box>& boxes, int smallest,
-                                              int largest, int pitch, const Starts& starts) {
-  std::vector<std::vector<int64_t>> counts;
-  for (int size = smallest; size <= largest; size += pitch) {
-    counts.emplace_back();
-    for (const Box& box : boxes) {
-      counts.back().push_back(box.empty() ? 0 : static_cast<int64_t>(starts(box, size).size()));
-    }
+std::vector<int64_t> count_along(const std::vector<Box>& boxes, const Starts& starts) {
+  std::vector<int64_t> counts;
+  for (const Box& box : boxes) {
+    counts.push_back(box.empty() ? 0 : static_cast<int64_t>(starts(box).size()));
   }
   return counts;
+}
+
+std::vector<Candidate> candidates(const VolumeShape& volume, const std::vector<Box>& boxes,
+                                  const TileSizes& sizes, const TileSpacing& spacing) {
+  std::vector<std::vector<int64_t>> columns;
+  for (int width = sizes.smallest.width; width <= sizes.largest.width; width += sizes.pitch.width) {
+    columns.push_back(count_along(boxes, [&](const Box& box) {
+      return tile_starts(volume.nx, box.x0, box.x1, width, spacing.overlap, spacing.align_x);
+    }));
+  }
+  std::vector<Candidate> found;
+  for (int height = sizes.smallest.height; height <= sizes.largest.height;
+       height += sizes.pitch.height) {
+    const std::vector<int64_t> rows = count_along(boxes, [&](const Box& box) {
+      return tile_starts(volume.ny, box.y0, box.y1, height, spacing.overlap, spacing.align_y);
+    });
+    for (size_t k = 0; k < columns.size(); ++k) {
+      const int width = sizes.smallest.width + static_cast<int>(k) * sizes.pitch.width;
+      Candidate one{{height, width}, rows};
+      for (size_t z = 0; z < rows.size(); ++z) {
+        one.pixels[z] *= columns[k][z] * (one.size.pixels() + kTilePixels);
+      }
+      found.push_back(std::move(one));
+    }
+  }
+  return found;
+}
+
+// What of `now` is saved where the other takes less.
+int64_t saved(const std::vector<int64_t>& now, const std::vector<int64_t>& other) {
+  int64_t sum = 0;
+  for (size_t z = 0; z < now.size(); ++z) sum += std::max<int64_t>(0, now[z] - other[z]);
+  return sum;
 }
 
 }  // namespace
@@ -83,10 +123,11 @@ std::vector<int> tile_starts(int n, int lo, int hi, int tile, int overlap, int a
 }
 
 std::vector<Tile> list_tiles(const VolumeShape& volume, const std::vector<Box>& boxes,
-                             TileSize tile, const TileSpacing& spacing) {
+                             const std::vector<TileSize>& sizes, const TileSpacing& spacing) {
   std::vector<Tile> tiles;
   for (int z = 0; z < volume.nz; ++z) {
     const Box& box = boxes[z];
+    const TileSize tile = sizes[z];
     if (box.empty()) continue;
     const int overlap = spacing.overlap;
     const auto ys = tile_starts(volume.ny, box.y0, box.y1, tile.height, overlap, spacing.align_y);
@@ -94,40 +135,35 @@ std::vector<Tile> list_tiles(const VolumeShape& volume, const std::vector<Box>& 
     for (size_t i = 0; i < ys.size(); ++i) {
       for (size_t k = 0; k < xs.size(); ++k) {
         tiles.push_back({z, ys[i], xs[k], ramps_of(ys, i, volume.ny, tile.height, overlap),
-                         ramps_of(xs, k, volume.nx, tile.width, overlap)});
+                         ramps_of(xs, k, volume.nx, tile.width, overlap), tile});
       }
     }
   }
   return tiles;
 }
 
-TileSize fit_tile(const VolumeShape& volume, const std::vector<Box>& boxes, const TileSizes& sizes,
-                  const TileSpacing& spacing) {
-  const auto rows = count_along(boxes, sizes.smallest.height, sizes.largest.height,
-                                sizes.pitch.height, [&](const Box& box, int size) {
-                                  return tile_starts(volume.ny, box.y0, box.y1, size,
-                                                     spacing.overlap, spacing.align_y);
-                                });
-  const auto columns = count_along(boxes, sizes.smallest.width, sizes.largest.width,
-                                   sizes.pitch.width, [&](const Box& box, int size) {
-                                     return tile_starts(volume.nx, box.x0, box.x1, size,
-                                                        spacing.overlap, spacing.align_x);
-                                   });
-  TileSize best = sizes.largest;
-  int64_t least = INT64_MAX;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    for (size_t k = 0; k < columns.size(); ++k) {
-      const TileSize size{sizes.smallest.height + static_cast<int>(i) * sizes.pitch.height,
-                          sizes.smallest.width + static_cast<int>(k) * sizes.pitch.width};
-      const int64_t tiles =
-          std::inner_product(rows[i].begin(), rows[i].end(), columns[k].begin(), int64_t{0});
-      const int64_t pixels = tiles * (size.pixels() + kTilePixels);
-      if (tiles == 0 || pixels >= least) continue;
-      least = pixels;
-      best = size;
+std::vector<TileSize> fit_tiles(const VolumeShape& volume, const std::vector<Box>& boxes,
+                                const TileSizes& sizes, const TileSpacing& spacing) {
+  if (std::all_of(boxes.begin(), boxes.end(), [](const Box& box) { return box.empty(); })) {
+    return std::vector<TileSize>(boxes.size(), sizes.largest);
+  }
+  const std::vector<Candidate> all = candidates(volume, boxes, sizes, spacing);
+  const auto first = std::min_element(
+      all.begin(), all.end(), [](const auto& a, const auto& b) { return a.sum() < b.sum(); });
+  std::vector<TileSize> fitted(boxes.size(), first->size);
+  std::vector<int64_t> now = first->pixels;
+  for (int count = 1; count < kMostTileSizes; ++count) {
+    const auto next = std::max_element(all.begin(), all.end(), [&](const auto& a, const auto& b) {
+      return saved(now, a.pixels) < saved(now, b.pixels);
+    });
+    if (saved(now, next->pixels) < kSavedTiles * sizes.largest.pixels()) break;
+    for (size_t z = 0; z < now.size(); ++z) {
+      if (next->pixels[z] >= now[z]) continue;
+      now[z] = next->pixels[z];
+      fitted[z] = next->size;
     }
   }
-  return best;
+  return fitted;
 }
 
 void read_tile(const float* volume, const VolumeShape& shape, const Tile& tile, int count,

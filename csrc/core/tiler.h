@@ -30,6 +30,7 @@ struct TileSpacing {
 struct Tile {
   int z = 0, y = 0, x = 0;
   Ramps ramps_y, ramps_x;
+  TileSize size;
 };
 
 // How far a tile fades into the input where no neighbour follows, but at the volume's edges.
@@ -39,13 +40,15 @@ constexpr int kEdgeRamp = 4;
 // least `overlap`. Throws Error(ErrorKind::input) on impossible sizes.
 std::vector<int> tile_starts(int n, int lo, int hi, int tile, int overlap, int align);
 
-// One box per slice, which that slice's tiles cover; ordered by z, y, x.
+// One box per slice, which that slice's tiles cover, all of that slice's size; ordered by z, y, x.
 std::vector<Tile> list_tiles(const VolumeShape& volume, const std::vector<Box>& boxes,
-                             TileSize tile, const TileSpacing& spacing);
+                             const std::vector<TileSize>& sizes, const TileSpacing& spacing);
 
-// The size of which list_tiles() needs the fewest pixels; the largest where all boxes are empty.
-TileSize fit_tile(const VolumeShape& volume, const std::vector<Box>& boxes, const TileSizes& sizes,
-                  const TileSpacing& spacing);
+// The size of each slice's tiles. First the one of which list_tiles() needs the fewest pixels for
+// all slices, or the largest where all boxes are empty; then another, for the slices that need
+// fewer pixels with it, if that saves what 16 of the largest tiles have.
+std::vector<TileSize> fit_tiles(const VolumeShape& volume, const std::vector<Box>& boxes,
+                                const TileSizes& sizes, const TileSpacing& spacing);
 
 // The tile's slice in the middle of its `count` (odd) neighbours into `slices` (count, height,
 // width); past an edge the edge voxel repeats.

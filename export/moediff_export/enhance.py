@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -183,8 +184,8 @@ def enhance_volume(
     progress : callable, optional
         Called with (tiles done, tiles in all).
     size : (height, width), optional
-        Of the tiles, in multiples of the configuration's pitch; as :func:`tiles.fit_tile` has it
-        by default.
+        Of all tiles, in multiples of the configuration's pitch; as :func:`tiles.fit_tiles` has
+        them by default.
 
     Returns
     -------
@@ -194,8 +195,9 @@ def enhance_volume(
     sampling = sampling or default_sampling(config)
     weights = next(model.parameters())
     overlap, factor = config.tile_overlap, config.factor
-    if size is None:
-        size = tiles.fit_tile(
+    sizes = [size] * len(boxes) if size else None
+    if sizes is None:
+        sizes = tiles.fit_tiles(
             volume.shape,
             boxes,
             config.smallest_tile,
@@ -204,14 +206,15 @@ def enhance_volume(
             overlap,
             factor,
         )
-    plan = tiles.plan_tiles(volume.shape, boxes, size, overlap, factor)
+    plan = tiles.plan_tiles(volume.shape, boxes, sizes, overlap, factor)
     blend = tiles.Blend(volume)
-    shape = (config.latent_channels, size[0] // factor, size[1] // factor)
-    for first in range(0, len(plan), batch):
-        group = plan[first : first + batch]
-        slices = np.stack([tiles.read_tile(volume, at, size, config.slices) for at in group])
+    done = 0
+    for group in batches_of(plan, batch):
+        slices = np.stack([tiles.read_tile(volume, at, config.slices) for at in group])
 
         def noise_of(index: int, group: list[tiles.Tile] = group) -> Tensor:
+            height, width = group[0].size
+            shape = (config.latent_channels, height // factor, width // factor)
             origins = [(at.x // factor, at.y // factor, at.z) for at in group]
             drawn = np.stack([noise.normal(seed, index, origin, shape) for origin in origins])
             return torch.from_numpy(drawn).to(weights)
@@ -223,6 +226,15 @@ def enhance_volume(
             images = sample(model, tensor, sampling, noise_of)
         for at, image in zip(group, images.float().cpu().numpy(), strict=True):
             blend.add(at, image[0])
+        done += len(group)
         if progress:
-            progress(first + len(group), len(plan))
+            progress(done, len(plan))
     return blend.result()
+
+
+def batches_of(plan: Sequence[tiles.Tile], batch: int) -> Iterator[list[tiles.Tile]]:
+    """Tiles in their order, at most so many of one size at a time."""
+    for _, alike in groupby(plan, key=lambda tile: tile.size):
+        rest = list(alike)
+        for first in range(0, len(rest), batch):
+            yield rest[first : first + batch]

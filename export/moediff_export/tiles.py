@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 EDGE_RAMP = 4
 # A tile more has to save this many pixels: each has seams.
 TILE_PIXELS = 2048
+# Of how many sizes a volume's tiles are, at most, and of how many of the largest tiles another size
+# has to save the pixels: each has engines of its own.
+MOST_SIZES, SAVED_TILES = 2, 16
 
 Size = tuple[int, int]  # height and width, pixels
 
@@ -20,13 +24,14 @@ Size = tuple[int, int]  # height and width, pixels
 class Tile:
     """A window of slice ``z`` whose corner is at row ``y``, column ``x``.
 
-    `ramps_y` and `ramps_x` are the voxels over which its weight rises at its first row and column,
-    and falls at its last ones.
+    `size` is its height and width. `ramps_y` and `ramps_x` are the voxels over which its weight
+    rises at its first row and column, and falls at its last ones.
     """
 
     z: int
     y: int
     x: int
+    size: Size
     ramps_y: tuple[int, int] = (0, 0)
     ramps_x: tuple[int, int] = (0, 0)
 
@@ -72,7 +77,7 @@ def is_empty(box: NDArray[np.int32]) -> bool:
     return bool(box[1] <= box[0] or box[3] <= box[2])
 
 
-def fit_tile(
+def fit_tiles(
     shape: tuple[int, int, int],
     boxes: NDArray[np.int32],
     smallest: int,
@@ -80,8 +85,11 @@ def fit_tile(
     pitch: int,
     overlap: int,
     align: int,
-) -> Size:
-    """The size of tile whose tiles have the fewest pixels in all.
+) -> list[Size]:
+    """The size of each slice's tiles.
+
+    First the one whose tiles have the fewest pixels in all; then another, for the slices that need
+    fewer pixels with it, if that saves what `SAVED_TILES` of the largest have.
 
     Parameters
     ----------
@@ -92,34 +100,44 @@ def fit_tile(
 
     Returns
     -------
-    (height, width); the largest where all boxes are empty.
+    list of (height, width)
+        One for each slice; the largest where all boxes are empty.
     """
     _, ny, nx = shape
-    sizes = range(smallest, largest + 1, pitch)
-    full = [[int(value) for value in box] for box in boxes if not is_empty(box)]
-    if not full:
-        return largest, largest
+    edges = range(smallest, largest + 1, pitch)
+    full = np.array([not is_empty(box) for box in boxes])
+    if not full.any():
+        return [(largest, largest)] * len(boxes)
     rows, columns = (
         {
-            size: np.array(
-                [len(tile_starts(n, *box[at : at + 2], size, overlap, align)) for box in full]
+            edge: np.array(
+                [
+                    0
+                    if is_empty(box)
+                    else len(tile_starts(n, *map(int, box[at : at + 2]), edge, overlap, align))
+                    for box in boxes
+                ]
             )
-            for size in sizes
+            for edge in edges
         }
         for n, at in ((ny, 0), (nx, 2))
     )
-
-    def pixels(size: Size) -> int:
-        height, width = size
-        return int(rows[height] @ columns[width]) * (height * width + TILE_PIXELS)
-
-    return min(product(sizes, sizes), key=pixels)
+    sizes = list(product(edges, edges))
+    pixels = np.array([rows[h] * columns[w] * (h * w + TILE_PIXELS) for h, w in sizes])
+    chosen = np.full(len(boxes), pixels.sum(1).argmin())
+    for _ in range(MOST_SIZES - 1):
+        saved = np.maximum(pixels[chosen, np.arange(len(boxes))] - pixels, 0)
+        best = saved.sum(1).argmax()
+        if saved[best].sum() < SAVED_TILES * largest**2:
+            break
+        chosen = np.where(saved[best] > 0, best, chosen)
+    return [sizes[i] for i in chosen]
 
 
 def plan_tiles(
     shape: tuple[int, int, int],
     boxes: NDArray[np.int32],
-    size: Size,
+    sizes: Sequence[Size],
     overlap: int,
     align: int,
 ) -> list[Tile]:
@@ -130,29 +148,27 @@ def plan_tiles(
     shape : (nz, ny, nx)
     boxes : ndarray, int32, (nz, 4)
         Foreground of each slice as [y0, y1, x0, x1); empty where y1 <= y0 or x1 <= x0.
-    size : (height, width)
+    sizes : sequence of (height, width)
+        Of each slice's tiles.
     """
     _, ny, nx = shape
-    height, width = size
     plan = []
-    for z, box in enumerate(boxes):
+    for z, (box, size) in enumerate(zip(boxes, sizes, strict=True)):
         if is_empty(box):
             continue
         y0, y1, x0, x1 = (int(value) for value in box)
-        rows = along(ny, y0, y1, height, overlap, align)
-        columns = along(nx, x0, x1, width, overlap, align)
-        plan += [Tile(z, y, x, ry, rx) for (y, ry), (x, rx) in product(rows, columns)]
+        rows = along(ny, y0, y1, size[0], overlap, align)
+        columns = along(nx, x0, x1, size[1], overlap, align)
+        plan += [Tile(z, y, x, size, ry, rx) for (y, ry), (x, rx) in product(rows, columns)]
     return plan
 
 
-def read_tile(
-    volume: NDArray[np.float32], at: Tile, size: Size, slices: int
-) -> NDArray[np.float32]:
-    """Voxels (slices, *size) around slice ``at.z``; past the volume its edge voxel repeats."""
+def read_tile(volume: NDArray[np.float32], at: Tile, slices: int) -> NDArray[np.float32]:
+    """Voxels (slices, *at.size) around slice ``at.z``; past the volume its edge voxel repeats."""
     nz, ny, nx = volume.shape
     z = np.clip(np.arange(at.z - slices // 2, at.z + slices // 2 + 1), 0, nz - 1)
-    y = np.clip(np.arange(at.y, at.y + size[0]), 0, ny - 1)
-    x = np.clip(np.arange(at.x, at.x + size[1]), 0, nx - 1)
+    y = np.clip(np.arange(at.y, at.y + at.size[0]), 0, ny - 1)
+    x = np.clip(np.arange(at.x, at.x + at.size[1]), 0, nx - 1)
     return volume[np.ix_(z, y, x)]
 
 

@@ -38,7 +38,7 @@ const Claim covered("inside the box of several tiles nothing of the input is lef
   const VolumeShape shape{1, 80, 90};
   const Box box{6, 71, 8, 83};
   const Bundle bundle = bundle_of(32, 8);
-  const auto tiles = list_tiles(shape, {box}, {32, 32}, {8, 4, 4});
+  const auto tiles = list_tiles(shape, {box}, {TileSize{32, 32}}, {8, 4, 4});
   check(tiles.size() > 4, "too few tiles to have seams in both axes");
   const std::vector<float> volume(shape.voxels(), 0.0f), image(32 * 32, 1.0f);
   std::vector<float> out(shape.voxels());
@@ -57,7 +57,8 @@ const Claim constant("tiles of one value blend to that value inside, the input e
   const Bundle bundle = bundle_of(16, 4);
   const VolumeShape shape{3, 40, 45};
   const std::vector<Box> boxes = {{}, {0, 40, 0, 45}, {}};
-  const auto tiles = list_tiles(shape, boxes, {16, 16}, {4, 4, 4});
+  const std::vector<TileSize> sizes(3, {16, 16});
+  const auto tiles = list_tiles(shape, boxes, sizes, {4, 4, 4});
   const std::vector<float> volume(shape.voxels(), 2.0f), image(256, 2.0f), gates(8, 0.5f);
   std::vector<float> out(shape.voxels());
   std::vector<uint8_t> saved(2 * shape.voxels());
@@ -71,12 +72,39 @@ const Claim constant("tiles of one value blend to that value inside, the input e
   }
 });
 
+const Claim sizes("tiles of two sizes blend, each with gates of its own size", [] {
+  const Bundle bundle = bundle_of(16, 4);
+  const VolumeShape shape{2, 16, 16};
+  const std::vector<Box> boxes(2, {0, 16, 0, 16});
+  const auto tiles = list_tiles(shape, boxes, {TileSize{16, 16}, TileSize{8, 16}}, {4, 4, 4});
+  equal(tiles.size(), size_t{4});  // three of 8 x 16 overlap by 4
+  const std::vector<float> volume(shape.voxels(), 0.0f), image(256, 2.0f);
+  // Expert 1 counts in the right half alone, in a row of gates or in both.
+  const std::vector<float> two_rows = {1, 0, 1, 0, 0, 1, 0, 1}, one_row = {1, 0, 0, 1};
+  std::vector<float> out(shape.voxels());
+  std::vector<uint8_t> saved(2 * shape.voxels());
+  SliceBlend blend(bundle, volume.data(), shape, tiles, out.data(), saved.data());
+  for (const Tile& tile : tiles) {
+    const bool small = tile.size.height == 8;
+    blend.add(tile, image.data(), small ? one_row.data() : two_rows.data());
+  }
+  blend.finish();
+  for (const float v : out) check(std::abs(v - 2) < 1e-6f, "found ", v);
+  for (int64_t v = 0; v < shape.slice(); ++v) {
+    for (int expert = 0; expert < 2; ++expert) {
+      const uint8_t* gates = saved.data() + expert * shape.voxels();
+      equal(static_cast<int>(gates[v]), static_cast<int>(gates[v + shape.slice()]));
+    }
+  }
+});
+
 const Claim in_place("in the input's place a slice is written when no tile left reads it", [] {
   Bundle bundle = bundle_of(16, 4);
   bundle.tile_slices = 3;
   const VolumeShape shape{4, 16, 16};
   const std::vector<Box> boxes(4, {0, 16, 0, 16});
-  const auto tiles = list_tiles(shape, boxes, {16, 16}, {4, 4, 4});
+  const std::vector<TileSize> sizes(4, {16, 16});
+  const auto tiles = list_tiles(shape, boxes, sizes, {4, 4, 4});
   equal(tiles.size(), size_t{4});
   std::vector<float> volume(shape.voxels(), 1.0f);
   const std::vector<float> image(256, 2.0f);

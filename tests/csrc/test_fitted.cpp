@@ -62,14 +62,18 @@ const Claim sizes("a fitted model has the sizes of its tile", [] {
 
 const Claim kept("the sizes last asked for stay loaded, the others are loaded again", [] {
   const Counted counted;
-  const auto ask = [&](int height) { counted.model->fitted({height, 8}); };
-  for (const int height : {8, 16, 24, 8, 24, 8}) ask(height);
-  equal(counted.loads->load(), 3 * kModules);
-  ask(32);  // 16 is the one unused for longest
-  for (const int height : {8, 24, 32, 8}) ask(height);
-  equal(counted.loads->load(), 4 * kModules);
-  ask(16);
-  equal(counted.loads->load(), 5 * kModules);
+  constexpr int kKept = kMostPlanes * kMostTileSizes;
+  const auto ask = [&](int i) { counted.model->fitted({8 * (1 + i / 4), 8 * (1 + i % 4)}); };
+  for (int i = 0; i < kKept; ++i) ask(i);
+  for (const int i : {0, 2, 0}) ask(i);
+  equal(counted.loads->load(), kKept * kModules);
+  ask(kKept);  // 1 is the one unused for longest
+  for (int i = 0; i <= kKept; ++i) {
+    if (i != 1) ask(i);
+  }
+  equal(counted.loads->load(), (kKept + 1) * kModules);
+  ask(1);
+  equal(counted.loads->load(), (kKept + 2) * kModules);
 });
 
 const Claim observed("what on_engine throws ends the build, and nothing is kept", [] {
@@ -148,16 +152,46 @@ const Claim anew("who waits for a build that fails builds anew", [] {
   equal(counted.loads->load(), 1 + kModules);
 });
 
-TileSize tile_used(const Model& model) {
+std::vector<TileSize> sizes_used(const Model& model) {
   const std::vector<float> from = fake_volume();
   std::vector<float> out(from.size());
   const std::vector<Box> boxes(kFakeShape.nz, {8, 22, 4, 27});
-  return enhance(model, from.data(), kFakeShape, boxes, {}, out.data(), nullptr, {}).tile;
+  return enhance(model, from.data(), kFakeShape, boxes, {}, out.data(), nullptr, {}).tile_sizes;
 }
 
 const Claim used("enhance() fits the tiles where the device takes any size, else not", [] {
-  check(tile_used(*Counted(true).model) == TileSize{16, 24}, "not the size of the boxes");
-  check(tile_used(*Counted(false).model) == TileSize{40, 40}, "not the largest");
+  using Sizes = std::vector<TileSize>;
+  check(sizes_used(*Counted(true).model) == Sizes{{16, 24}}, "not the size of the boxes");
+  check(sizes_used(*Counted(false).model) == Sizes{{40, 40}}, "not the largest");
+});
+
+const Claim mixed("slices with tiles of their own sizes come out as each size alone has them", [] {
+  const Counted counted;
+  const VolumeShape shape{90, 40, 40};
+  std::vector<float> volume(shape.voxels());
+  for (size_t i = 0; i < volume.size(); ++i) volume[i] = std::sin(0.37f * i) + 0.001f * (i % 977);
+  std::vector<Box> wide(shape.nz), narrow(shape.nz), all(shape.nz);
+  for (int z = 0; z < shape.nz; ++z) {
+    (z % 3 ? narrow : wide)[z] = all[z] = z % 3 ? Box{9, 15, 18, 24} : Box{0, 40, 0, 40};
+  }
+  const auto enhanced = [&](const std::vector<Box>& boxes, int batch) {
+    std::vector<float> out(shape.voxels());
+    EnhanceOptions options;
+    options.batch = batch;
+    const EnhanceReport report =
+        enhance(*counted.model, volume.data(), shape, boxes, options, out.data(), nullptr, {});
+    return std::pair(out, report);
+  };
+  const auto [found, report] = enhanced(all, 0);
+  check(report.tile_sizes == std::vector<TileSize>{{40, 40}, {8, 8}}, "other sizes");
+  equal(report.tiles, shape.nz);
+  const std::vector<float> alone[] = {enhanced(wide, 0).first, enhanced(narrow, 0).first};
+  for (int64_t i = 0; i < shape.voxels(); ++i) {
+    equal(found[i], alone[i / shape.slice() % 3 ? 1 : 0][i]);
+  }
+  for (const int batch : {1, 3, 100}) check(enhanced(all, batch).first == found, batch, " a batch");
+  enhance(*counted.model, volume.data(), shape, all, {}, volume.data(), nullptr, {});
+  check(volume == found, "in its place");
 });
 
 const Claim told("enhance() tells of the engines that it had to build, and of no others", [] {

@@ -37,16 +37,17 @@ const Claim spreads("tiles cover every voxel of the region, for all small axes",
 const Claim lists("each slice's tiles cover its own box", [] {
   const VolumeShape volume{4, 64, 64};
   const std::vector<Box> boxes = {{0, 8, 0, 8}, {}, {0, 64, 0, 64}, {20, 52, 22, 60}};
-  const auto tiles = list_tiles(volume, boxes, {32, 32}, {8, 4, 4});
+  const std::vector<TileSize> sizes(4, {32, 32});
+  const auto tiles = list_tiles(volume, boxes, sizes, {8, 4, 4});
   std::vector<int> per_slice(4);
   for (const Tile& tile : tiles) ++per_slice[tile.z];
   check(per_slice == std::vector<int>{1, 0, 9, 2}, "other counts");
-  check(list_tiles(volume, std::vector<Box>(4), {32, 32}, {8, 4, 4}).empty(), "tiles of nothing");
+  check(list_tiles(volume, std::vector<Box>(4), sizes, {8, 4, 4}).empty(), "tiles of nothing");
 });
 
 const Claim edges("a tile's ends have the ramp of what follows there", [] {
   const VolumeShape volume{1, 100, 64};
-  const auto tiles = list_tiles(volume, {{10, 76, 0, 40}}, {32, 48}, {8, 4, 4});
+  const auto tiles = list_tiles(volume, {{10, 76, 0, 40}}, {TileSize{32, 48}}, {8, 4, 4});
   equal(tiles.size(), size_t{3});
   const auto is = [](const Ramps& found, int low, int high) {
     check(found.low == low && found.high == high, "found ", found.low, " and ", found.high);
@@ -57,37 +58,83 @@ const Claim edges("a tile's ends have the ramp of what follows there", [] {
   is(tiles[2].ramps_y, 8, kEdgeRamp);
   // The volume ends at the left.
   is(tiles[0].ramps_x, 0, kEdgeRamp);
-  is(list_tiles(volume, {{0, 9, 50, 64}}, {32, 48}, {8, 4, 4})[0].ramps_x, kEdgeRamp, 0);
+  is(list_tiles(volume, {{0, 9, 50, 64}}, {TileSize{32, 48}}, {8, 4, 4})[0].ramps_x, kEdgeRamp, 0);
 });
 
 constexpr TileSizes kSizes{{16, 16}, {64, 64}, {8, 8}};
+
+using Sizes = std::vector<TileSize>;
+
+int64_t pixels_of(const VolumeShape& volume, const std::vector<Box>& boxes, const Sizes& sizes,
+                  const TileSpacing& spacing) {
+  int64_t pixels = 0;
+  for (const Tile& tile : list_tiles(volume, boxes, sizes, spacing)) {
+    pixels += tile.size.pixels() + 2048;
+  }
+  return pixels;
+}
 
 const Claim fitted("the tile that fits has the fewest pixels of all sizes", [] {
   const VolumeShape volume{3, 120, 140};
   const std::vector<Box> boxes = {{10, 50, 3, 90}, {}, {30, 110, 60, 61}};
   const TileSpacing spacing{8, 4, 4};
-  const auto pixels = [&](TileSize size) {
-    const auto tiles = static_cast<int64_t>(list_tiles(volume, boxes, size, spacing).size());
-    return tiles * (size.pixels() + 2048);
-  };
-  const TileSize found = fit_tile(volume, boxes, kSizes, spacing);
+  const Sizes found = fit_tiles(volume, boxes, kSizes, spacing);
+  check(found == Sizes(3, found[0]), "several sizes for two slices");
   for (int height = 16; height <= 64; height += 8) {
     for (int width = 16; width <= 64; width += 8) {
-      check(pixels(found) <= pixels({height, width}), "more than ", height, " x ", width);
+      const Sizes other(3, {height, width});
+      check(pixels_of(volume, boxes, found, spacing) <= pixels_of(volume, boxes, other, spacing),
+            "more than ", height, " x ", width);
     }
   }
-  check(!(found == kSizes.largest), "the largest is no better than smaller ones here");
+  check(!(found[0] == kSizes.largest), "the largest is no better than smaller ones here");
+});
+
+const Claim several("slices have sizes of their own where these save 16 of the largest tiles", [] {
+  const TileSpacing spacing{8, 4, 4};
+  const auto fitted = [&](int wide, int narrow) {
+    const VolumeShape volume{wide + narrow, 200, 200};
+    std::vector<Box> boxes(wide, {0, 64, 0, 64});
+    boxes.insert(boxes.end(), narrow, {100, 132, 92, 124});
+    return fit_tiles(volume, boxes, kSizes, spacing);
+  };
+  // A narrow slice takes a quarter of a wide one's tile, and 2048 pixels each.
+  const Sizes all = fitted(100, 22);
+  equal(static_cast<int>(std::count(all.begin(), all.end(), TileSize{64, 64})), 100);
+  equal(static_cast<int>(std::count(all.begin(), all.end(), TileSize{32, 32})), 22);
+  check(all[0] == TileSize{64, 64}, "the wide ones come first");
+  check(fitted(100, 21) == Sizes(121, {64, 64}), "21 save less than 16 tiles");
+});
+
+const Claim few("there are at most two sizes, neither in need of more pixels than one alone", [] {
+  const VolumeShape volume{1000, 200, 200};
+  std::vector<Box> boxes;
+  for (int z = 0; z < volume.nz; ++z) boxes.push_back({20, 36 + z % 49, 50, 66 + z % 47});
+  const TileSpacing spacing{8, 4, 4};
+  const Sizes found = fit_tiles(volume, boxes, kSizes, spacing);
+  Sizes distinct;
+  for (const TileSize size : found) {
+    if (std::find(distinct.begin(), distinct.end(), size) == distinct.end()) {
+      distinct.push_back(size);
+    }
+  }
+  equal(static_cast<int>(distinct.size()), kMostTileSizes);
+  for (const TileSize size : distinct) {
+    check(pixels_of(volume, boxes, found, spacing) <
+              pixels_of(volume, boxes, Sizes(volume.nz, size), spacing),
+          "one alone is as good: ", size.height, " x ", size.width);
+  }
 });
 
 const Claim one("a box that a tile just holds has one of that size", [] {
   const VolumeShape volume{2, 200, 200};
-  const TileSize found = fit_tile(volume, {{40, 88, 100, 124}, {}}, kSizes, {8, 4, 4});
-  equal(found.height, 48);
-  equal(found.width, 24);
+  const Sizes found = fit_tiles(volume, {{40, 88, 100, 124}, {}}, kSizes, {8, 4, 4});
+  check(found == Sizes(2, {48, 24}), "another size");
 });
 
 const Claim none("without foreground the largest tile is as good as any", [] {
-  check(fit_tile({2, 9, 9}, std::vector<Box>(2), kSizes, {8, 4, 4}) == kSizes.largest, "another");
+  check(fit_tiles({2, 9, 9}, std::vector<Box>(2), kSizes, {8, 4, 4}) == Sizes(2, kSizes.largest),
+        "another");
 });
 
 const Claim reads("a tile past the edges repeats the edge voxel, for 1, 3 and 5 slices", [] {

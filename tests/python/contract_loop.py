@@ -59,29 +59,45 @@ def tile_starts(n, lo, hi, tile, overlap, align):
 
 
 EDGE, SEAM = 4, 2048
+MOST_SIZES, SAVED = 2, 16
 
 
-def fit_tile(shape, boxes, smallest, largest, pitch, overlap, align):
-    """The (height, width) that takes the fewest pixels, and how many each size takes."""
-    best, costs = tuple(largest), {}
+def fit_tiles(shape, boxes, smallest, largest, pitch, overlap, align):
+    """Each slice's (height, width), and the pixels that each size takes of each slice."""
+    costs = {}
     for height in range(smallest[0], largest[0] + 1, pitch[0]):
         for width in range(smallest[1], largest[1] + 1, pitch[1]):
-            tiles = list_tiles(shape, boxes, (height, width), overlap, align)
-            costs[height, width] = len(tiles) * (height * width + SEAM)
-    if any(costs.values()):
-        best = min(costs, key=costs.get)
-    return best, costs
+            sizes = [(height, width)] * len(boxes)
+            counts = [0] * len(boxes)
+            for z, _, _ in list_tiles(shape, boxes, sizes, overlap, align):
+                counts[z] += 1
+            costs[height, width] = [count * (height * width + SEAM) for count in counts]
+    first = min(costs, key=lambda size: sum(costs[size]))
+    if sum(costs[first]) == 0:
+        first = tuple(largest)
+    fitted = [first] * len(boxes)
+    for _ in range(MOST_SIZES - 1):
+        better = {
+            size: [min(cost[z], costs[now][z]) for z, now in enumerate(fitted)]
+            for size, cost in costs.items()
+        }
+        other = min(better, key=lambda size: sum(better[size]))
+        spent = sum(costs[now][z] for z, now in enumerate(fitted))
+        if spent - sum(better[other]) < SAVED * largest[0] * largest[1]:
+            break
+        fitted = [other if costs[other][z] < costs[now][z] else now for z, now in enumerate(fitted)]
+    return fitted, costs
 
 
-def list_tiles(shape, boxes, size, overlap, align):
-    """(z, y, x) starts in order, each slice's over its own box."""
+def list_tiles(shape, boxes, sizes, overlap, align):
+    """(z, y, x) starts in order, each slice's over its own box, of its own size."""
     _, ny, nx = shape
     return [
         (z, y, x)
         for z, (y0, y1, x0, x1) in enumerate(np.asarray(boxes).tolist())
         if y0 < y1 and x0 < x1
-        for y in tile_starts(ny, y0, y1, size[0], overlap, align[0])
-        for x in tile_starts(nx, x0, x1, size[1], overlap, align[1])
+        for y in tile_starts(ny, y0, y1, sizes[z][0], overlap, align[0])
+        for x in tile_starts(nx, x0, x1, sizes[z][1], overlap, align[1])
     ]
 
 
@@ -115,11 +131,11 @@ class ContractLoop:
         align = [tile[axis] // latent[axis] for axis in ("height", "width")]
         return self.card["dispatch"]["tile_overlap"], align
 
-    def size(self, shape, boxes):
-        """(height, width) of the tiles."""
+    def sizes(self, shape, boxes):
+        """(height, width) of each slice's tiles."""
         tile = self.card["tile"]
         sizes = [(t["height"], t["width"]) for t in (tile["smallest"], tile, tile["pitch"])]
-        return fit_tile(shape, boxes, *sizes, *self.placing())[0]
+        return fit_tiles(shape, boxes, *sizes, *self.placing())[0]
 
     def enhance_tile(self, volume, at, size, settings):
         """The enhanced tile, its applied gates, and how many experts ran."""
@@ -178,10 +194,11 @@ class ContractLoop:
         weight = np.zeros(volume.shape)
         gate_total = np.zeros((experts, *volume.shape))
         calls = 0
-        size = self.size(volume.shape, boxes)
+        sizes = self.sizes(volume.shape, boxes)
         overlap, align = self.placing()
-        tiles = list_tiles(volume.shape, boxes, size, overlap, align)
+        tiles = list_tiles(volume.shape, boxes, sizes, overlap, align)
         for z, y, x in tiles:
+            size = sizes[z]
             image, gates, active = self.enhance_tile(volume, (z, y, x), size, settings)
             calls += active * settings["steps"]
             ys, xs = ({at[axis] for at in tiles if at[0] == z} for axis in (1, 2))

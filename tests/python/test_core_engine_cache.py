@@ -81,7 +81,7 @@ def test_engines_of_a_fitted_tile_are_kept_beside_those_of_the_largest(bundle, e
     volume = np.zeros((1, 40, 40), np.float32)
     box = np.array([[2, 14, 0, 22]], np.int32)
     first = load(bundle, engines, precision="fp32").enhance(volume, box)
-    assert first.tile == (16, 24)
+    assert first.tile_sizes == [(16, 24)]
     assert len(list(engines.iterdir())) == 2 * len(MODULES)
     assert len(list(engines.glob("decoder-*-b1-2x4x6-3x16x24-*.engine"))) == 1
     before = {path: path.stat().st_mtime_ns for path in engines.iterdir()}

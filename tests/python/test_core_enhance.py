@@ -139,9 +139,23 @@ def test_the_tiles_are_the_size_that_the_plain_rule_finds(model, tiny_bundle):
     for seed in range(6):
         boxes = ragged_boxes((4, 40 + 9 * seed, 90), seed)
         found = model.enhance(scan((4, 40 + 9 * seed, 90)), boxes)
-        assert found.tile == loop.size((4, 40 + 9 * seed, 90), boxes)
-        sizes.add(found.tile)
+        (size,) = found.tile_sizes
+        assert [size] * 4 == loop.sizes((4, 40 + 9 * seed, 90), boxes)
+        sizes.add(size)
     assert len(sizes) > 2
+
+
+def test_slices_with_tiles_of_their_own_sizes_follow_the_plain_loop(model, tiny_bundle):
+    loop = contract_loop.ContractLoop(tiny_bundle)
+    shape = (114, 40, 40)
+    boxes = np.array([[0, 40, 0, 40]] * 4 + [[12, 28, 8, 24]] * 110, np.int32)
+    volume = scan(shape)
+    found = model.enhance(volume, boxes, save_gates=True)
+    assert found.tile_sizes == [(24, 24), (16, 16)]
+    expected, gates, calls = loop.enhance(volume, boxes)
+    np.testing.assert_allclose(found.volume, expected, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(found.gates / 255, gates, rtol=0, atol=0.6 / 255)
+    assert found.expert_calls == calls
 
 
 def test_a_result_does_not_depend_on_which_sizes_the_model_had_before(bundle, model):
@@ -158,7 +172,8 @@ def test_noise_is_the_same_wherever_the_tiles_lie(model):
     runs = [
         model.enhance(volume, np.array([box], np.int32), start="noise", steps=1) for box in boxes
     ]
-    assert [(run.tile, run.tiles) for run in runs] == [((32, 32), 1), ((24, 32), 1), ((32, 24), 1)]
+    sizes = [[(32, 32)], [(24, 32)], [(32, 24)]]
+    assert [(run.tile_sizes, run.tiles) for run in runs] == [(size, 1) for size in sizes]
     inner = (0, slice(24, 32), slice(28, 32))  # further from each border than a voxel sees
     assert np.ptp(runs[0].volume[inner]) > 0.1
     for run in runs[1:]:

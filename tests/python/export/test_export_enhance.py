@@ -12,7 +12,7 @@ from moediff_export.config import TINY
 from moediff_export.diffusion import Sampling
 from moediff_export.enhance import default_sampling, dispatch, enhance_volume
 from moediff_export.noise import normal, philox
-from moediff_export.tiles import EDGE_RAMP, Blend, Tile, fit_tile, plan_tiles, tile_starts
+from moediff_export.tiles import EDGE_RAMP, Blend, Tile, fit_tiles, plan_tiles, tile_starts
 
 
 def test_philox_matches_its_published_answers():
@@ -57,7 +57,7 @@ def test_tiles_cover_the_region_with_the_promised_overlap(data):
 
 def test_slices_without_foreground_get_no_tile():
     _, boxes = volume_and_boxes((5, 100, 150))
-    plan = plan_tiles((5, 100, 150), boxes, (64, 48), 16, 4)
+    plan = plan_tiles((5, 100, 150), boxes, [(64, 48)] * 5, 16, 4)
     assert {at.z for at in plan} == {1, 2, 3, 4}
     last = [at for at in plan if at.z == 4]
     assert last and all(at.x < 20 for at in last)
@@ -67,7 +67,7 @@ def test_blending_one_constant_gives_it_back_inside():
     volume = np.zeros((1, 100, 150), np.float32)
     boxes = np.array([[0, 100, 0, 150]], np.int32)
     blend = Blend(volume)
-    for at in plan_tiles(volume.shape, boxes, (64, 48), 16, 4):
+    for at in plan_tiles(volume.shape, boxes, [(64, 48)] * len(boxes), 16, 4):
         blend.add(at, np.ones((64, 48), np.float32))
     np.testing.assert_allclose(blend.result(), 1.0, atol=1e-6)
 
@@ -75,7 +75,7 @@ def test_blending_one_constant_gives_it_back_inside():
 def test_blending_fades_to_the_input_over_the_edge_ramp_of_an_outer_border():
     volume = np.zeros((1, 256, 256), np.float32)
     boxes = np.array([[64, 220, 70, 120]], np.int32)
-    plan = plan_tiles(volume.shape, boxes, (64, 64), 16, 4)
+    plan = plan_tiles(volume.shape, boxes, [(64, 64)] * len(boxes), 16, 4)
     assert len(plan) > 1
     blend = Blend(volume)
     for at in plan:
@@ -90,8 +90,9 @@ def test_blending_fades_to_the_input_over_the_edge_ramp_of_an_outer_border():
 
 def test_a_tile_that_ends_with_the_volume_does_not_fade():
     volume = np.zeros((1, 64, 64), np.float32)
-    (at,) = plan_tiles(volume.shape, np.array([[0, 64, 0, 64]], np.int32), (64, 64), 16, 4)
-    assert at == Tile(0, 0, 0)
+    box = np.array([[0, 64, 0, 64]], np.int32)
+    (at,) = plan_tiles(volume.shape, box, [(64, 64)], 16, 4)
+    assert at == Tile(0, 0, 0, (64, 64))
     blend = Blend(volume)
     blend.add(at, np.ones((64, 64), np.float32))
     np.testing.assert_array_equal(blend.result(), 1.0)
@@ -103,14 +104,27 @@ def test_seams_stay_small_beside_what_the_model_does(tiny_model):
     boxes[:] = [0, 128, 0, 120]
     one = enhance_volume(tiny_model, volume, boxes, size=(128, 128))
     many = enhance_volume(tiny_model, volume, boxes, size=(64, 64))
-    assert len(plan_tiles(volume.shape, boxes, (64, 64), 16, 4)) > 3 * 3
+    assert len(plan_tiles(volume.shape, boxes, [(64, 64)] * len(boxes), 16, 4)) > 3 * 3
     assert np.linalg.norm(many - one) < 0.1 * np.linalg.norm(one - volume)
 
 
 def test_the_fitted_tile_is_no_larger_than_the_boxes_need():
     boxes = np.array([[40, 100, 60, 90], [0, 0, 0, 0], [50, 95, 61, 89]], np.int32)
-    assert fit_tile((3, 200, 200), boxes, 32, 128, 16, 16, 4) == (64, 32)
-    assert fit_tile((3, 200, 200), 0 * boxes, 32, 128, 16, 16, 4) == (128, 128)
+    assert fit_tiles((3, 200, 200), boxes, 32, 128, 16, 16, 4) == [(64, 32)] * 3
+    assert fit_tiles((3, 200, 200), 0 * boxes, 32, 128, 16, 16, 4) == [(128, 128)] * 3
+
+
+def test_many_slices_that_need_less_have_smaller_tiles(tiny_model):
+    boxes = np.array([[0, 64, 0, 64]] * 30 + [[8, 36, 12, 40]] * 45, np.int32)
+    sizes = fit_tiles((75, 64, 64), boxes, 32, 64, 16, 16, 4)
+    assert sizes == [(64, 64)] * 30 + [(32, 32)] * 45
+    volume = volume_and_boxes((75, 64, 64))[0]
+    found = enhance_volume(tiny_model, volume, boxes)
+    for size in set(sizes):
+        alone = np.where([[of == size] for of in sizes], boxes, 0).astype(np.int32)
+        kept = enhance_volume(tiny_model, volume, alone, size=size)
+        at = [of == size for of in sizes]
+        np.testing.assert_allclose(found[at], kept[at], atol=1e-5)
 
 
 def test_dispatch_drops_weak_experts_and_renormalises():
@@ -156,5 +170,5 @@ def test_progress_counts_tiles(tiny_model):
     seen = []
     sampling = default_sampling(TINY)
     enhance_volume(tiny_model, volume, boxes, sampling, progress=lambda *at: seen.append(at))
-    size = fit_tile(volume.shape, boxes, 32, 64, 16, 16, 4)
-    assert seen[-1][0] == seen[-1][1] == len(plan_tiles(volume.shape, boxes, size, 16, 4))
+    sizes = fit_tiles(volume.shape, boxes, 32, 64, 16, 16, 4)
+    assert seen[-1][0] == seen[-1][1] == len(plan_tiles(volume.shape, boxes, sizes, 16, 4))
