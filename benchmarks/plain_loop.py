@@ -101,7 +101,7 @@ class PlainLoop:
         seconds : dict
             Busy time by stage, summed over threads.
         counts : dict
-            "tiles", their "tile" (height, width), and "expert_calls": steps of a tile.
+            "tiles", their "tile_sizes" (height, width), and "expert_calls": steps of a tile.
         """
         height, width, _ = self.bundle.tile
         overlap = self.bundle.tile_overlap
@@ -137,7 +137,7 @@ class PlainLoop:
                 clock.lap("blend")
         out = np.where(weight > 0, total / np.maximum(weight, 1e-6), volume)
         clock.lap("blend")
-        counts = {"tiles": len(corners), "tile": [height, width], "expert_calls": calls}
+        counts = {"tiles": len(corners), "tile_sizes": [[height, width]], "expert_calls": calls}
         return out, {**seconds, "blend": clock.laps["blend"]}, counts
 
     def _grid(self, volume: Volume, boxes: NDArray[np.int32]) -> tuple[list[int], list[int]]:

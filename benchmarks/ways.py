@@ -60,7 +60,7 @@ class Done:
     seconds : dict
         Wall time by stage.
     counts : dict
-        "tiles", their size "tile" (height, width), "expert_calls"; empty where the way is compiled.
+        "tiles", "tile_sizes" (height, width), "expert_calls"; empty where the way is compiled.
     """
 
     volume: np.ndarray
@@ -109,12 +109,11 @@ def run_session(session: Session, scan_file: Path, output: Path) -> Done:
         "postprocess": clock.laps["run"] - run.seconds["prepare"] - run.seconds["model"],
         "save": clock.laps["save"],
     }
-    assert len(run.tile_sizes) == 1, "its arithmetic is not known: give fewer --slices"
     counts = {
         "tiles": run.tiles,
         "expert_calls": run.expert_calls,
         "expert_calls_saved": run.expert_calls_saved,
-        "tile": list(run.tile_sizes[0]),
+        "tile_sizes": [list(size) for size in run.tile_sizes],
     }
     return Done(run.data, seconds, counts)
 
@@ -208,7 +207,7 @@ class Calls:
     def clear(self) -> None:
         self.seconds = Counter[str]()
         self.tiles = Counter[str]()
-        self.tile: list[int] = []
+        self.sizes: list[list[int]] = []
 
     def watch(self, stage: str, module: torch.nn.Module) -> None:
         """Count a module's calls from now on."""
@@ -216,7 +215,8 @@ class Calls:
         def before(_module: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
             self.tiles[stage] += len(given[0])
             if stage == "conditioner":
-                self.tile = list(given[0].shape[2:])
+                size = list(given[0].shape[2:])
+                self.sizes += [] if size in self.sizes else [size]
             self.seconds[stage] -= time.perf_counter()
 
         def after(*_: Any) -> None:
@@ -230,7 +230,8 @@ class Calls:
         if not self.tiles:
             return {}
         experts = sum(n for stage, n in self.tiles.items() if stage.startswith("expert_"))
-        return {"tiles": self.tiles["decoder"], "tile": self.tile, "expert_calls": experts}
+        tiles = self.tiles["decoder"]
+        return {"tiles": tiles, "tile_sizes": self.sizes, "expert_calls": experts}
 
 
 def open_loop(name: str, scan: Path) -> tuple[Way, str]:

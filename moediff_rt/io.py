@@ -7,8 +7,8 @@ import io
 import json
 import os
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 MIN_UNSCALED_LEVELS = 200
 # Bytes; a sidecar has some thousands.
 LARGEST_SIDECAR = 1 << 20
+
+# Words of ImageType.
+_REFORMATTED = frozenset({"MPR", "REFORMATTED", "RESAMPLED"})
 
 _UNIT_MM = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
 
@@ -97,7 +100,7 @@ class Scan:
 
 
 def load_scan(path: str | os.PathLike[str]) -> Scan:
-    """Read and check a 3-D NIfTI scan (.nii or .nii.gz).
+    """Read and check a 3-D NIfTI scan (.nii or .nii.gz), and the BIDS sidecar beside it.
 
     Parameters
     ----------
@@ -151,9 +154,9 @@ def load_scan(path: str | os.PathLike[str]) -> Scan:
             "convert it first, for example with nibabel"
         )
     check_length(path, image)
-    read = partial(read_voxels, path, image.dataobj)
-    scan = _scan_from(image, read, source=str(path), sha256=digest)
-    return replace(scan, acquisition=_said_beside(path))
+    return _scan_from(
+        image, partial(read_voxels, path, image.dataobj), source=str(path), sha256=digest
+    )
 
 
 def scan_from_image(image: Any) -> Scan:
@@ -384,6 +387,7 @@ def _scan_from(
         scaled=(slope, inter) != (1.0, 0.0),
         source=source,
         sha256=sha256,
+        acquisition=_said_beside(Path(source)) if source else None,
     )
 
 
@@ -398,14 +402,36 @@ def _said_beside(path: Path) -> str | None:
     try:
         if beside.stat().st_size > LARGEST_SIDECAR:
             return None
-        return acquisition_of(json.loads(beside.read_bytes())["MRAcquisitionType"])
+        said = json.loads(beside.read_bytes())
+        return acquisition_of(said["MRAcquisitionType"], said.get("ImageType"))
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
 
 
-def acquisition_of(said: object) -> str | None:
-    """One of `request.ACQUISITIONS`, or None for anything else that is said."""
-    return said if isinstance(said, str) and said in ACQUISITIONS else None
+def acquisition_of(said: object, image_type: object) -> str | None:
+    """What DICOM's attributes say of how slices were acquired, as `request.ACQUISITIONS` have it.
+
+    Parameters
+    ----------
+    said : object
+        MRAcquisitionType, or anything else that stands there.
+    image_type : object
+        ImageType, a sequence of words where it is there. Slices of reformatted images are averages
+        of others, whatever was acquired: of them nothing is known.
+
+    Examples
+    --------
+    >>> acquisition_of("3D", ["ORIGINAL", "PRIMARY", "M", "ND"])
+    '3D'
+    >>> acquisition_of("3D", ["DERIVED", "SECONDARY", "MPR"]) is acquisition_of("4D", None) is None
+    True
+    """
+    if not (isinstance(said, str) and said in ACQUISITIONS):
+        return None
+    words = [str(word).upper() for word in image_type] if isinstance(image_type, Iterable) else []
+    if words and (words[0] != "ORIGINAL" or not _REFORMATTED.isdisjoint(words)):
+        return None
+    return said
 
 
 def _sha256(path: Path) -> str:

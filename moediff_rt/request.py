@@ -110,7 +110,7 @@ def known_profile(acquisition: str | None, spacing: tuple[float, float, float]) 
     acquisition : str or None
         One of `ACQUISITIONS`, or None for unknown.
     spacing : (x, y, z) voxel edges, mm
-        Which axis excited slices lie along is not known where edges are alike.
+        Which axis excited slices lie along is not known where the two coarsest edges are alike.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def known_profile(acquisition: str | None, spacing: tuple[float, float, float]) 
     --------
     >>> known_profile("2D", (1, 1, 3)), known_profile("3D", (1, 1, 3))
     (1.0, -1.0)
-    >>> known_profile(None, (1, 1, 3)), known_profile("2D", (1, 1, 1))
+    >>> known_profile(None, (1, 1, 3)), known_profile("2D", (1.3, 1.3, 1))
     (0.0, 0.0)
     """
     from . import _core
@@ -135,8 +135,8 @@ def known_profile(acquisition: str | None, spacing: tuple[float, float, float]) 
         )
     if acquisition == "3D":
         return -1.0
-    x, y, z = spacing
-    return 1.0 if _core.has_thick_slices((z, y, x)) else 0.0
+    _, within, apart = sorted(spacing)
+    return 1.0 if _core.has_thick_slices((apart, within, within)) else 0.0
 
 
 def _checked_count(name: str, count: int, most: int, remedy: str) -> int:

@@ -25,10 +25,10 @@ class Enhanced:
     noise_sigma : float
         Noise standard deviation found in the input, in its unit.
     slice_profile : float
-        Full width at half maximum of the profile that the input's slices look as if integrated
+        Full width at half maximum of the profile that the input's slices are taken to be integrated
         over along its coarsest edge, in slice distances; 0 for none, and without data consistency.
     acquisition : str or None
-        "2D" or "3D" where that was known; else the profile was found in the input.
+        "2D" or "3D" where that was known; else the input's spectrum told of its slices' profile.
     largest_correction : float or None
         Largest change that data consistency made, in the input's unit; None without it.
     gates : (x, y, z, experts) uint8 array or None

@@ -357,7 +357,7 @@ class Session:
         steps, seed, samples, planes, data_consistency, progress, cancel
             As in `enhance`.
         acquisition : str, optional
-            As in `enhance`; default: what the scan says of itself.
+            As in `enhance`; default: what the scan's DICOM header or sidecar says.
 
         Returns
         -------

@@ -27,6 +27,11 @@ std::vector<Pair> fit(std::tuple<int, int, int> shape, const py::object& boxes, 
     fail(ErrorKind::input, "fit_tiles: expected a pitch of 1 or more, found ", sizes.pitch.height,
          " and ", sizes.pitch.width, "; probably mistyped; give the bundle's tile_pitch");
   }
+  if (sizes.smallest.height > sizes.largest.height || sizes.smallest.width > sizes.largest.width) {
+    fail(ErrorKind::input, "fit_tiles: expected a smallest tile no larger than the largest, found ",
+         sizes.smallest.height, " x ", sizes.smallest.width, " and ", sizes.largest.height, " x ",
+         sizes.largest.width, "; the two are probably swapped; give the bundle's");
+  }
   const TileSpacing spacing{overlap, std::get<0>(align), std::get<1>(align)};
   return pairs_of(fit_tiles({nz, ny, nx}, boxes_of(array), sizes, spacing));
 }

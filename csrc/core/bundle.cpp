@@ -211,14 +211,19 @@ const ModuleFile& Bundle::module(const std::string& module_name) const {
        path.string(), "; export the bundle again");
 }
 
+TileSize Bundle::gate_size(TileSize size) const {
+  return {gate_height * size.height / tile_height, gate_width * size.width / tile_width};
+}
+
 Bundle Bundle::with_tile(TileSize size) const {
   Bundle other = *this;
   other.tile_height = size.height;
   other.tile_width = size.width;
   other.latent_height = latent_height * size.height / tile_height;
   other.latent_width = latent_width * size.width / tile_width;
-  other.gate_height = gate_height * size.height / tile_height;
-  other.gate_width = gate_width * size.width / tile_width;
+  const TileSize gate = gate_size(size);
+  other.gate_height = gate.height;
+  other.gate_width = gate.width;
   return other;
 }
 

@@ -59,6 +59,8 @@ struct Bundle {
   TileSize tile() const { return {tile_height, tile_width}; }
   TileSizes tile_sizes() const { return {smallest_tile, tile(), tile_pitch}; }
   const ModuleFile& module(const std::string& module_name) const;
+  // Gates along the axes of a tile of another size, in place of pixels.
+  TileSize gate_size(TileSize size) const;
   // The same with the sizes of another tile, one of tile_sizes().
   Bundle with_tile(TileSize size) const;
 };

@@ -102,7 +102,7 @@ std::vector<Tile> tiling(const Model& model, const VolumeShape& shape,
                     spacing);
 }
 
-// `plans`: one for each of the tiles' sizes.
+// `plans`: one for each of the tiles' sizes; on a GPU there is but one.
 EnhanceReport run(const std::vector<TilePlan>& plans, const std::vector<Tile>& tiles, int batch,
                   SliceBlend& blend, const EnhanceObserver& observer) {
   const Device& device = plans.front().model->device();

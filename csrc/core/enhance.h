@@ -27,7 +27,7 @@ struct EnhanceObserver {
   std::function<void(int done, int total)> progress;  // in tiles
   std::function<void()> poll;                         // about ten times a second
   Model::OnEngine
-      on_engine;  // after each engine that had to be built or loaded for the tiles' size
+      on_engine;  // after each engine that had to be built or loaded for the tiles' sizes
 };
 
 struct EnhanceReport {

@@ -150,8 +150,8 @@ void GpuScheduler::queue_front(int batch) {
   {
     const Stage stage(report_, "read");
     for (int b = 0; b < count; ++b) {
-      read_tile(plan_.volume, plan_.shape, lane.tiles[b], bundle_.tile_slices, bundle_.tile_height,
-                bundle_.tile_width, slices + b * slices_size_);
+      read_tile(plan_.volume, plan_.shape, lane.tiles[b], bundle_.tile_slices,
+                slices + b * slices_size_);
       origins[b] = noise_origin(bundle_, lane.tiles[b]);
     }
   }

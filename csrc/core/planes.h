@@ -39,8 +39,8 @@ uint64_t plane_seed(uint64_t seed, int plane);
 std::vector<Box> boxes_in_plane(const Foreground& foreground, const VolumeShape& output, int plane);
 
 // As enhance(), in each of the planes, averaged; `gates` are those of the first. Beside the result
-// it holds a volume for each plane but the axial one. The report counts all planes; its tile is the
-// first's.
+// it holds a volume for each plane but the axial one. The report counts all planes; its tile sizes
+// are the first's.
 EnhanceReport enhance_in_planes(const Model& model, Parallel& parallel, const float* volume,
                                 const VolumeShape& shape, const Foreground& foreground,
                                 const std::vector<int>& planes, const EnhanceOptions& options,

@@ -46,22 +46,16 @@ std::vector<Tile> Scheduler::tiles_of(int unit) const {
   return {tiles_.begin() + unit_begins_[unit], tiles_.begin() + unit_begins_[unit + 1]};
 }
 
-// Of a unit that was blended, where one had this size; otherwise new, in place of one that did not:
-// there are never more than are under way at once.
+// That of the unit blended last, if it had this size; otherwise new, in its place: there are never
+// more than are under way at once.
 std::unique_ptr<TileUnit> Scheduler::memory_for(TileSize size) {
-  const auto kept = std::find_if(spare_.begin(), spare_.end(), [&](const auto& unit) {
-    return unit->tiles().front().size == size;
+  std::unique_ptr<TileUnit> unit = std::move(spare_);
+  if (unit && unit->tiles().front().size == size) return unit;
+  unit.reset();
+  const auto plan = std::find_if(plans_.begin(), plans_.end(), [&](const TilePlan& one) {
+    return one.model->bundle().tile() == size;
   });
-  if (kept == spare_.end()) {
-    if (!spare_.empty()) spare_.pop_front();
-    const auto plan = std::find_if(plans_.begin(), plans_.end(), [&](const TilePlan& one) {
-      return one.model->bundle().tile() == size;
-    });
-    return std::make_unique<TileUnit>(*plan, unit_size_);
-  }
-  std::unique_ptr<TileUnit> unit = std::move(*kept);
-  spare_.erase(kept);
-  return unit;
+  return std::make_unique<TileUnit>(*plan, unit_size_);
 }
 
 void Scheduler::admit() {
@@ -184,7 +178,7 @@ void Scheduler::blend_ready(Lock& lock) {
     report_.tiles += static_cast<int>(unit->tiles().size());
     report_.expert_calls += unit->expert_calls();
     report_.expert_calls_saved += unit->expert_calls_saved();
-    spare_.push_back(std::move(unit));
+    spare_ = std::move(unit);
     ++blended_units_;
     admit();
     changed_.notify_all();

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <condition_variable>
-#include <deque>
 #include <exception>
 #include <map>
 #include <memory>
@@ -71,8 +70,8 @@ class Scheduler : public std::enable_shared_from_this<Scheduler> {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::map<int, UnitState> states_;              // units under way
-  std::deque<std::unique_ptr<TileUnit>> spare_;  // memory of blended units, used again
+  std::map<int, UnitState> states_;  // units under way
+  std::unique_ptr<TileUnit> spare_;  // memory of the last blended one, used again
   std::priority_queue<WaitingCall> waiting_;
   std::priority_queue<int, std::vector<int>, std::greater<int>> ready_;  // to be advanced
   std::set<int> unread_;  // of those under way, whose slices were not read yet

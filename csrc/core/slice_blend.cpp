@@ -52,8 +52,7 @@ void SliceBlend::add(const Tile& tile, const float* image, const float* gates) {
 
 void SliceBlend::add_gates(const Tile& tile, const float* gates, int rows, int columns) {
   const auto [height, width] = tile.size;
-  const int gate_height = height * bundle_.gate_height / bundle_.tile_height;
-  const int gate_width = width * bundle_.gate_width / bundle_.tile_width;
+  const auto [gate_height, gate_width] = bundle_.gate_size(tile.size);
   gate_map_.resize(int64_t{rows} * columns);
   for (int i = 0; i < bundle_.experts; ++i) {
     const float* gate = gates + int64_t{i} * gate_height * gate_width;

@@ -84,8 +84,7 @@ std::vector<EngineCall> TileUnit::advance() {
 std::vector<EngineCall> TileUnit::read() {
   for (int b = 0; b < count(); ++b) {
     float* slices = slices_.data() + b * slices_size_;
-    read_tile(plan_.volume, plan_.shape, tiles_[b], bundle_.tile_slices, bundle_.tile_height,
-              bundle_.tile_width, slices);
+    read_tile(plan_.volume, plan_.shape, tiles_[b], bundle_.tile_slices, slices);
     // The maps stay 0: none known.
     std::copy_n(slices + bundle_.tile_slices / 2 * image_size_, image_size_,
                 centre_.data() + b * kEncoderChannels * image_size_);

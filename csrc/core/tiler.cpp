@@ -167,7 +167,8 @@ std::vector<TileSize> fit_tiles(const VolumeShape& volume, const std::vector<Box
 }
 
 void read_tile(const float* volume, const VolumeShape& shape, const Tile& tile, int count,
-               int height, int width, float* slices) {
+               float* slices) {
+  const auto [height, width] = tile.size;
   const int inside = std::clamp(shape.nx - tile.x, 0, width);
   for (int s = 0; s < count; ++s) {
     const int z = std::clamp(tile.z + s - count / 2, 0, shape.nz - 1);

@@ -25,8 +25,8 @@ struct TileSpacing {
   int align_y = 1, align_x = 1;  // pixels per latent cell; tile starts are multiples of them
 };
 
-// A tile's first voxel, and how its weight rises along each axis; it may reach past the volume's
-// far edges.
+// A tile's first voxel, how its weight rises along each axis, and its size; it may reach past the
+// volume's far edges.
 struct Tile {
   int z = 0, y = 0, x = 0;
   Ramps ramps_y, ramps_x;
@@ -51,8 +51,8 @@ std::vector<TileSize> fit_tiles(const VolumeShape& volume, const std::vector<Box
                                 const TileSizes& sizes, const TileSpacing& spacing);
 
 // The tile's slice in the middle of its `count` (odd) neighbours into `slices` (count, height,
-// width); past an edge the edge voxel repeats.
+// width), of the tile's size; past an edge the edge voxel repeats.
 void read_tile(const float* volume, const VolumeShape& shape, const Tile& tile, int count,
-               int height, int width, float* slices);
+               float* slices);
 
 }  // namespace mdr

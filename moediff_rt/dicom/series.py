@@ -230,7 +230,8 @@ def _load(source: str | os.PathLike[str], series: str | None) -> Series:
     scaling = {(frame.slope, frame.intercept) for frame in stack.frames}
     whole = scaling == {(1.0, 0.0)} and float(np.ptp(data)) >= MIN_UNSCALED_LEVELS
     ordered = tuple({frame.instance.path: frame.instance for frame in stack.frames}.values())
-    said = acquisition_of(ordered[0].header.get("MRAcquisitionType"))
+    first = ordered[0].header
+    said = acquisition_of(first.get("MRAcquisitionType"), first.get("ImageType"))
     scan = _scan(data, stack.affine, source=str(source), sha256=digest, acquisition=said)
     return Series(scan, stack.frames, ordered, whole)
 

@@ -30,9 +30,11 @@ struct Counted {
       std::make_shared<std::function<void(int)>>([](int) {});
   std::shared_ptr<Model> model;
 
-  explicit Counted(bool any_tile_size = true, TileSize largest = {40, 40}) {
+  explicit Counted(bool any_tile_size = true, TileSize largest = {40, 40},
+                   int tiles_per_request = 1) {
     FakeSettings settings;
     settings.any_tile_size = any_tile_size;
+    settings.tiles_per_request = tiles_per_request;
     settings.on_load = [loads = loads, hook = hook] { (*hook)((*loads)++); };
     Bundle bundle = fake_bundle().with_tile(largest);
     model = std::make_shared<Model>(std::move(bundle), std::make_shared<FakeDevice>(settings),
@@ -166,7 +168,6 @@ const Claim used("enhance() fits the tiles where the device takes any size, else
 });
 
 const Claim mixed("slices with tiles of their own sizes come out as each size alone has them", [] {
-  const Counted counted;
   const VolumeShape shape{90, 40, 40};
   std::vector<float> volume(shape.voxels());
   for (size_t i = 0; i < volume.size(); ++i) volume[i] = std::sin(0.37f * i) + 0.001f * (i % 977);
@@ -174,7 +175,8 @@ const Claim mixed("slices with tiles of their own sizes come out as each size al
   for (int z = 0; z < shape.nz; ++z) {
     (z % 3 ? narrow : wide)[z] = all[z] = z % 3 ? Box{9, 15, 18, 24} : Box{0, 40, 0, 40};
   }
-  const auto enhanced = [&](const std::vector<Box>& boxes, int batch) {
+  const auto enhanced = [&](const std::vector<Box>& boxes, int batch, int tiles_per_request = 1) {
+    const Counted counted(true, {40, 40}, tiles_per_request);
     std::vector<float> out(shape.voxels());
     EnhanceOptions options;
     options.batch = batch;
@@ -189,7 +191,12 @@ const Claim mixed("slices with tiles of their own sizes come out as each size al
   for (int64_t i = 0; i < shape.voxels(); ++i) {
     equal(found[i], alone[i / shape.slice() % 3 ? 1 : 0][i]);
   }
-  for (const int batch : {1, 3, 100}) check(enhanced(all, batch).first == found, batch, " a batch");
+  for (const int batch : {1, 3, 100}) {
+    for (const int tiles : {1, 2, 4}) {
+      check(enhanced(all, batch, tiles).first == found, batch, " a batch, ", tiles, " a request");
+    }
+  }
+  const Counted counted;
   enhance(*counted.model, volume.data(), shape, all, {}, volume.data(), nullptr, {});
   check(volume == found, "in its place");
 });

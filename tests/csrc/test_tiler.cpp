@@ -144,7 +144,7 @@ const Claim reads("a tile past the edges repeats the edge voxel, for 1, 3 and 5 
   for (const int count : {1, 3, 5}) {
     for (int middle = 0; middle < shape.nz; ++middle) {
       std::vector<float> slices(count * 4 * 4);
-      read_tile(volume.data(), shape, {middle, 1, 2}, count, 4, 4, slices.data());
+      read_tile(volume.data(), shape, {middle, 1, 2, {}, {}, {4, 4}}, count, slices.data());
       for (int s = 0; s < count; ++s) {
         for (int y = 0; y < 4; ++y) {
           for (int x = 0; x < 4; ++x) {

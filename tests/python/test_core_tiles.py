@@ -107,13 +107,21 @@ def test_many_slices_with_a_smaller_box_have_a_smaller_tile():
         ({"boxes": np.array([[0, 9, 0, 401]], np.int32)}, "region is probably not of this volume"),
         ({"boxes": np.zeros((2, 4), np.int32)}, r"boxes .*\(1, 4\)"),
         ({"pitch": (0, 8)}, "pitch of 1 or more"),
+        ({"smallest": (16, 72)}, "no larger than the largest"),
         ({"overlap": 12}, "half the tile"),
     ],
 )
 def test_a_wrong_foreground_is_refused(change, words):
-    call = {"boxes": np.array([[0, 9, 0, 9]], np.int32), "pitch": (8, 8), "overlap": 8, **change}
+    call = {
+        "boxes": np.array([[0, 9, 0, 9]], np.int32),
+        "smallest": (16, 16),
+        "largest": (64, 64),
+        "pitch": (8, 8),
+        "overlap": 8,
+        **change,
+    }
     with pytest.raises(InputError, match=words):
-        fit((1, 400, 400), call["boxes"], (16, 16), (64, 64), call["pitch"], call["overlap"])
+        fit((1, 400, 400), **call)
 
 
 @pytest.mark.parametrize(

@@ -32,10 +32,19 @@ def test_a_series_is_read_as_the_volume_it_was_made_from(tmp_path, kind, shape):
     np.testing.assert_allclose(scan.header.get_best_affine(), affine, atol=1e-4)
 
 
-@pytest.mark.parametrize(("tag", "said"), [("2D", "2D"), ("3D", "3D"), ("", None), (None, None)])
-def test_a_series_says_how_it_was_acquired(tmp_path, tag, said):
+@pytest.mark.parametrize(
+    ("tag", "image_type", "said"),
+    [
+        ("2D", ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], "2D"),
+        ("3D", ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], "3D"),
+        ("3D", ["DERIVED", "PRIMARY", "MPR", "NONE"], None),
+        ("", ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], None),
+        (None, ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], None),
+    ],
+)
+def test_a_series_says_how_it_was_acquired(tmp_path, tag, image_type, said):
     image = made.enhanced()
-    image.MRAcquisitionType = tag
+    image.MRAcquisitionType, image.ImageType = tag, image_type
     if tag is None:
         del image.MRAcquisitionType
     scan = dicom.load_series(made.save(tmp_path / "in", image)).scan

@@ -46,6 +46,10 @@ AFFINES = {
     [
         ('{"MRAcquisitionType": "2D"}', "2D"),
         ('{"EchoTime": 0.003, "MRAcquisitionType": "3D"}', "3D"),
+        ('{"MRAcquisitionType": "2D", "ImageType": ["ORIGINAL", "PRIMARY", "M", "NORM"]}', "2D"),
+        ('{"MRAcquisitionType": "3D", "ImageType": ["DERIVED", "SECONDARY", "MPR"]}', None),
+        ('{"MRAcquisitionType": "3D", "ImageType": ["ORIGINAL", "PRIMARY", "Mpr"]}', None),
+        ('{"MRAcquisitionType": "3D", "ImageType": 7}', "3D"),
         ('{"MRAcquisitionType": "4D"}', None),
         ('{"MRAcquisitionType": ["2D"]}', None),
         ('{"EchoTime": 0.003}', None),
@@ -56,14 +60,15 @@ AFFINES = {
         ('{"MRAcquisitionType": "2D"}' + " " * (1 << 20), None),
         (None, None),
     ],
-    ids=range(11),
+    ids=range(15),
 )
 def test_the_json_beside_a_scan_says_how_it_was_acquired(tmp_path, sidecar, said):
     path = tmp_path / "sub-01_T1w.nii.gz"
     nib.save(nib.Nifti1Image(head(), ras_affine()), path)
     if sidecar is not None:
         (tmp_path / "sub-01_T1w.json").write_text(sidecar)
-    assert load_scan(path).acquisition == said
+    assert load_scan(path).acquisition == scan_from_image(nib.load(path)).acquisition == said
+    assert scan_from_image(nib.Nifti1Image(head(), ras_affine())).acquisition is None
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

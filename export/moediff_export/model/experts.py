@@ -162,6 +162,7 @@ class Expert(nn.Module):
         """The stem on ``z_t`` and ``z_c``, (N, expert_base, h, w).
 
         Each has its part of the weights, so that the two need not be brought together in memory.
+        The sum is in ``z_t``'s order: PyTorch's convolutions that follow are faster in one order.
         """
         weight, latent = self.stem.weight, z_t.shape[1]
         seen = F.conv2d(z_c.permute(0, 3, 1, 2), weight[:, latent:], self.stem.bias, padding=1)

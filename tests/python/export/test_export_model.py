@@ -196,6 +196,15 @@ def test_edge_filters_and_their_mix_are_one_convolution():
         torch.testing.assert_close(edges(x), x + edges.mix(edges.filters(x)))
 
 
+def test_the_stem_reads_both_latents_as_if_they_were_one():
+    expert = random_model(TINY).experts[0]
+    z_t = torch.randn(2, TINY.latent_channels, 8, 12)
+    z_c = torch.randn(2, 8, 12, TINY.z_c_channels)
+    with torch.no_grad():
+        together = expert.stem(torch.cat([z_t, z_c.permute(0, 3, 1, 2)], dim=1))
+        torch.testing.assert_close(expert.read(z_t, z_c), together)
+
+
 def test_channels_become_cells_as_pixel_shuffle_has_them():
     x = torch.randn(2, 3, 4, 3 * 4)
     shuffled = torch.nn.functional.pixel_shuffle(x.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
