@@ -72,7 +72,7 @@ def converted(folder, out):
     need("dcm2niix", "dcm2niix")
     out.mkdir()
     said = subprocess.run(
-        ["dcm2niix", "-z", "n", "-b", "n", "-f", "scan", "-o", out, folder],
+        ["dcm2niix", "-z", "n", "-b", "y", "-f", "scan", "-o", out, folder],
         capture_output=True,
         text=True,
     )
@@ -82,7 +82,10 @@ def converted(folder, out):
 
 
 def test_dcm2niix_gives_what_the_nifti_route_gives(folders, tiny_bundle, tmp_path, monkeypatch):
-    """Convert then enhance, or enhance then convert: the same voxels at the same place."""
+    """Convert then enhance, or enhance then convert: the same voxels at the same place.
+
+    The sidecar says how thick slices were acquired, as DICOM does.
+    """
     monkeypatch.setenv("MOEDIFF_RT_CACHE", str(tmp_path / "cache"))
     source, result = folders
     scan = converted(source, tmp_path / "before")
