@@ -154,9 +154,10 @@ class Ran:
 
 def run_scan(options: argparse.Namespace, scan: Scan) -> Ran:
     """Take a scan through the corrections and the model, as the options ask."""
+    from .acquisition import known_profile
     from .corrections import plan_corrections
     from .provenance import describe
-    from .request import checked_planes, checked_samples, checked_sampling, known_profile
+    from .request import checked_planes, checked_samples, checked_sampling
     from .spacing import choose_output_shape
     from .tensorrt.driver import has_gpu
 

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 
+from .acquisition import read_beside
 from .atomic import Writer
 from .checks import (
     check_file,
@@ -33,18 +34,12 @@ from .errors import InputError
 from .grid import Grid, resized_affine
 from .packing import packed, read_voxels
 from .quiet import quieted
-from .request import ACQUISITIONS
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header, Nifti1Image
 
 # Unscaled integers that span at least this many levels are written back unscaled.
 MIN_UNSCALED_LEVELS = 200
-# Bytes; a sidecar has some thousands.
-LARGEST_SIDECAR = 1 << 20
-
-# Words of ImageType.
-_REFORMATTED = frozenset({"MPR", "REFORMATTED", "RESAMPLED"})
 
 _UNIT_MM = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
 
@@ -387,51 +382,13 @@ def _scan_from(
         scaled=(slope, inter) != (1.0, 0.0),
         source=source,
         sha256=sha256,
-        acquisition=_said_beside(Path(source)) if source else None,
+        acquisition=read_beside(sidecar_path(Path(source))) if source else None,
     )
 
 
 def _scaling(image: Nifti1Image) -> tuple[float, float]:
     proxy = image.dataobj
     return float(getattr(proxy, "slope", 1.0)), float(getattr(proxy, "inter", 0.0))
-
-
-def _said_beside(path: Path) -> str | None:
-    """MRAcquisitionType of the BIDS sidecar beside a file; None where it does not say it."""
-    beside = sidecar_path(path)
-    try:
-        if beside.stat().st_size > LARGEST_SIDECAR:
-            return None
-        said = json.loads(beside.read_bytes())
-        return acquisition_of(said["MRAcquisitionType"], said.get("ImageType"))
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return None
-
-
-def acquisition_of(said: object, image_type: object) -> str | None:
-    """What DICOM's attributes say of how slices were acquired, as `request.ACQUISITIONS` have it.
-
-    Parameters
-    ----------
-    said : object
-        MRAcquisitionType, or anything else that stands there.
-    image_type : object
-        ImageType, a sequence of words where it is there. Slices of reformatted images are averages
-        of others, whatever was acquired: of them nothing is known.
-
-    Examples
-    --------
-    >>> acquisition_of("3D", ["ORIGINAL", "PRIMARY", "M", "ND"])
-    '3D'
-    >>> acquisition_of("3D", ["DERIVED", "SECONDARY", "MPR"]) is acquisition_of("4D", None) is None
-    True
-    """
-    if not (isinstance(said, str) and said in ACQUISITIONS):
-        return None
-    words = [str(word).upper() for word in image_type] if isinstance(image_type, Iterable) else []
-    if words and (words[0] != "ORIGINAL" or not _REFORMATTED.isdisjoint(words)):
-        return None
-    return said
 
 
 def _sha256(path: Path) -> str:

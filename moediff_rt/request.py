@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 MAX_THREADS = 1024
 MAX_SAMPLES = 1000
-# As DICOM's MRAcquisitionType has them: slices excited one by one, or encoded like other axes.
-ACQUISITIONS = ("2D", "3D")
 PLANES = ("axial", "coronal", "sagittal")  # by the axis of (z, y, x) that their slices lie along
 
 
@@ -100,43 +98,6 @@ def checked_planes(planes: int | None) -> int:
         "along each"
     )
     return _checked_count("planes", planes, len(PLANES), remedy)
-
-
-def known_profile(acquisition: str | None, spacing: tuple[float, float, float]) -> float:
-    """The slice profile that a way of acquisition implies, as `Model.enhance_scan` takes it.
-
-    Parameters
-    ----------
-    acquisition : str or None
-        One of `ACQUISITIONS`, or None for unknown.
-    spacing : (x, y, z) voxel edges, mm
-        Which axis excited slices lie along is not known where the two coarsest edges are alike.
-
-    Raises
-    ------
-    InputError
-        It is something else.
-
-    Examples
-    --------
-    >>> known_profile("2D", (1, 1, 3)), known_profile("3D", (1, 1, 3))
-    (1.0, -1.0)
-    >>> known_profile(None, (1, 1, 3)), known_profile("2D", (1.3, 1.3, 1))
-    (0.0, 0.0)
-    """
-    from . import _core
-
-    if acquisition is None:
-        return 0.0
-    if acquisition not in ACQUISITIONS:
-        raise InputError(
-            f"expected {' or '.join(ACQUISITIONS)} for acquisition, got {acquisition!r}; "
-            "leave it out where it is not known"
-        )
-    if acquisition == "3D":
-        return -1.0
-    _, within, apart = sorted(spacing)
-    return 1.0 if _core.has_thick_slices((apart, within, within)) else 0.0
 
 
 def _checked_count(name: str, count: int, most: int, remedy: str) -> int:

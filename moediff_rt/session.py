@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import cache
+from .acquisition import known_profile
 from .grid import AxisOrder
 from .interchange import like
 from .io import Scan, as_scan, to_deviation_image, to_gate_image, to_image
@@ -25,7 +26,6 @@ from .request import (
     checked_sampling,
     checked_spacing,
     checked_threads,
-    known_profile,
 )
 from .results import Enhanced, Inferred
 from .spacing import checked_output_spacing, choose_output_shape

@@ -31,7 +31,8 @@ Scheduler::Scheduler(const std::vector<TilePlan>& plans, std::vector<Tile> tiles
       window_(std::max(1, window / unit_size_)),
       blend_(blend) {
   for (size_t i = 0; i < tiles_.size(); ++i) {
-    const bool fits = !unit_begins_.empty() && i - unit_begins_.back() < size_t(unit_size_) &&
+    const bool fits = !unit_begins_.empty() &&
+                      i - unit_begins_.back() < static_cast<size_t>(unit_size_) &&
                       tiles_[i].size == tiles_[unit_begins_.back()].size;
     if (!fits) unit_begins_.push_back(i);
   }

@@ -195,17 +195,11 @@ def enhance_volume(
     sampling = sampling or default_sampling(config)
     weights = next(model.parameters())
     overlap, factor = config.tile_overlap, config.factor
-    sizes = [size] * len(boxes) if size else None
-    if sizes is None:
-        sizes = tiles.fit_tiles(
-            volume.shape,
-            boxes,
-            config.smallest_tile,
-            config.tile,
-            config.tile_pitch,
-            overlap,
-            factor,
-        )
+    if size:
+        sizes = [size] * len(boxes)
+    else:
+        edges = config.smallest_tile, config.tile, config.tile_pitch
+        sizes = tiles.fit_tiles(volume.shape, boxes, *edges, overlap, factor)
     plan = tiles.plan_tiles(volume.shape, boxes, sizes, overlap, factor)
     blend = tiles.Blend(volume)
     done = 0

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from ..acquisition import acquisition_of
 from ..checks import check_values
 from ..errors import InputError
-from ..io import MIN_UNSCALED_LEVELS, Scan, acquisition_of
+from ..io import MIN_UNSCALED_LEVELS, Scan
 from .files import Instance, find_files, frame_count, read_header
 from .frames import Frame, frames_of
 from .kinds import READ, check_kind_of, sop_class_name
