@@ -18,12 +18,14 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from .acquisition import Acquisition
     from .results import Enhanced
     from .session import Session
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Acquisition",
     "BackendError",
     "BundleError",
     "Cancelled",
@@ -39,7 +41,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # Session pulls in numpy and the extension; errors and the version must not wait for them.
-    if name in ("Session", "Enhanced"):
+    if name in ("Acquisition", "Session", "Enhanced"):
         from . import session
 
         return getattr(session, name)

@@ -112,6 +112,13 @@ def _add_infer(parser: argparse.ArgumentParser) -> None:
         "DICOM or of the JSON beside the scan; else what the scan's spectrum shows)",
     )
     parser.add_argument(
+        "--slice-thickness",
+        type=float,
+        metavar="MM",
+        help="of slices excited one by one, where gaps lie between them or they overlap (default: "
+        "SliceThickness of DICOM or of that JSON; else their distance)",
+    )
+    parser.add_argument(
         "--save-gates",
         action="store_true",
         help="also write each expert's weight as *_desc-gates_probseg.nii.gz",

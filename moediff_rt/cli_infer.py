@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from .errors import InputError
 from .io import Scan, image_writer, load_scan, nifti_stem, record_writer, sidecar_path
 from .progress import progress_on
 from .results import Inferred
+
+if TYPE_CHECKING:
+    from .acquisition import Acquisition
 
 # BIDS suffixes of anatomical scans: kept as they are, after the new `desc` entity.
 _SUFFIX = re.compile(r"_(?P<suffix>T1w|T2w|FLAIR|PDw|PDT2|T2starw|UNIT1|inplaneT1|inplaneT2)$")
@@ -154,7 +157,6 @@ class Ran:
 
 def run_scan(options: argparse.Namespace, scan: Scan) -> Ran:
     """Take a scan through the corrections and the model, as the options ask."""
-    from .acquisition import known_profile
     from .corrections import plan_corrections
     from .provenance import describe
     from .request import checked_planes, checked_samples, checked_sampling
@@ -171,7 +173,9 @@ def run_scan(options: argparse.Namespace, scan: Scan) -> Ran:
         checked_sampling(options.steps, options.seed, session.bundle)
         checked_samples(options.samples)
         checked_planes(options.planes)
-        known_profile(options.acquisition, scan.grid.spacing)
+        acquisition = _acquisition(options, scan)
+        if acquisition:
+            acquisition.profile(scan.grid.spacing)
         choose_output_shape(scan.grid.shape, scan.grid.spacing, options.spacing, session.bundle)
         for correction in corrections:
             scan = correction.apply(scan)
@@ -192,7 +196,7 @@ def run_scan(options: argparse.Namespace, scan: Scan) -> Ran:
                 samples=options.samples,
                 planes=options.planes,
                 data_consistency=options.data_consistency,
-                acquisition=options.acquisition,
+                acquisition=acquisition,
                 save_gates=options.save_gates,
                 progress=progress,
             )
@@ -209,6 +213,24 @@ def run_scan(options: argparse.Namespace, scan: Scan) -> Ran:
         for stage, spent in result.run.seconds.items():
             note(f"{stage}: {spent:.2f} s")
     return Ran(scan, result, record)
+
+
+def _acquisition(options: argparse.Namespace, scan: Scan) -> Acquisition | None:
+    """What the options say, and of the same kind of acquisition what else the scan says."""
+    from .acquisition import Acquisition
+
+    said = scan.acquisition
+    kind, thickness = options.acquisition, options.slice_thickness
+    if kind is None and said is not None:
+        kind = said.kind
+    if thickness is not None and kind != "2D":
+        raise InputError(
+            "expected --slice-thickness of slices that were excited one by one, got it of "
+            f"{kind or 'a scan that does not say so'}; give --acquisition 2D, or leave it out"
+        )
+    if thickness is None and said is not None and said.kind == kind:
+        thickness = said.slice_thickness
+    return None if kind is None else Acquisition(kind, thickness)
 
 
 def map_writers(paths: OutputPaths, ran: Ran) -> dict[Path, Writer | FolderWriter]:

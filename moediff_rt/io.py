@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 
-from .acquisition import read_beside
+from .acquisition import Acquisition, read_beside
 from .atomic import Writer
 from .checks import (
     check_file,
@@ -31,7 +31,7 @@ from .checks import (
     usable_qform,
 )
 from .errors import InputError
-from .grid import Grid, resized_affine
+from .grid import Grid, resized_affine, voxel_sizes
 from .packing import packed, read_voxels
 from .quiet import quieted
 
@@ -64,8 +64,8 @@ class Scan:
         The path it was read from, or "" for an image in memory.
     sha256 : str
         SHA-256 of the file's bytes, or "" for an image in memory.
-    acquisition : str or None
-        "2D" or "3D" (DICOM's MRAcquisitionType), where the JSON beside the file or DICOM says it.
+    acquisition : Acquisition or None
+        Where the JSON beside the file or DICOM says it.
     """
 
     data: npt.NDArray[np.float32]
@@ -75,7 +75,7 @@ class Scan:
     scaled: bool
     source: str
     sha256: str
-    acquisition: str | None = None
+    acquisition: Acquisition | None = None
 
     @property
     def grid(self) -> Grid:
@@ -374,6 +374,7 @@ def _scan_from(
     data = np.asfortranarray(np.asarray(values).reshape(shape[:3]))
     check_values(name, data, image.dataobj)
     slope, inter = _scaling(image)
+    beside = read_beside(sidecar_path(Path(source)), voxel_sizes(affine)) if source else None
     return Scan(
         data=data,
         affine=affine,
@@ -382,7 +383,7 @@ def _scan_from(
         scaled=(slope, inter) != (1.0, 0.0),
         source=source,
         sha256=sha256,
-        acquisition=read_beside(sidecar_path(Path(source))) if source else None,
+        acquisition=beside,
     )
 
 

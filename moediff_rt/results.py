@@ -11,6 +11,8 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Image
 
+    from .acquisition import Acquisition
+
 
 @dataclass(frozen=True)
 class Enhanced:
@@ -27,8 +29,8 @@ class Enhanced:
     slice_profile : float
         Full width at half maximum of the profile that the input's slices are taken to be integrated
         over along its coarsest edge, in slice distances; 0 for none, and without data consistency.
-    acquisition : str or None
-        "2D" or "3D" where that was known; else the input's spectrum told of its slices' profile.
+    acquisition : Acquisition or None
+        Where it was known; else the input's spectrum told of its slices' profile.
     largest_correction : float or None
         Largest change that data consistency made, in the input's unit; None without it.
     gates : (x, y, z, experts) uint8 array or None
@@ -53,7 +55,7 @@ class Enhanced:
     spacing: tuple[float, float, float]
     noise_sigma: float
     slice_profile: float
-    acquisition: str | None
+    acquisition: Acquisition | None
     largest_correction: float | None
     gates: npt.NDArray[np.uint8] | None
     standard_deviation: npt.NDArray[np.float32] | None

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import cache
-from .acquisition import known_profile
+from .acquisition import Acquisition, known_acquisition
 from .grid import AxisOrder
 from .interchange import like
 from .io import Scan, as_scan, to_deviation_image, to_gate_image, to_image
@@ -182,7 +182,7 @@ class Session:
         samples: int = 1,
         planes: int | None = None,
         data_consistency: bool = True,
-        acquisition: str | None = None,
+        acquisition: str | Acquisition | None = None,
         progress: Progress | None = None,
         cancel: Cancel | None = None,
     ) -> npt.NDArray[np.float32]:
@@ -213,9 +213,10 @@ class Session:
             one; fewer for slabs thinner than half a tile.
         data_consistency : bool
             Make the result agree with the input at the input's resolution.
-        acquisition : str, optional
+        acquisition : str or Acquisition, optional
             "2D" where the scanner excited slices one by one, "3D" where it encoded them: what
-            data consistency takes thick slices for. Default: what the array's own spectrum shows.
+            data consistency takes thick slices for. With gaps between them, or where they overlap,
+            `Acquisition("2D", slice_thickness=4)`. Default: what the array's own spectrum shows.
         progress : callable, optional
             Called with (tiles done, tiles in all).
         cancel : callable, optional
@@ -269,7 +270,7 @@ class Session:
         samples: int = 1,
         planes: int | None = None,
         data_consistency: bool = True,
-        acquisition: str | None = None,
+        acquisition: str | Acquisition | None = None,
         save_gates: bool = False,
         progress: Progress | None = None,
         cancel: Cancel | None = None,
@@ -290,7 +291,8 @@ class Session:
         steps, seed = checked_sampling(steps, seed, self.bundle)
         samples = checked_samples(samples)
         in_planes = checked_planes(planes)
-        slice_profile = known_profile(acquisition, (x, y, z))
+        known = known_acquisition(acquisition)
+        slice_profile = known.profile((x, y, z)) if known else 0.0
         output_spacing = checked_output_spacing(output_spacing, self.bundle)
         # Refused, if it must be, before engines are built.
         choose_output_shape(scan.shape[::-1], (x, y, z), output_spacing, self.bundle)
@@ -321,7 +323,7 @@ class Session:
             largest_correction=result.largest_correction,
             gates=None if result.gates is None else result.gates.T,
             standard_deviation=None if result.deviation is None else result.deviation.T,
-            acquisition=acquisition,
+            acquisition=known,
             steps=result.steps,
             seed=seed,
             samples=samples,
@@ -343,7 +345,7 @@ class Session:
         samples: int = 1,
         planes: int | None = None,
         data_consistency: bool = True,
-        acquisition: str | None = None,
+        acquisition: str | Acquisition | None = None,
         progress: Progress | None = None,
         cancel: Cancel | None = None,
     ) -> Nifti1Image:
@@ -356,7 +358,7 @@ class Session:
             As `output_spacing` of `enhance`, mm.
         steps, seed, samples, planes, data_consistency, progress, cancel
             As in `enhance`.
-        acquisition : str, optional
+        acquisition : str or Acquisition, optional
             As in `enhance`; default: what the scan's DICOM header or sidecar says.
 
         Returns
@@ -393,7 +395,7 @@ class Session:
         samples: int = 1,
         planes: int | None = None,
         data_consistency: bool = True,
-        acquisition: str | None = None,
+        acquisition: str | Acquisition | None = None,
         save_gates: bool = False,
         progress: Progress | None = None,
         cancel: Cancel | None = None,

@@ -198,7 +198,8 @@ typedef struct mdr_enhance_params {
   /* Like intensity_level: full width at half maximum of the slices' profile along the scan's
    * coarsest edge, in slice distances, up to 4; 0: found in the scan; -1: none. A slab is often too
    * small to tell: take it from the report of the whole scan. Of thick slices that are known to be
-   * excited one by one (2D) give 1, of encoded ones (3D) -1. */
+   * excited one by one (2D) give their thickness over the distance of their centres, 1 without
+   * gaps; of encoded ones (3D) -1. */
   double slice_profile;
 } mdr_enhance_params;
 

@@ -17,6 +17,7 @@ from .derive import Derived, derivation, derive, is_file_name
 from .series import Series
 
 if TYPE_CHECKING:
+    from ..acquisition import Acquisition
     from ..corrections import Correction
     from ..results import Inferred
     from ..session import Cancel, Progress, Session
@@ -52,7 +53,7 @@ def enhance(
     samples: int = 1,
     planes: int | None = None,
     data_consistency: bool = True,
-    acquisition: str | None = None,
+    acquisition: str | Acquisition | None = None,
     save_gates: bool = False,
     progress: Progress | None = None,
     cancel: Cancel | None = None,

@@ -51,6 +51,8 @@ class Frame:
         Direction along a row (rising column index) and along a column, LPS.
     position : (3,) float64 array
         Centre of the first voxel, LPS, mm.
+    thickness : object
+        SliceThickness as it stands there, mm; None where it does not.
     slope, intercept : float
         Of the value that a stored number stands for.
     traits : mapping of str to value
@@ -64,6 +66,7 @@ class Frame:
     spacing: tuple[float, float]
     orientation: npt.NDArray[np.float64]
     position: npt.NDArray[np.float64]
+    thickness: object
     slope: float
     intercept: float
     traits: Mapping[str, Any]
@@ -162,6 +165,7 @@ def _frame(instance: Instance, index: int, groups: _Groups) -> Frame:
         spacing=(row, column),
         orientation=_directions(orientation, instance.name),
         position=np.array(position),
+        thickness=groups.get("SliceThickness", "PixelMeasuresSequence"),
         slope=slope,
         intercept=intercept,
         traits=_traits(groups),

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ..acquisition import acquisition_of
+from ..acquisition import Acquisition, acquisition_of
 from ..checks import check_values
 from ..errors import InputError
+from ..grid import voxel_sizes
 from ..io import MIN_UNSCALED_LEVELS, Scan
 from .files import Instance, find_files, frame_count, read_header
 from .frames import Frame, frames_of
@@ -231,8 +232,14 @@ def _load(source: str | os.PathLike[str], series: str | None) -> Series:
     scaling = {(frame.slope, frame.intercept) for frame in stack.frames}
     whole = scaling == {(1.0, 0.0)} and float(np.ptp(data)) >= MIN_UNSCALED_LEVELS
     ordered = tuple({frame.instance.path: frame.instance for frame in stack.frames}.values())
-    first = ordered[0].header
-    said = acquisition_of(first.get("MRAcquisitionType"), first.get("ImageType"))
+    first, thick = ordered[0].header, stack.frames[0].thickness
+    all_alike = all(str(frame.thickness) == str(thick) for frame in stack.frames)
+    said = acquisition_of(
+        first.get("MRAcquisitionType"),
+        first.get("ImageType"),
+        thick if all_alike else None,
+        voxel_sizes(stack.affine),
+    )
     scan = _scan(data, stack.affine, source=str(source), sha256=digest, acquisition=said)
     return Series(scan, stack.frames, ordered, whole)
 
@@ -254,7 +261,9 @@ def _check_identity(instances: Sequence[Instance]) -> None:
             )
 
 
-def _scan(data: Any, affine: Any, *, source: str, sha256: str, acquisition: str | None) -> Scan:
+def _scan(
+    data: Any, affine: Any, *, source: str, sha256: str, acquisition: Acquisition | None
+) -> Scan:
     from nibabel.nifti1 import Nifti1Header, Nifti1Image
 
     header = Nifti1Header()

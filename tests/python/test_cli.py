@@ -79,6 +79,44 @@ def test_the_caller_or_the_sidecar_says_how_a_scan_was_acquired(
     assert (record["Settings"]["Acquisition"], record["SliceProfile"]) == (acquisition, profile)
 
 
+@pytest.mark.parametrize(
+    ("options", "beside", "profile"),
+    [
+        (["--acquisition", "2D", "--slice-thickness", 2.4], {}, 0.8),
+        (["--slice-thickness", 2.4], {"MRAcquisitionType": "2D", "SliceThickness": 3}, 0.8),
+        ([], {"MRAcquisitionType": "2D", "SliceThickness": 2.4}, 0.8),
+        (["--acquisition", "2D"], {"MRAcquisitionType": "2D", "SliceThickness": 2.4}, 0.8),
+        (["--acquisition", "2D"], {"MRAcquisitionType": "3D", "SliceThickness": 2.4}, 1),
+    ],
+)
+def test_the_caller_or_the_sidecar_says_how_thick_slices_are(
+    scan, infer, tmp_path, options, beside, profile
+):
+    thick = tmp_path / "thick_T1w.nii.gz"
+    image = nib.load(scan)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), np.diag([1, 1, 3, 1])), thick)
+    thick.with_name("thick_T1w.json").write_text(json.dumps(beside))
+    assert infer(thick, *options) == 0
+    record = json.loads((tmp_path / "thick_desc-moediffsr_T1w.json").read_text())
+    assert record["SliceProfile"] == pytest.approx(profile)
+    assert record["Settings"]["SliceThickness"] == (2.4 if profile != 1 else None)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--slice-thickness", 2], "got it of a scan that does not say so; give --acquisition 2D"),
+        (["--acquisition", "3D", "--slice-thickness", 2], "got it of 3D"),
+        (["--acquisition", "2D", "--slice-thickness", -2], "in mm above 0, got -2.0"),
+        (["--acquisition", "2D", "--slice-thickness", "nan"], "in mm above 0, got nan"),
+    ],
+)
+def test_a_thickness_that_cannot_be_is_one_line(scan, infer, capsys, options, words):
+    assert infer(scan, *options) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+
+
 def test_an_acquisition_that_is_none_is_one_line(scan, infer, capsys):
     assert infer(scan, "--acquisition", "4D") == 2
     (line,) = capsys.readouterr().err.splitlines()

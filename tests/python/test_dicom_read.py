@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from moediff_rt import InputError, dicom
+from moediff_rt import Acquisition, InputError, dicom
 from moediff_rt.dicom.voxels import decodable
 
 pytest.importorskip("pydicom", reason="pydicom is not installed: pip install '.[dicom]'")
@@ -35,8 +35,8 @@ def test_a_series_is_read_as_the_volume_it_was_made_from(tmp_path, kind, shape):
 @pytest.mark.parametrize(
     ("tag", "image_type", "said"),
     [
-        ("2D", ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], "2D"),
-        ("3D", ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], "3D"),
+        ("2D", ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], Acquisition("2D", 2)),
+        ("3D", ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], Acquisition("3D")),
         ("3D", ["DERIVED", "PRIMARY", "MPR", "NONE"], None),
         ("", ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], None),
         (None, ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], None),
@@ -49,6 +49,26 @@ def test_a_series_says_how_it_was_acquired(tmp_path, tag, image_type, said):
         del image.MRAcquisitionType
     scan = dicom.load_series(made.save(tmp_path / "in", image)).scan
     assert scan.acquisition == said
+
+
+@pytest.mark.parametrize(
+    ("thickness", "known"),
+    [
+        (["1.5"] * 3, 1.5),
+        (["1.5", "1.5", "2"], None),
+        ([""] * 3, None),
+        (["0"] * 3, None),
+        (["40"] * 3, None),
+        ([["1", "2"]] * 3, None),
+    ],
+    ids=["gaps", "one-differs", "empty", "zero", "far-too-thick", "two-values"],
+)
+def test_slices_say_how_thick_they_are(tmp_path, thickness, known):
+    images = made.classic()
+    for number, image in enumerate(images):
+        image.MRAcquisitionType, image.SliceThickness = "2D", thickness[number % 3]
+    scan = dicom.load_series(made.save(tmp_path / "in", images)).scan
+    assert scan.acquisition == Acquisition("2D", known)
 
 
 def test_slices_from_the_far_end_are_read_from_the_near_one(tmp_path):

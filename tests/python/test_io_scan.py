@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from nibabel.nifti1 import Nifti1Extension
 
+from moediff_rt import Acquisition
 from moediff_rt.atomic import write_whole
 from moediff_rt.io import image_writer, load_scan, scan_from_image, to_gate_image, to_image
 
@@ -44,12 +45,23 @@ AFFINES = {
 @pytest.mark.parametrize(
     ("sidecar", "said"),
     [
-        ('{"MRAcquisitionType": "2D"}', "2D"),
-        ('{"EchoTime": 0.003, "MRAcquisitionType": "3D"}', "3D"),
-        ('{"MRAcquisitionType": "2D", "ImageType": ["ORIGINAL", "PRIMARY", "M", "NORM"]}', "2D"),
+        ('{"MRAcquisitionType": "2D"}', Acquisition("2D")),
+        ('{"EchoTime": 0.003, "MRAcquisitionType": "3D"}', Acquisition("3D")),
+        (
+            '{"MRAcquisitionType": "2D", "ImageType": ["ORIGINAL", "PRIMARY", "M", "NORM"]}',
+            Acquisition("2D"),
+        ),
+        ('{"MRAcquisitionType": "2D", "SliceThickness": 1.6}', Acquisition("2D", 1.6)),
+        ('{"MRAcquisitionType": "2D", "SliceThickness": 3}', Acquisition("2D", 3)),
+        ('{"MRAcquisitionType": "3D", "SliceThickness": 2}', Acquisition("3D")),
+        ('{"MRAcquisitionType": "2D", "SliceThickness": 0}', Acquisition("2D")),
+        ('{"MRAcquisitionType": "2D", "SliceThickness": 200}', Acquisition("2D")),
+        ('{"MRAcquisitionType": "2D", "SliceThickness": NaN}', Acquisition("2D")),
+        ('{"MRAcquisitionType": "2D", "SliceThickness": true}', Acquisition("2D")),
+        ('{"MRAcquisitionType": "2D", "SliceThickness": "2"}', Acquisition("2D")),
         ('{"MRAcquisitionType": "3D", "ImageType": ["DERIVED", "SECONDARY", "MPR"]}', None),
         ('{"MRAcquisitionType": "3D", "ImageType": ["ORIGINAL", "PRIMARY", "Mpr"]}', None),
-        ('{"MRAcquisitionType": "3D", "ImageType": 7}', "3D"),
+        ('{"MRAcquisitionType": "3D", "ImageType": 7}', Acquisition("3D")),
         ('{"MRAcquisitionType": "4D"}', None),
         ('{"MRAcquisitionType": ["2D"]}', None),
         ('{"EchoTime": 0.003}', None),
@@ -60,7 +72,7 @@ AFFINES = {
         ('{"MRAcquisitionType": "2D"}' + " " * (1 << 20), None),
         (None, None),
     ],
-    ids=range(15),
+    ids=range(23),
 )
 def test_the_json_beside_a_scan_says_how_it_was_acquired(tmp_path, sidecar, said):
     path = tmp_path / "sub-01_T1w.nii.gz"

@@ -13,7 +13,7 @@ import oracle.consistency
 import pytest
 
 import moediff_rt
-from moediff_rt import BackendError, BundleError, Cancelled, InputError, _core
+from moediff_rt import Acquisition, BackendError, BundleError, Cancelled, InputError, _core
 from moediff_rt.foreground import find_foreground
 from moediff_rt.io import scan_from_image
 from moediff_rt.noise import noise_sigma
@@ -75,19 +75,28 @@ def test_how_a_scan_was_acquired_says_what_its_thick_slices_are(session):
     runs = {said: session.run(head(), (1, 1, 3), acquisition=said) for said in (None, "2D", "3D")}
     assert {said: (run.acquisition, run.slice_profile) for said, run in runs.items()} == {
         None: (None, 0),
-        "2D": ("2D", 1),
-        "3D": ("3D", 0),
+        "2D": (Acquisition("2D"), 1),
+        "3D": (Acquisition("3D"), 0),
     }
     np.testing.assert_array_equal(runs["3D"].data, runs[None].data)
     assert np.any(runs["2D"].data != runs["3D"].data)
     for alike in (2.0, (1.3, 1.3, 1.0)):  # along which axis the slices lie is not known
         run = session.run(head(), alike, acquisition="2D")
-        assert (run.acquisition, run.slice_profile) == ("2D", 0)
+        assert (run.acquisition, run.slice_profile) == (Acquisition("2D"), 0)
+
+
+@pytest.mark.parametrize(("thickness", "width"), [(2, 0.8), (2.5, 1), (5, 2), (10, 4)])
+def test_slices_have_gaps_or_overlap_where_their_thickness_says_so(session, thickness, width):
+    acquisition = Acquisition("2D", slice_thickness=thickness)
+    run = session.run(head(), (1, 1, 2.5), acquisition=acquisition)
+    assert (run.acquisition, run.slice_profile) == (acquisition, width)
+    contiguous = session.run(head(), (1, 1, 2.5), acquisition="2D")
+    assert np.any(run.data != contiguous.data) == (width != 1)
 
 
 def test_a_scan_says_how_it_was_acquired_unless_the_caller_does(session):
     image = nib.Nifti1Image(head(), np.diag([1, 1, 3, 1]))
-    scan = dataclasses.replace(scan_from_image(image), acquisition="2D")
+    scan = dataclasses.replace(scan_from_image(image), acquisition=Acquisition("2D"))
     assert session.infer_scan(scan).run.slice_profile == 1
     assert session.infer_scan(scan, acquisition="3D").run.slice_profile == 0
 
@@ -147,6 +156,10 @@ def test_cancel_stops_the_run(session):
         ({"seed": 2**64}, "seed"),
         ({"acquisition": "4D"}, "expected 2D or 3D for acquisition"),
         ({"acquisition": 2}, "expected 2D or 3D for acquisition"),
+        (
+            {"acquisition": Acquisition("2D", 12.1), "spacing": (1, 1, 3)},
+            "at most 4 times as thick as they lie apart",
+        ),
     ],
 )
 def test_wrong_settings_are_refused(session, change, words):

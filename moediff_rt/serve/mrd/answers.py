@@ -104,7 +104,7 @@ class Answers:
         ----------
         series : Series
         acquisition : str or None
-            As `Session.run` takes it.
+            "2D" or "3D", where it is known.
         """
         self._steps.put(partial(self._enhance_or_return, series, acquisition))
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ... import __version__
+from ...acquisition import acquisition_of
 from ...errors import InputError
 from ...grid import AxisOrder, Grid
 from ...provenance import NOTICE
@@ -66,6 +67,11 @@ class Volume:
         return self.images[0].shape[1] > 1
 
     @property
+    def slice_thickness(self) -> float | None:
+        """Of single slices, mm, 0 where it is not said; not known of a 3-D image's."""
+        return None if self.is_deep else float(self.images[0].head.field_of_view[2])
+
+    @property
     def data(self) -> npt.NDArray[Any]:
         """The voxels, (x, y, z)."""
         return np.asarray(np.concatenate([image.values[0] for image in self.images]).T)
@@ -115,7 +121,13 @@ class Asked:
         cancel: Callable[[], bool],
         acquisition: str | None = None,
     ) -> Result:
-        """Enhance a volume; `cancel`, `acquisition` and errors are those of `Session.run`."""
+        """Enhance a volume; `cancel` and errors are those of `Session.run`.
+
+        Parameters
+        ----------
+        acquisition : str, optional
+            "2D" or "3D".
+        """
         axes = AxisOrder.nearest_ras(volume.grid.affine)
         run = session.run(
             axes.to_ras(volume.data),
@@ -124,7 +136,9 @@ class Asked:
             steps=self.steps,
             seed=self.seed,
             planes=self.planes,
-            acquisition=acquisition,
+            acquisition=acquisition_of(
+                acquisition, None, volume.slice_thickness, volume.grid.spacing
+            ),
             cancel=cancel,
         )
         return Result(
