@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 
 import onnx
 import onnxruntime
@@ -11,7 +12,7 @@ from export_fixtures import card, random_model
 from moediff_export.bundle import load_reference, write_bundle
 from moediff_export.cli import main
 from moediff_export.config import TINY, get_config
-from moediff_export.modules import list_modules
+from moediff_export.modules import ModuleExport, list_modules
 from moediff_export.onnx import ExportError, check_module, export_module, relative_error
 from moediff_export.training.checkpoint import write_checkpoint
 
@@ -87,6 +88,22 @@ def test_another_models_file_is_refused(tiny_bundle):
     item = next(m for m in list_modules(random_model(TINY, seed=1)) if m.name == "expert_0")
     with pytest.raises(ExportError, match="expert_0 within"):
         check_module(item, tiny_bundle / "expert_0.onnx")
+
+
+class Cancelling(torch.nn.Module):
+    """What float32 cannot hold: a thousandth of the image is lost."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return (image + 1e4) - 1e4
+
+
+def test_a_module_that_float32_cannot_hold_is_told_from_a_wrong_operator(tmp_path):
+    image = torch.rand(2, 1, TINY.tile, TINY.tile, generator=torch.Generator().manual_seed(0))
+    item = ModuleExport("blown", TINY, Cancelling(), {"image": image}, {"image": 1}, ("y",))
+    with pytest.raises(ExportError, match="training has blown the weights up") as caught:
+        export_module(item, tmp_path / "blown.onnx")
+    worst, own = re.findall(r"\d\.\d+e-\d+", str(caught.value))
+    assert worst == own
 
 
 def test_an_existing_bundle_is_not_overwritten(tiny_model, tiny_bundle):
