@@ -13,10 +13,21 @@ import pytest
 from moediff_rt import cli
 
 pytest.importorskip("pydicom", reason="pydicom is not installed: pip install '.[dicom]'")
+
+
+def with_gaps():
+    """Slices of 2.5 mm, 4 mm apart."""
+    images = made.classic("coronal", name="t1 se", thicker=2)
+    for image in images:
+        image.MRAcquisitionType, image.SliceThickness = "2D", "2.5"
+    return images
+
+
 SERIES = {
     "axial": lambda: made.classic(),
     "sagittal oblique": lambda: made.classic("sagittal", tilt=0.23),
     "coronal thick": lambda: made.classic("coronal", tilt=-0.1, thicker=2),
+    "coronal with gaps": with_gaps,
     "enhanced": lambda: made.enhanced("sagittal", tilt=0.15),
 }
 
@@ -84,7 +95,7 @@ def converted(folder, out):
 def test_dcm2niix_gives_what_the_nifti_route_gives(folders, tiny_bundle, tmp_path, monkeypatch):
     """Convert then enhance, or enhance then convert: the same voxels at the same place.
 
-    The sidecar says how thick slices were acquired, as DICOM does.
+    The sidecar says how thick slices were acquired, as DICOM does, and how thick they are.
     """
     monkeypatch.setenv("MOEDIFF_RT_CACHE", str(tmp_path / "cache"))
     source, result = folders
