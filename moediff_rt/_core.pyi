@@ -373,7 +373,8 @@ class Model:
             Make the result agree with the scan at the scan's resolution.
         slice_profile
             Full width at half maximum of the slices' profile along the coarsest edge, in slice
-            distances; 0: found in the scan; below 0: none.
+            distances, up to 4: their thickness over the distance of their centres; 0: found in the
+            scan; below 0: none.
         memory_limit
             Bytes that a run on a CPU may take beside the scan and the engines; 0: no limit.
         threads

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
-from typing import TypeGuard
 
 from .errors import InputError
 
 # As DICOM's MRAcquisitionType has them: slices excited one by one, or encoded like other axes.
 ACQUISITIONS = ("2D", "3D")
-# Of excited slices, in their distance from one another: what data consistency can take.
-MOST_THICKNESS = 4.0
+# Of excited slices, in their distance from one another. The upper end is what data consistency can
+# take; what lies below the lower one was probably not meant in mm.
+LEAST_THICKNESS, MOST_THICKNESS = 0.2, 4.0
 # Bytes; a sidecar has some thousands.
 LARGEST_SIDECAR = 1 << 20
 
@@ -55,11 +55,14 @@ class Acquisition:
                 f"expected {' or '.join(ACQUISITIONS)} for acquisition, got {self.kind!r}; "
                 "probably mistyped; leave it out where it is not known"
             )
-        if self.slice_thickness is not None and not _is_length(self.slice_thickness):
-            raise InputError(
-                f"expected a slice thickness in mm above 0, got {self.slice_thickness!r}; "
-                "leave it out where it is not known"
-            )
+        if self.slice_thickness is not None:
+            thickness = _length(self.slice_thickness)
+            if thickness is None:
+                raise InputError(
+                    f"expected a slice thickness in mm above 0, got {self.slice_thickness!r}; "
+                    "leave it out where it is not known"
+                )
+            object.__setattr__(self, "slice_thickness", thickness)
 
     def profile(self, spacing: tuple[float, float, float]) -> float:
         """The slice profile that follows, as `Model.enhance_scan` takes it.
@@ -67,12 +70,13 @@ class Acquisition:
         Parameters
         ----------
         spacing : (x, y, z) voxel edges, mm
-            Which axis excited slices lie along is not known where the two coarsest edges are alike.
+            Excited slices lie along the coarsest edge. Where the two coarsest are alike it is not
+            known along which, and they count as having no profile.
 
         Raises
         ------
         InputError
-            Slices far thicker than they lie apart.
+            Slices far thinner or far thicker than they lie apart.
 
         Examples
         --------
@@ -86,31 +90,65 @@ class Acquisition:
         if self.kind == "3D":
             return -1.0
         _, within, apart = sorted(spacing)
-        if not _core.has_thick_slices((apart, within, within)):
-            return 0.0
-        if self.slice_thickness is None:
-            return 1.0
-        if self.slice_thickness > MOST_THICKNESS * apart:
+        thickness = apart if self.slice_thickness is None else self.slice_thickness
+        if not _fits(thickness, apart):
             raise InputError(
-                f"expected slices at most {MOST_THICKNESS:g} times as thick as they lie apart "
-                f"({apart:g} mm), got {self.slice_thickness:g} mm; give the thickness of one slice"
+                f"expected slices {LEAST_THICKNESS} to {MOST_THICKNESS:g} times as thick as they "
+                f"lie apart ({apart} mm), got {thickness} mm; that of a whole slab, or not in mm? "
+                "Give the thickness of one slice"
             )
-        return self.slice_thickness / apart
+        return thickness / apart if _core.has_thick_slices((apart, within, within)) else 0.0
 
 
-def _is_length(value: object) -> TypeGuard[float]:
-    if value is True:  # a number, too
-        return False
-    return isinstance(value, Real) and 0 < float(value) < math.inf
+def _length(value: object) -> float | None:
+    """A number above 0 as a float; None of anything else."""
+    if value is True or not isinstance(value, Real):  # True is a number, too
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if 0 < number < math.inf else None
 
 
-def known_acquisition(given: str | Acquisition | None) -> Acquisition | None:
-    """What a caller says, by its kind alone or in full; InputError as `Acquisition` has it."""
-    return given if given is None or isinstance(given, Acquisition) else Acquisition(given)
+def _fits(thickness: float, apart: float) -> bool:
+    return LEAST_THICKNESS * apart <= thickness <= MOST_THICKNESS * apart
+
+
+def known_acquisition(
+    given: str | Acquisition | None, said: Acquisition | None = None
+) -> Acquisition | None:
+    """What a caller gives; where that is a kind alone, with the thickness of a scan that says so.
+
+    Parameters
+    ----------
+    given : str or Acquisition, optional
+    said : Acquisition, optional
+        What the scan says: all that is known where nothing is given.
+
+    Raises
+    ------
+    InputError
+        As `Acquisition` has it.
+
+    Examples
+    --------
+    >>> known_acquisition("2D", Acquisition("2D", 2.5))
+    Acquisition(kind='2D', slice_thickness=2.5)
+    >>> known_acquisition("3D", Acquisition("2D", 2.5))
+    Acquisition(kind='3D', slice_thickness=None)
+    """
+    if given is None or (said is not None and given == said.kind):
+        return said
+    return given if isinstance(given, Acquisition) else Acquisition(given)
 
 
 def acquisition_of(
-    said: object, image_type: object, thickness: object, spacing: Iterable[float]
+    said: object,
+    image_type: object,
+    thickness: object,
+    spacing: Sequence[float],
+    axis: int | None = None,
 ) -> Acquisition | None:
     """What DICOM's attributes say of how slices were acquired; None where they do not say.
 
@@ -123,7 +161,10 @@ def acquisition_of(
         of others, whatever was acquired: of them nothing is known.
     thickness : object
         SliceThickness, mm; left out where it is none that slices of this grid can have.
-    spacing : (x, y, z) voxel edges, mm
+    spacing : 3 voxel edges, mm
+    axis : int, optional
+        Along which slices lie, where that is known. Excited ones along another than the coarsest
+        edge are not what `Acquisition.profile` takes them for.
 
     Examples
     --------
@@ -139,12 +180,16 @@ def acquisition_of(
     words = [str(word).upper() for word in image_type] if isinstance(image_type, Iterable) else []
     if words and (words[0] != "ORIGINAL" or not _REFORMATTED.isdisjoint(words)):
         return None
-    if said == "2D" and _is_length(thickness) and thickness <= MOST_THICKNESS * max(spacing):
-        return Acquisition(said, float(thickness))
-    return Acquisition(said)
+    if said == "3D":
+        return Acquisition(said)
+    apart = max(spacing)
+    if axis is not None and spacing[axis] < apart:
+        return None
+    found = _length(thickness)
+    return Acquisition(said, found if found is not None and _fits(found, apart) else None)
 
 
-def read_beside(sidecar: Path, spacing: Iterable[float]) -> Acquisition | None:
+def read_beside(sidecar: Path, spacing: Sequence[float]) -> Acquisition | None:
     """What a scan's BIDS sidecar says, as `acquisition_of` has it; None where it says nothing."""
     try:
         if sidecar.stat().st_size > LARGEST_SIDECAR:

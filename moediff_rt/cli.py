@@ -116,7 +116,7 @@ def _add_infer(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="MM",
         help="of slices excited one by one, where gaps lie between them or they overlap (default: "
-        "SliceThickness of DICOM or of that JSON; else their distance)",
+        "SliceThickness of DICOM or of that JSON where it says 2D, too; else their distance)",
     )
     parser.add_argument(
         "--save-gates",

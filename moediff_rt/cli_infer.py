@@ -174,8 +174,6 @@ def run_scan(options: argparse.Namespace, scan: Scan) -> Ran:
         checked_samples(options.samples)
         checked_planes(options.planes)
         acquisition = _acquisition(options, scan)
-        if acquisition:
-            acquisition.profile(scan.grid.spacing)
         choose_output_shape(scan.grid.shape, scan.grid.spacing, options.spacing, session.bundle)
         for correction in corrections:
             scan = correction.apply(scan)
@@ -216,21 +214,28 @@ def run_scan(options: argparse.Namespace, scan: Scan) -> Ran:
 
 
 def _acquisition(options: argparse.Namespace, scan: Scan) -> Acquisition | None:
-    """What the options say, and of the same kind of acquisition what else the scan says."""
-    from .acquisition import Acquisition
+    """What the options and the scan say; one that cannot be of this scan is refused."""
+    from .acquisition import Acquisition, known_acquisition
 
-    said = scan.acquisition
-    kind, thickness = options.acquisition, options.slice_thickness
-    if kind is None and said is not None:
-        kind = said.kind
-    if thickness is not None and kind != "2D":
+    known = known_acquisition(options.acquisition, scan.acquisition)
+    if options.slice_thickness is None:
+        if known is not None:
+            known.profile(scan.grid.spacing)
+        return known
+    if known is None or known.kind != "2D":
         raise InputError(
             "expected --slice-thickness of slices that were excited one by one, got it of "
-            f"{kind or 'a scan that does not say so'}; give --acquisition 2D, or leave it out"
+            f"{known.kind if known else 'a scan that does not say so'}; give --acquisition 2D, "
+            "or leave it out"
         )
-    if thickness is None and said is not None and said.kind == kind:
-        thickness = said.slice_thickness
-    return None if kind is None else Acquisition(kind, thickness)
+    known = Acquisition("2D", options.slice_thickness)
+    if not known.profile(scan.grid.spacing):
+        edges = " x ".join(f"{edge:g}" for edge in scan.grid.spacing)
+        raise InputError(
+            f"expected --slice-thickness of slices along one coarsest edge, got voxels of {edges} "
+            "mm; along which edge they lie is not known: leave it out"
+        )
+    return known
 
 
 def map_writers(paths: OutputPaths, ran: Ran) -> dict[Path, Writer | FolderWriter]:

@@ -374,7 +374,9 @@ def _scan_from(
     data = np.asfortranarray(np.asarray(values).reshape(shape[:3]))
     check_values(name, data, image.dataobj)
     slope, inter = _scaling(image)
-    beside = read_beside(sidecar_path(Path(source)), voxel_sizes(affine)) if source else None
+    beside = (
+        read_beside(sidecar_path(Path(source)), voxel_sizes(affine).tolist()) if source else None
+    )
     return Scan(
         data=data,
         affine=affine,

@@ -68,7 +68,7 @@ def describe(
             "GateThreshold": bundle.gate_threshold,
             "DataConsistency": data_consistency,
             "Acquisition": run.acquisition.kind if run.acquisition else None,
-            "SliceThickness": _slice_thickness(run),
+            "SliceThickness": run.acquisition.slice_thickness if run.acquisition else None,
         },
         "Experts": list(bundle.expert_names),
         "InputVoxelSize": [round(size, 6) for size in scan.grid.spacing],
@@ -83,11 +83,6 @@ def describe(
         "ExpertCallsSaved": run.expert_calls_saved,
         "Seconds": {stage: round(spent, 3) for stage, spent in run.seconds.items()},
     }
-
-
-def _slice_thickness(run: Enhanced) -> float | None:
-    known = run.acquisition.slice_thickness if run.acquisition else None
-    return None if known is None else float(known)
 
 
 def _output_grid_spacing(scan: Scan, run: Enhanced) -> tuple[float, float, float]:

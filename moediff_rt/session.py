@@ -359,7 +359,8 @@ class Session:
         steps, seed, samples, planes, data_consistency, progress, cancel
             As in `enhance`.
         acquisition : str or Acquisition, optional
-            As in `enhance`; default: what the scan's DICOM header or sidecar says.
+            As in `enhance`; default: what the scan's DICOM header or sidecar says, which also tells
+            how thick the slices are where it says the same kind.
 
         Returns
         -------
@@ -411,7 +412,7 @@ class Session:
             samples=samples,
             planes=planes,
             data_consistency=data_consistency,
-            acquisition=scan.acquisition if acquisition is None else acquisition,
+            acquisition=known_acquisition(acquisition, scan.acquisition),
             save_gates=save_gates,
             progress=progress,
             cancel=cancel,

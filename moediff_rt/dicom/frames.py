@@ -51,8 +51,8 @@ class Frame:
         Direction along a row (rising column index) and along a column, LPS.
     position : (3,) float64 array
         Centre of the first voxel, LPS, mm.
-    thickness : object
-        SliceThickness as it stands there, mm; None where it does not.
+    thickness : float or None
+        SliceThickness, mm; None where no number stands there.
     slope, intercept : float
         Of the value that a stored number stands for.
     traits : mapping of str to value
@@ -66,7 +66,7 @@ class Frame:
     spacing: tuple[float, float]
     orientation: npt.NDArray[np.float64]
     position: npt.NDArray[np.float64]
-    thickness: object
+    thickness: float | None
     slope: float
     intercept: float
     traits: Mapping[str, Any]
@@ -165,11 +165,19 @@ def _frame(instance: Instance, index: int, groups: _Groups) -> Frame:
         spacing=(row, column),
         orientation=_directions(orientation, instance.name),
         position=np.array(position),
-        thickness=groups.get("SliceThickness", "PixelMeasuresSequence"),
+        thickness=_number(groups.get("SliceThickness", "PixelMeasuresSequence")),
         slope=slope,
         intercept=intercept,
         traits=_traits(groups),
     )
+
+
+def _number(value: Any) -> float | None:
+    """Take an attribute that need not be there as one number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _numbers(value: Any, keyword: str, count: int, name: str, index: int) -> list[float]:

@@ -35,6 +35,8 @@ _NEEDED = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 # that the scanner has corrected already.
 _HEAD_FIRST_SUPINE = "HFS"
 _CORRECTED = ("DIS2D", "DIS3D")
+# Relative difference of what is the same in two headers, which round.
+_ALIKE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -232,16 +234,23 @@ def _load(source: str | os.PathLike[str], series: str | None) -> Series:
     scaling = {(frame.slope, frame.intercept) for frame in stack.frames}
     whole = scaling == {(1.0, 0.0)} and float(np.ptp(data)) >= MIN_UNSCALED_LEVELS
     ordered = tuple({frame.instance.path: frame.instance for frame in stack.frames}.values())
-    first, thick = ordered[0].header, stack.frames[0].thickness
-    all_alike = all(str(frame.thickness) == str(thick) for frame in stack.frames)
+    first = ordered[0].header
     said = acquisition_of(
         first.get("MRAcquisitionType"),
         first.get("ImageType"),
-        thick if all_alike else None,
-        voxel_sizes(stack.affine),
+        _common_thickness(stack.frames),
+        voxel_sizes(stack.affine).tolist(),
+        axis=2,
     )
     scan = _scan(data, stack.affine, source=str(source), sha256=digest, acquisition=said)
     return Series(scan, stack.frames, ordered, whole)
+
+
+def _common_thickness(frames: Sequence[Frame]) -> float | None:
+    """How thick all slices are, mm; None where one differs or does not say it."""
+    known = [frame.thickness for frame in frames if frame.thickness is not None]
+    alike = len(known) == len(frames) and np.allclose(known, known[0], rtol=_ALIKE)
+    return known[0] if alike else None
 
 
 def _check_identity(instances: Sequence[Instance]) -> None:

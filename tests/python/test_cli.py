@@ -109,6 +109,8 @@ def test_the_caller_or_the_sidecar_says_how_thick_slices_are(
         (["--acquisition", "3D", "--slice-thickness", 2], "got it of 3D"),
         (["--acquisition", "2D", "--slice-thickness", -2], "in mm above 0, got -2.0"),
         (["--acquisition", "2D", "--slice-thickness", "nan"], "in mm above 0, got nan"),
+        (["--acquisition", "2D", "--slice-thickness", 2], "got voxels of 2 x 2 x 2 mm"),
+        (["--acquisition", "2D", "--slice-thickness", 0.2], "(2.0 mm), got 0.2 mm"),
     ],
 )
 def test_a_thickness_that_cannot_be_is_one_line(scan, infer, capsys, options, words):

@@ -55,13 +55,26 @@ def test_a_series_says_how_it_was_acquired(tmp_path, tag, image_type, said):
     ("thickness", "known"),
     [
         (["1.5"] * 3, 1.5),
+        (["1.5", "1.50", "1.500001"], 1.5),
         (["1.5", "1.5", "2"], None),
+        (["1.5", "", "1.5"], None),
+        (["0.002"] * 3, None),
         ([""] * 3, None),
         (["0"] * 3, None),
         (["40"] * 3, None),
         ([["1", "2"]] * 3, None),
     ],
-    ids=["gaps", "one-differs", "empty", "zero", "far-too-thick", "two-values"],
+    ids=[
+        "gaps",
+        "rounded",
+        "one-differs",
+        "one-is-silent",
+        "metres",
+        "empty",
+        "zero",
+        "far-too-thick",
+        "two-values",
+    ],
 )
 def test_slices_say_how_thick_they_are(tmp_path, thickness, known):
     images = made.classic()
@@ -69,6 +82,13 @@ def test_slices_say_how_thick_they_are(tmp_path, thickness, known):
         image.MRAcquisitionType, image.SliceThickness = "2D", thickness[number % 3]
     scan = dicom.load_series(made.save(tmp_path / "in", images)).scan
     assert scan.acquisition == Acquisition("2D", known)
+
+
+def test_slices_along_a_finer_edge_are_none_with_a_profile_along_the_coarsest(tmp_path):
+    images = made.classic()
+    for image in images:
+        image.MRAcquisitionType, image.PixelSpacing = "2D", ["3", "2"]
+    assert dicom.load_series(made.save(tmp_path / "in", images)).scan.acquisition is None
 
 
 def test_slices_from_the_far_end_are_read_from_the_near_one(tmp_path):

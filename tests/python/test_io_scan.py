@@ -55,7 +55,9 @@ AFFINES = {
         ('{"MRAcquisitionType": "2D", "SliceThickness": 3}', Acquisition("2D", 3)),
         ('{"MRAcquisitionType": "3D", "SliceThickness": 2}', Acquisition("3D")),
         ('{"MRAcquisitionType": "2D", "SliceThickness": 0}', Acquisition("2D")),
-        ('{"MRAcquisitionType": "2D", "SliceThickness": 200}', Acquisition("2D")),
+        ('{"MRAcquisitionType": "2D", "SliceThickness": 12.1}', Acquisition("2D")),
+        ('{"MRAcquisitionType": "2D", "SliceThickness": 0.003}', Acquisition("2D")),
+        ('{"MRAcquisitionType": "2D", "SliceThickness": 1' + "0" * 400 + "}", Acquisition("2D")),
         ('{"MRAcquisitionType": "2D", "SliceThickness": NaN}', Acquisition("2D")),
         ('{"MRAcquisitionType": "2D", "SliceThickness": true}', Acquisition("2D")),
         ('{"MRAcquisitionType": "2D", "SliceThickness": "2"}', Acquisition("2D")),
@@ -72,7 +74,7 @@ AFFINES = {
         ('{"MRAcquisitionType": "2D"}' + " " * (1 << 20), None),
         (None, None),
     ],
-    ids=range(23),
+    ids=range(25),
 )
 def test_the_json_beside_a_scan_says_how_it_was_acquired(tmp_path, sidecar, said):
     path = tmp_path / "sub-01_T1w.nii.gz"

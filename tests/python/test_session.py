@@ -99,6 +99,10 @@ def test_a_scan_says_how_it_was_acquired_unless_the_caller_does(session):
     scan = dataclasses.replace(scan_from_image(image), acquisition=Acquisition("2D"))
     assert session.infer_scan(scan).run.slice_profile == 1
     assert session.infer_scan(scan, acquisition="3D").run.slice_profile == 0
+    scan = dataclasses.replace(scan, acquisition=Acquisition("2D", 2.4))
+    for given, profile in ((None, 0.8), ("2D", 0.8), (Acquisition("2D", 1.5), 0.5)):
+        run = session.infer_scan(scan, acquisition=given).run
+        assert run.slice_profile == pytest.approx(profile), given
 
 
 def test_an_enhanced_volume_says_how_it_was_made(session):
@@ -158,7 +162,11 @@ def test_cancel_stops_the_run(session):
         ({"acquisition": 2}, "expected 2D or 3D for acquisition"),
         (
             {"acquisition": Acquisition("2D", 12.1), "spacing": (1, 1, 3)},
-            "at most 4 times as thick as they lie apart",
+            "4 times as thick as they lie apart",
+        ),
+        (
+            {"acquisition": Acquisition("2D", np.float32(0.5)), "spacing": (1, 1, 3)},
+            r"expected slices 0.2 to 4 .*\(3.0 mm\), got 0.5 mm",
         ),
     ],
 )

@@ -137,7 +137,7 @@ class Asked:
             seed=self.seed,
             planes=self.planes,
             acquisition=acquisition_of(
-                acquisition, None, volume.slice_thickness, volume.grid.spacing
+                acquisition, None, volume.slice_thickness, volume.grid.spacing, axis=2
             ),
             cancel=cancel,
         )

@@ -106,6 +106,14 @@ def test_a_module_that_float32_cannot_hold_is_told_from_a_wrong_operator(tmp_pat
     assert worst == own
 
 
+def test_a_module_whose_weights_overflow_is_refused(tmp_path):
+    item = next(m for m in list_modules(random_model(TINY)) if m.name == "expert_0")
+    with torch.no_grad():
+        item.module.out.weight[0, 0, 0, 0] = float("inf")
+    with pytest.raises(ExportError, match="a relative error of nan"):
+        export_module(item, tmp_path / "expert_0.onnx")
+
+
 def test_an_existing_bundle_is_not_overwritten(tiny_model, tiny_bundle):
     before = (tiny_bundle / "bundle.json").read_bytes()
     with pytest.raises(FileExistsError, match="--overwrite"):
