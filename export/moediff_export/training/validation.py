@@ -15,7 +15,7 @@ from ..enhance import default_sampling, sample
 from ..model import MoEDiffSR, RegressionUNet
 from .step import encoder_input, middle_slice
 
-BATCHES, CROPS = 6, 4
+BATCHES, CROPS = 24, 4  # of fewer crops, which ones were drawn decides between two models
 
 
 def draw_crops(pairs: list[Pair], seed: int, crop: int, slices: int) -> list[Batch]:
