@@ -60,7 +60,7 @@ class Acquisition:
             if thickness is None:
                 raise InputError(
                     f"expected a slice thickness in mm above 0, got {self.slice_thickness!r}; "
-                    "leave it out where it is not known"
+                    "probably mistyped; leave it out where it is not known"
                 )
             object.__setattr__(self, "slice_thickness", thickness)
 

@@ -225,8 +225,8 @@ def _acquisition(options: argparse.Namespace, scan: Scan) -> Acquisition | None:
     if known is None or known.kind != "2D":
         raise InputError(
             "expected --slice-thickness of slices that were excited one by one, got it of "
-            f"{known.kind if known else 'a scan that does not say so'}; give --acquisition 2D, "
-            "or leave it out"
+            f"{known.kind if known else 'a scan that does not say so'}; slices that were encoded "
+            "have none: give --acquisition 2D if these were excited, or leave it out"
         )
     known = Acquisition("2D", options.slice_thickness)
     if not known.profile(scan.grid.spacing):

@@ -374,9 +374,7 @@ def _scan_from(
     data = np.asfortranarray(np.asarray(values).reshape(shape[:3]))
     check_values(name, data, image.dataobj)
     slope, inter = _scaling(image)
-    beside = (
-        read_beside(sidecar_path(Path(source)), voxel_sizes(affine).tolist()) if source else None
-    )
+    spacing = voxel_sizes(affine).tolist()
     return Scan(
         data=data,
         affine=affine,
@@ -385,7 +383,7 @@ def _scan_from(
         scaled=(slope, inter) != (1.0, 0.0),
         source=source,
         sha256=sha256,
-        acquisition=beside,
+        acquisition=read_beside(sidecar_path(Path(source)), spacing) if source else None,
     )
 
 

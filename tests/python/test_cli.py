@@ -62,67 +62,54 @@ def test_the_default_output_is_named_as_bids_derivatives_are(name, expected):
     assert default_output(Path("/data") / name) == Path("/data") / expected
 
 
+THIN = {"MRAcquisitionType": "2D", "SliceThickness": 2.4}
+
+
 @pytest.mark.parametrize(
-    ("said", "beside", "acquisition", "profile"),
-    [(None, "2D", "2D", 1), ("3D", "2D", "3D", 0), ("2D", None, "2D", 1), (None, None, None, 0)],
+    ("options", "beside", "acquisition", "thickness", "profile"),
+    [
+        ([], None, None, None, 0),
+        ([], {"MRAcquisitionType": "2D"}, "2D", None, 1),
+        ([], THIN, "2D", 2.4, 0.8),
+        (["--acquisition", "2D"], None, "2D", None, 1),
+        (["--acquisition", "2D"], THIN, "2D", 2.4, 0.8),
+        (["--acquisition", "2D"], THIN | {"MRAcquisitionType": "3D"}, "2D", None, 1),
+        (["--acquisition", "3D"], THIN, "3D", None, 0),
+        (["--slice-thickness", 2.4], THIN | {"SliceThickness": 3}, "2D", 2.4, 0.8),
+        (["--acquisition", "2D", "--slice-thickness", 2.4], None, "2D", 2.4, 0.8),
+    ],
 )
 def test_the_caller_or_the_sidecar_says_how_a_scan_was_acquired(
-    scan, infer, tmp_path, said, beside, acquisition, profile
+    scan, infer, tmp_path, options, beside, acquisition, thickness, profile
 ):
     thick = tmp_path / "thick_T1w.nii.gz"
     image = nib.load(scan)
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj), np.diag([1, 1, 3, 1])), thick)
     if beside:
-        thick.with_name("thick_T1w.json").write_text(json.dumps({"MRAcquisitionType": beside}))
-    assert infer(thick, *(["--acquisition", said] if said else [])) == 0
-    record = json.loads((tmp_path / "thick_desc-moediffsr_T1w.json").read_text())
-    assert (record["Settings"]["Acquisition"], record["SliceProfile"]) == (acquisition, profile)
-
-
-@pytest.mark.parametrize(
-    ("options", "beside", "profile"),
-    [
-        (["--acquisition", "2D", "--slice-thickness", 2.4], {}, 0.8),
-        (["--slice-thickness", 2.4], {"MRAcquisitionType": "2D", "SliceThickness": 3}, 0.8),
-        ([], {"MRAcquisitionType": "2D", "SliceThickness": 2.4}, 0.8),
-        (["--acquisition", "2D"], {"MRAcquisitionType": "2D", "SliceThickness": 2.4}, 0.8),
-        (["--acquisition", "2D"], {"MRAcquisitionType": "3D", "SliceThickness": 2.4}, 1),
-    ],
-)
-def test_the_caller_or_the_sidecar_says_how_thick_slices_are(
-    scan, infer, tmp_path, options, beside, profile
-):
-    thick = tmp_path / "thick_T1w.nii.gz"
-    image = nib.load(scan)
-    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), np.diag([1, 1, 3, 1])), thick)
-    thick.with_name("thick_T1w.json").write_text(json.dumps(beside))
+        thick.with_name("thick_T1w.json").write_text(json.dumps(beside))
     assert infer(thick, *options) == 0
     record = json.loads((tmp_path / "thick_desc-moediffsr_T1w.json").read_text())
+    assert record["Settings"]["Acquisition"] == acquisition
+    assert record["Settings"]["SliceThickness"] == thickness
     assert record["SliceProfile"] == pytest.approx(profile)
-    assert record["Settings"]["SliceThickness"] == (2.4 if profile != 1 else None)
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--slice-thickness", 2], "got it of a scan that does not say so; give --acquisition 2D"),
+        (["--slice-thickness", 2], "got it of a scan that does not say so; slices that were"),
         (["--acquisition", "3D", "--slice-thickness", 2], "got it of 3D"),
         (["--acquisition", "2D", "--slice-thickness", -2], "in mm above 0, got -2.0"),
         (["--acquisition", "2D", "--slice-thickness", "nan"], "in mm above 0, got nan"),
         (["--acquisition", "2D", "--slice-thickness", 2], "got voxels of 2 x 2 x 2 mm"),
         (["--acquisition", "2D", "--slice-thickness", 0.2], "(2.0 mm), got 0.2 mm"),
+        (["--acquisition", "4D"], "expected 2D or 3D for acquisition, got '4D'"),
     ],
 )
-def test_a_thickness_that_cannot_be_is_one_line(scan, infer, capsys, options, words):
+def test_an_acquisition_that_cannot_be_is_one_line(scan, infer, capsys, options, words):
     assert infer(scan, *options) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
-
-
-def test_an_acquisition_that_is_none_is_one_line(scan, infer, capsys):
-    assert infer(scan, "--acquisition", "4D") == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "expected 2D or 3D for acquisition, got '4D'" in line
 
 
 def test_infer_writes_a_scan_and_its_record(scan, infer, tiny_bundle, capsys):
