@@ -208,8 +208,10 @@ class Comparison:
         place = {"subject": subject.name, "condition": condition.name}
         placed = lesions.place_lesions(subject)
         self.findings.lesion_sets[subject.name] = {
-            "count": len(placed.lesions),
+            "count": sum(not lesion.small for lesion in placed.lesions),
             "semi_axes_mm": lesions.SEMI_AXES_MM,
+            "small": sum(lesion.small for lesion in placed.lesions),
+            "small_semi_axes_mm": lesions.SMALL_SEMI_AXES_MM,
             "white_level": placed.white_level,
             "lesion_level": placed.lesion_level,
             "threshold": placed.threshold,

@@ -23,6 +23,8 @@ class LesionScore:
 
     Attributes
     ----------
+    small : bool
+        Of `lesions.SMALL_SEMI_AXES_MM`.
     volume_mm3 : float
     contrast : float
         Mean of the shell less mean of the lesion, in the image's unit.
@@ -34,6 +36,7 @@ class LesionScore:
         Of the fixed-threshold segmentation around it.
     """
 
+    small: bool
     volume_mm3: float
     contrast: float
     contrast_to_noise: float
@@ -89,6 +92,7 @@ def score_lesions(image: Volume, truth: Volume, lesions: LesionSet) -> list[Lesi
         around = (distance <= NEIGHBOURHOOD_MM) & ~others
         scores.append(
             LesionScore(
+                small=lesions.lesions[number - 1].small,
                 volume_mm3=float(own.sum()),
                 contrast=contrast,
                 contrast_to_noise=contrast / noise if noise else np.inf,
@@ -119,15 +123,12 @@ def count_false_lesions(image: Volume, lesions: LesionSet, with_lesions: bool) -
 
 
 def summarise(scores: list[LesionScore]) -> dict[str, float]:
-    """Means over the lesions, with the relative contrast of the smaller half apart."""
-    values = {k: np.array([getattr(s, k) for s in scores]) for k in asdict(scores[0])}
-    small = values["volume_mm3"] <= np.median(values["volume_mm3"])
+    """Means over the lesions, and over the small ones apart (NaN where there are none)."""
+    kinds = {"": [s for s in scores if not s.small], "_small": [s for s in scores if s.small]}
     return {
-        "contrast_to_noise": float(values["contrast_to_noise"].mean()),
-        "relative_contrast": float(values["relative_contrast"].mean()),
-        "relative_contrast_small": float(values["relative_contrast"][small].mean()),
-        "dice": float(values["dice"].mean()),
-        "dice_small": float(values["dice"][small].mean()),
+        measure + kind: float(np.mean([getattr(s, measure) for s in of])) if of else np.nan
+        for kind, of in kinds.items()
+        for measure in ("contrast_to_noise", "relative_contrast", "dice")
     }
 
 

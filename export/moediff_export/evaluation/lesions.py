@@ -1,7 +1,8 @@
 """The lesion study's lesions: ellipsoids of known size and contrast in white matter.
 
 They are like those of multiple sclerosis on a T1-weighted scan: dark, 3 to 10 mm across, with the
-intensity of grey matter.
+intensity of grey matter. Among them lie small ones, below the size that is diagnosed: of what a
+scan shows of them, how much is left.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from ..data.held_out import Subject
 Volume = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-COUNT = 40
+COUNT = SMALL_COUNT = 40
 SEED = 40
 SEMI_AXES_MM = (1.5, 5.0)
+SMALL_SEMI_AXES_MM = (0.8, 1.5)
 # White matter: where its map says at least this. Lesions, and the search for them, keep this far
 # from its border, mm: there partial volume alone is as dark as a lesion.
 WHITE_SHARE = 0.8
@@ -42,11 +44,14 @@ class Lesion:
     semi_axes : ndarray, (3,), voxels of 1 mm
     axes : ndarray, (3, 3)
         Their directions, one a column.
+    small : bool
+        Of `SMALL_SEMI_AXES_MM`.
     """
 
     centre: NDArray[np.float64]
     semi_axes: NDArray[np.float64]
     axes: NDArray[np.float64]
+    small: bool
 
     def share(self, shape: Sequence[int]) -> tuple[tuple[slice, slice, slice], Volume]:
         """How much of each voxel it fills: a box of a volume of ``shape``, and the shares there.
@@ -107,20 +112,27 @@ def depth_in(mask: Mask) -> Volume:
     return ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1, 1:-1].astype(np.float32)
 
 
-def draw_shape(rng: Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Semi-axes in `SEMI_AXES_MM` and their directions."""
-    semi_axes = np.sort(rng.uniform(*SEMI_AXES_MM, 3))
-    return semi_axes, rotation(rng.uniform(-np.pi, np.pi, 3))
+def draw_shapes(
+    rng: Generator, count: int, semi_axes_mm: tuple[float, float]
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Semi-axes in a range and their directions, the largest first."""
+    shapes = [
+        (np.sort(rng.uniform(*semi_axes_mm, 3)), rotation(rng.uniform(-np.pi, np.pi, 3)))
+        for _ in range(count)
+    ]
+    return sorted(shapes, key=lambda shape: -shape[0].max())
 
 
-def place_lesions(subject: Subject, count: int = COUNT, seed: int = SEED) -> LesionSet:
+def place_lesions(
+    subject: Subject, count: int = COUNT, small: int = SMALL_COUNT, seed: int = SEED
+) -> LesionSet:
     """Place lesions in a subject's white matter, the largest first.
 
     Parameters
     ----------
     subject : Subject
-    count : int
-        As many as fit are placed, at most this.
+    count, small : int
+        As many of `SEMI_AXES_MM` and of `SMALL_SEMI_AXES_MM` as fit are placed, at most these.
     seed : int
 
     Returns
@@ -130,28 +142,29 @@ def place_lesions(subject: Subject, count: int = COUNT, seed: int = SEED) -> Les
     """
     rng = np.random.default_rng(seed)
     depth = depth_in((subject.white >= WHITE_SHARE) & subject.brain)
-    shapes = sorted((draw_shape(rng) for _ in range(count)), key=lambda s: -s[0].max())
     free = depth.copy()  # how large a ball with its border still fits around each voxel
     lesions: list[Lesion] = []
     share = np.zeros(subject.truth.shape, np.float32)
     labels = np.zeros(subject.truth.shape, np.int32)
     places = np.indices(subject.truth.shape, dtype=np.float32, sparse=True)
-    for semi_axes, axes in shapes:
-        radius = float(semi_axes.max())
-        candidates = np.flatnonzero(free >= radius + BORDER_MM)
-        if not len(candidates):
-            continue
-        at = np.unravel_index(candidates[rng.integers(len(candidates))], free.shape)
-        centre = np.array(at, dtype=np.float64) + rng.uniform(-0.5, 0.5, 3)
-        lesion = Lesion(centre, semi_axes, axes)
-        lesions.append(lesion)
-        box, part = lesion.share(free.shape)
-        share[box] = np.maximum(share[box], part)
-        labels[box][part >= 0.5] = len(lesions)
-        distance = np.sqrt(
-            sum((p - np.float32(c)) ** 2 for p, c in zip(places, centre, strict=True))
-        )
-        np.minimum(free, distance - np.float32(radius + GAP_MM - BORDER_MM), out=free)
+    kinds = ((count, SEMI_AXES_MM, False), (small, SMALL_SEMI_AXES_MM, True))
+    for number, range_mm, is_small in kinds:
+        for semi_axes, axes in draw_shapes(rng, number, range_mm):
+            radius = float(semi_axes.max())
+            candidates = np.flatnonzero(free >= radius + BORDER_MM)
+            if not len(candidates):
+                continue
+            at = np.unravel_index(candidates[rng.integers(len(candidates))], free.shape)
+            centre = np.array(at, dtype=np.float64) + rng.uniform(-0.5, 0.5, 3)
+            lesion = Lesion(centre, semi_axes, axes, is_small)
+            lesions.append(lesion)
+            box, part = lesion.share(free.shape)
+            share[box] = np.maximum(share[box], part)
+            labels[box][part >= 0.5] = len(lesions)
+            distance = np.sqrt(
+                sum((p - np.float32(c)) ** 2 for p, c in zip(places, centre, strict=True))
+            )
+            np.minimum(free, distance - np.float32(radius + GAP_MM - BORDER_MM), out=free)
     white = float(np.median(subject.truth[(subject.white > 0.95) & subject.brain]))
     grey = float(np.median(subject.truth[(subject.grey > 0.95) & subject.brain]))
     search = cast("Mask", depth >= BORDER_MM)

@@ -232,7 +232,8 @@ def _lesions(rows: Rows, sets: Mapping[str, Mapping[str, Any]]) -> list[str]:
                 f"{name}: {values['count']} ellipsoids of {values['semi_axes_mm'][0]:g} to "
                 f"{values['semi_axes_mm'][1]:g} mm semi-axis in white matter, intensity "
                 f"{values['lesion_level']:.0f} in {values['white_level']:.0f}; segmented below "
-                f"{values['threshold']:.0f} for every method. Small: the smaller half."
+                f"{values['threshold']:.0f} for every method. Small: {values['small']} others, of "
+                f"{values['small_semi_axes_mm'][0]:g} to {values['small_semi_axes_mm'][1]:g} mm."
             )
         )
     columns: list[Column] = [

@@ -25,14 +25,14 @@ def subject():
 
 @pytest.fixture(scope="module")
 def placed(subject):
-    return lesions.place_lesions(subject, count=12)
+    return lesions.place_lesions(subject, count=12, small=8)
 
 
 def test_lesions_are_reproducible_and_apart_in_white_matter(subject, placed):
-    again = lesions.place_lesions(subject, count=12)
+    again = lesions.place_lesions(subject, count=12, small=8)
     assert np.array_equal(placed.share, again.share)
-    assert len(placed.lesions) == 12
-    assert ndimage.label(placed.share > 0)[1] == 12
+    assert [lesion.small for lesion in placed.lesions] == [False] * 12 + [True] * 8
+    assert ndimage.label(placed.share > 0)[1] == 20
     assert (placed.share[subject.white == 0] == 0).all()
     assert placed.search[placed.share > 0].all()
 
@@ -40,8 +40,9 @@ def test_lesions_are_reproducible_and_apart_in_white_matter(subject, placed):
 def test_an_ellipsoid_has_its_volume(placed):
     for lesion in placed.lesions:
         _, share = lesion.share(placed.share.shape)
-        assert share.sum() == pytest.approx(4 / 3 * np.pi * lesion.semi_axes.prod(), rel=0.03)
-        low, high = lesions.SEMI_AXES_MM
+        volume = 4 / 3 * np.pi * lesion.semi_axes.prod()
+        assert share.sum() == pytest.approx(volume, rel=0.05 if lesion.small else 0.03)
+        low, high = lesions.SMALL_SEMI_AXES_MM if lesion.small else lesions.SEMI_AXES_MM
         assert (lesion.semi_axes >= low).all() and (lesion.semi_axes <= high).all()
 
 
@@ -58,6 +59,7 @@ def test_the_truth_itself_is_perfect(subject, placed):
     study = lesion_study.study_lesions(ill, subject.truth, ill, placed)
     assert study["dice"] == pytest.approx(1, abs=1e-2)
     assert study["relative_contrast"] == pytest.approx(1)
+    assert study["relative_contrast_small"] == pytest.approx(1)
     assert study["false_lesions"] == study["false_lesions_beside"] == 0
 
 
@@ -66,8 +68,8 @@ def test_contrast_to_noise_is_its_closed_form(subject, placed):
     ill = placed.add_to(subject.truth)
     noise = np.random.default_rng(0).normal(0, sigma, ill.shape).astype(np.float32)
     scores = lesion_study.score_lesions(ill + noise, ill, placed)
-    assert len(scores) == 12
-    for score in scores:
+    assert len(scores) == 20
+    for score in scores[:12]:
         expected = score.contrast / score.relative_contrast / sigma
         assert score.contrast_to_noise == pytest.approx(expected, rel=0.2)
         assert score.contrast <= WHITE - GREY + 10
@@ -94,7 +96,7 @@ def test_a_lesion_that_is_none_is_counted_and_a_speck_is_not(subject, placed):
     assert count(speck, placed, with_lesions=True) == 0
     assert count(ill, placed, with_lesions=True) == 0
     assert count(ill, placed, with_lesions=False) == sum(
-        (placed.labels == i + 1).sum() >= lesion_study.SMALLEST_MM3 for i in range(12)
+        (placed.labels == i + 1).sum() >= lesion_study.SMALLEST_MM3 for i in range(20)
     )
 
 
