@@ -1,4 +1,4 @@
-"""The command line: ``moediff-export data``, ``train``, ``curves``, ``onnx``, ``evaluate``."""
+"""The command line: ``moediff-export data``, ``train``, ``average``, ``onnx`` and others."""
 
 from __future__ import annotations
 
@@ -82,6 +82,13 @@ def _get_parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--threads", type=int, default=0, help="CPU threads (0: all)")
+
+    average = commands.add_parser(
+        "average", help="one model of runs that began --from the same weights"
+    )
+    average.add_argument("checkpoints", type=Path, nargs="+", help="checkpoint folders of the runs")
+    average.add_argument("-o", "--output", type=Path, required=True, help="checkpoint folder")
+    average.add_argument("--overwrite", action="store_true")
 
     curves = commands.add_parser("curves", help="how the gate converged in each run of a folder")
     curves.add_argument("runs", type=Path, help="folder of run folders")
@@ -180,6 +187,18 @@ def _train(args: argparse.Namespace) -> int:
     return STOPPED
 
 
+def _average(args: argparse.Namespace) -> None:
+    from .training.average import write_average
+
+    if args.output.exists() and not args.overwrite:
+        raise FileExistsError(
+            f"average: {args.output} is there already; pass --overwrite or another --output"
+        )
+    write_average(args.checkpoints, args.output)
+    size = sum(path.stat().st_size for path in args.output.iterdir())
+    print(f"{args.output}: {len(args.checkpoints)} averaged, {size / 1e6:.1f} MB")
+
+
 def _curves(args: argparse.Namespace) -> None:
     from .training.curves import plot_gate_convergence
 
@@ -227,6 +246,7 @@ def main(args: list[str] | None = None) -> int:
     commands = {
         "data": _data,
         "train": _train,
+        "average": _average,
         "curves": _curves,
         "onnx": _onnx,
         "evaluate": _evaluate,

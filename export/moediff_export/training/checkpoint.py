@@ -18,6 +18,8 @@ from ..model import MoEDiffSR, RegressionUNet, build_model
 
 PART_BYTES = 15_000_000  # so that a file travels where 16 MiB may
 FORMAT = "moediff-checkpoint"
+# What a checkpoint's record says of how its weights came about.
+HISTORY = ("steps", "minutes", "plan", "machine", "started_from", "average_of")
 
 
 def write_checkpoint(folder: Path, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
@@ -109,9 +111,9 @@ def load_trained(folder: Path) -> tuple[MoEDiffSR | RegressionUNet, dict[str, An
     try:
         model = build_model(config_from_dict(record["config"]))
         model.load_state_dict(under(tensors, "averaged/"))
-        progress = {key: record[key] for key in ("steps", "minutes", "plan", "machine")}
-        if "started_from" in record:
-            progress["started_from"] = record["started_from"]
+        progress = {key: record[key] for key in HISTORY if key in record}
+        if not progress.keys() & {"steps", "average_of"}:
+            raise KeyError("steps")
     except (KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(
             f"load_trained: expected the weights of the configuration in {folder}, found others "

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from moediff_export.model import MoEDiffSR
 from moediff_export.onnx import round_weights
+from moediff_export.training.plan import TrainingPlan
 from scipy import ndimage
 
 
@@ -32,3 +33,9 @@ def volume_and_boxes(shape, seed=0):
     boxes[0] = 0
     boxes[-1] = [ny // 2, ny // 2 + 8, 4, 20]
     return volume, boxes
+
+
+def plan(steps, **changes):
+    """A short training at the tiny size."""
+    chosen = {"crop": 64, "batch": 2, "warmup_steps": 5, "autoencoder_share": 0.3} | changes
+    return TrainingPlan(1000.0, steps, **chosen)

@@ -10,9 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from export_fixtures import plan
 from moediff_export.cli import main
 from moediff_export.config import SMALL, TINY, get_config
-from moediff_export.data.shards import Pair, write_shards
+from moediff_export.data.shards import write_shards
 from moediff_export.errors import CheckpointError
 from moediff_export.training.checkpoint import load_trained, read_checkpoint, write_checkpoint
 from moediff_export.training.curves import append_row, plot_gate_convergence, read_rows
@@ -20,31 +21,6 @@ from moediff_export.training.plan import Rhythm, TrainingPlan
 from moediff_export.training.step import LossPlan
 from moediff_export.training.trainer import Trainer
 from moediff_export.training.variants import VARIANTS, apply_variant, arithmetic
-from scipy import ndimage
-
-
-@pytest.fixture(scope="module")
-def pairs():
-    """Smooth blobs and their blurred copies, with regions."""
-    rng = np.random.default_rng(0)
-    made = []
-    for _ in range(2):
-        target = ndimage.gaussian_filter(rng.standard_normal((8, 96, 96)), 1.5)
-        target = 1 / (1 + np.exp(-40 * target))
-        low = ndimage.gaussian_filter(target, 1.0) + 0.01 * rng.standard_normal(target.shape)
-        regions = np.stack([target > 0.9, target < 0.1, abs(target - 0.5) < 0.4]) * 255
-        flat = np.zeros(target.shape, np.float16)
-        made.append(
-            Pair(
-                target.astype(np.float16), low.astype(np.float16), flat, flat, regions.astype("u1")
-            )
-        )
-    return made
-
-
-def plan(steps, **changes):
-    chosen = {"crop": 64, "batch": 2, "warmup_steps": 5, "autoencoder_share": 0.3} | changes
-    return TrainingPlan(1000.0, steps, **chosen)
 
 
 def test_training_lowers_the_loss_on_what_it_sees(pairs, tmp_path):

@@ -1,0 +1,55 @@
+"""One model of several runs that went on from the same weights."""
+
+import pytest
+import torch
+from export_fixtures import plan
+from moediff_export.cli import main
+from moediff_export.config import TINY, get_config
+from moediff_export.errors import CheckpointError
+from moediff_export.training.average import write_average
+from moediff_export.training.checkpoint import load_trained
+from moediff_export.training.trainer import Trainer
+
+
+def test_runs_that_went_on_from_one_model_are_averaged(pairs, tmp_path, capsys):
+    begin = Trainer(TINY, plan(1), pairs, tmp_path / "begin")
+    begin.run()
+    runs = [tmp_path / name / "checkpoint" for name in ("one", "two")]
+    for seed, run in enumerate(runs):
+        trainer = Trainer(TINY, plan(2, seed=seed, warmup_steps=1), pairs, run.parent)
+        trainer.start_from(begin.checkpoint)
+        trainer.run()
+    command = ["average", *map(str, runs), "-o", str(tmp_path / "mean")]
+    assert main(command) == 0
+    mean, history = load_trained(tmp_path / "mean")
+    states = [load_trained(run)[0].state_dict() for run in runs]
+    for name, value in mean.state_dict().items():
+        a, b = (state[name] for state in states)
+        torch.testing.assert_close(value, (a + b) / 2, rtol=1e-3, atol=1e-6)
+    assert [run["plan"]["seed"] for run in history["average_of"]] == [0, 1]
+    assert all(run["started_from"]["steps"] == 1 for run in history["average_of"])
+    assert main(command) == 2 and "--overwrite" in capsys.readouterr().err
+    begin.start_from(tmp_path / "mean")
+
+
+def test_what_is_worth_keeping_of_one_checkpoint(pairs, tmp_path):
+    trainer = Trainer(TINY, plan(1), pairs, tmp_path)
+    trainer.run()
+    write_average([trainer.checkpoint], tmp_path / "kept")
+    (model, history), (kept, of_kept) = map(load_trained, (trainer.checkpoint, tmp_path / "kept"))
+    assert of_kept == history and history["steps"] == 1
+    weights = kept.state_dict()
+    assert all(torch.equal(weights[k], v.half().float()) for k, v in model.state_dict().items())
+
+
+def test_models_of_two_configurations_have_no_mean(pairs, tmp_path):
+    runs = []
+    for base in (8, 16):
+        trainer = Trainer(
+            get_config("tiny", expert_base=base), plan(1), pairs, tmp_path / str(base)
+        )
+        trainer.save()
+        runs.append(trainer.checkpoint)
+    with pytest.raises(CheckpointError, match="16/checkpoint to differ"):
+        write_average(runs, tmp_path / "mean")
+    assert not (tmp_path / "mean").exists()
