@@ -14,6 +14,8 @@ namespace {
 
 constexpr int kReach = 2;  // voxels to each side
 constexpr float kWindow[2 * kReach + 1] = {0.0625f, 0.25f, 0.375f, 0.25f, 0.0625f};
+constexpr double kRare = 3;      // in standard deviations: what is larger hardly is noise
+constexpr float kMostAbove = 4;  // times the square of that
 
 // `shown` becomes `wanted` - `shown`, `wanted` with the sign of `shown`.
 MDR_CLONES void subtract(const float* wanted, float* shown, int64_t count) {
@@ -32,8 +34,13 @@ MDR_CLONES void mean_of(const float* const* lines, int64_t count, float* out) {
   }
 }
 
-MDR_CLONES void square(const float* from, int64_t count, float* to) {
-  for (int64_t i = 0; i < count; ++i) to[i] = from[i] * from[i];
+// Squares, those of more than `rare` times as much as they are above it, cubed.
+MDR_CLONES void weigh(const float* from, float rare, int64_t count, float* to) {
+  for (int64_t i = 0; i < count; ++i) {
+    const float power = from[i] * from[i];
+    const float above = power > rare ? std::min(power / rare, kMostAbove) : 1;
+    to[i] = power * above * above * above;
+  }
 }
 
 // The residual, as far as its power around a voxel is above that of noise; returns the largest.
@@ -50,12 +57,13 @@ MDR_CLONES float shrink(const float* power, float noise, int64_t count, float* r
 // Mean power of a slice (ny, nx) around each of its voxels, along y and x.
 class SlicePower {
  public:
-  SlicePower(int64_t ny, int64_t nx) : ny_(ny), nx_(nx), line_(nx + 2 * kReach), rows_(ny * nx) {}
+  SlicePower(int64_t ny, int64_t nx, float rare)
+      : ny_(ny), nx_(nx), rare_(rare), line_(nx + 2 * kReach), rows_(ny * nx) {}
 
   void run(const float* slice, float* out) {
     const float* lines[2 * kReach + 1];
     for (int64_t y = 0; y < ny_; ++y) {
-      square(slice + y * nx_, nx_, line_.data() + kReach);
+      weigh(slice + y * nx_, rare_, nx_, line_.data() + kReach);
       for (int k = 1; k <= kReach; ++k) {
         line_[kReach - k] = line_[kReach + mirrored(-k, nx_)];
         line_[kReach + nx_ - 1 + k] = line_[kReach + mirrored(nx_ - 1 + k, nx_)];
@@ -73,16 +81,19 @@ class SlicePower {
 
  private:
   int64_t ny_, nx_;
+  float rare_;
   std::vector<float> line_, rows_;
 };
 
-// Leaves of the residual, in place, what is not noise; returns the largest.
-float keep_signal(Parallel& parallel, const Voxels& residual, float noise) {
+// Leaves of the residual, in place, what is not noise of a variance; returns the largest.
+float keep_signal(Parallel& parallel, const Voxels& residual, double variance, double kappa) {
+  const auto noise = static_cast<float>(kappa * kappa * variance);
+  const auto rare = static_cast<float>(kRare * kRare * variance);
   const VolumeShape& shape = residual.shape();
   const Voxels power(shape);
   constexpr int64_t kGrain = 4;
   parallel.ranges(shape.nz, kGrain, [&](int64_t begin, int64_t end) {
-    SlicePower in_slices(shape.ny, shape.nx);
+    SlicePower in_slices(shape.ny, shape.nx, rare);
     for (int64_t z = begin; z < end; ++z) {
       in_slices.run(residual.slice(static_cast<int>(z)), power.slice(static_cast<int>(z)));
     }
@@ -127,8 +138,7 @@ double enforce_consistency(Parallel& parallel, float* result, const VolumeShape&
   });
   wanted.release();
   const double averaged = static_cast<double>(seen.voxels()) / scan_shape.voxels();
-  const double noise = kappa * kappa * sigma * sigma * averaged;
-  const float largest = keep_signal(parallel, residual, static_cast<float>(noise));
+  const float largest = keep_signal(parallel, residual, sigma * sigma * averaged, kappa);
   add_resampled_kspace(parallel, residual.data(), seen, result, shape);
   return largest;
 }

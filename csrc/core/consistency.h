@@ -15,8 +15,10 @@ constexpr double kKappa = 0.85;
 // how the scan was acquired (k-space cut to its resolution, and the slice profile), A+ zero filling
 // and r = s y - A x, x becomes x + A+ (g r), where g = max(0, 1 - (kappa sigma)^2 / v) and v is the
 // mean of r^2 around each voxel, weighed by (1 4 6 4 1) / 16 along each axis: Wiener's gain for
-// what is in r beside noise. Where r is at most kappa sigma nothing is put back, where it is much
-// larger nearly all of it: without a profile ||A x| - y| <= 4.4 kappa sigma in every voxel.
+// what is in r beside noise. A single voxel of the scan may be all that shows of a small lesion:
+// where r is more than 3 sigma, r^2 counts (r / 3 sigma)^6 times in v (4^3 times at most). Where r
+// is at most kappa sigma nothing is put back, where it is much larger nearly all of it: without a
+// profile ||A x| - y| <= 3.16 sigma in every voxel.
 //
 // A scan is a magnitude, so where A x, with the ringing of the cut, is below zero, it is compared
 // with -y: s is the sign of A x. Where y itself is below zero the scan is none, and s is 1. On an

@@ -14,6 +14,7 @@ from .resample import Matrix, apply_along_axes, resample_kspace
 from .slice_profile import gains
 
 WINDOW = np.array([1, 4, 6, 4, 1]) / 16
+RARE, MOST_ABOVE = 3, 4  # residuals that count for more, in standard deviations; how far above
 SMALLEST = 1e-300  # keeps 0 / 0 away where there is neither noise nor residual
 
 
@@ -28,11 +29,14 @@ def enforce_consistency(
     result = np.asarray(volume, dtype=np.float64)
     scan = np.asarray(measured, dtype=np.float64)
     common = tuple(min(m, n) for m, n in zip(result.shape, scan.shape, strict=True))
-    noise = (kappa * sigma) ** 2 * math.prod(common) / scan.size
+    variance = sigma**2 * math.prod(common) / scan.size
+    noise = kappa**2 * variance
     seen = acquired(result, scan.shape, profile)
     wanted = resample_kspace(scan, common)
     residual = np.where((seen < 0) & (wanted > 0), -wanted, wanted) - seen
     power = residual**2
+    above = power / max(RARE**2 * variance, SMALLEST)
+    power *= np.clip(above, 1, MOST_ABOVE) ** 3
     for axis in range(3):
         power = correlate1d(power, WINDOW, axis, mode="reflect")
     residual *= 1 - noise / np.maximum(power, max(noise, SMALLEST))
