@@ -13,7 +13,7 @@ import oracle.consistency
 import pytest
 
 import moediff_rt
-from moediff_rt import Acquisition, BackendError, BundleError, Cancelled, InputError, _core
+from moediff_rt import Acquisition, BackendError, BundleError, Cancelled, InputError
 from moediff_rt.foreground import find_foreground
 from moediff_rt.io import scan_from_image
 from moediff_rt.noise import noise_sigma
