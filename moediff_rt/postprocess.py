@@ -73,9 +73,10 @@ def enforce_consistency(
     filling, and r = s y - A x, s the sign of A x (a scan is a magnitude, which folds up the ringing
     below zero), the volume becomes `x + A+ (g r)`, where `g = max(0, 1 - (kappa sigma)^2 / v)` is
     Wiener's gain, and v the mean of r^2 around each voxel, weighed by (1 4 6 4 1) / 16 along each
-    axis. Without a profile `||A x| - y| <= 4.4 kappa sigma` in every voxel after it. Where y itself
-    is below zero, s is 1. On an axis where the output is coarser than the scan, both are compared
-    at the output's resolution.
+    axis; where r is more than 3 sigma, r^2 counts (r / 3 sigma)^6 times, 4^3 times at most. Without
+    a profile `||A x| - y| <= 3.17 sigma` in every voxel after it (of the default kappa). Where y
+    itself is below zero, s is 1. On an axis where the output is coarser than the scan, both are
+    compared at the output's resolution.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ MDR_CLONES void mean_of(const float* const* lines, int64_t count, float* out) {
   }
 }
 
-// Squares, those of more than `rare` times as much as they are above it, cubed.
+// Squares, a square above `rare` times the cube of how many times it is that.
 MDR_CLONES void weigh(const float* from, float rare, int64_t count, float* to) {
   for (int64_t i = 0; i < count; ++i) {
     const float power = from[i] * from[i];

@@ -84,9 +84,9 @@ def _get_parser() -> argparse.ArgumentParser:
     train.add_argument("--threads", type=int, default=0, help="CPU threads (0: all)")
 
     average = commands.add_parser(
-        "average", help="one model of runs that began --from the same weights"
+        "average", help="one model of several: runs that began --from one, and that one"
     )
-    average.add_argument("checkpoints", type=Path, nargs="+", help="checkpoint folders of the runs")
+    average.add_argument("checkpoints", type=Path, nargs="+", help="checkpoint folders")
     average.add_argument("-o", "--output", type=Path, required=True, help="checkpoint folder")
     average.add_argument("--overwrite", action="store_true")
 
@@ -190,11 +190,7 @@ def _train(args: argparse.Namespace) -> int:
 def _average(args: argparse.Namespace) -> None:
     from .training.average import write_average
 
-    if args.output.exists() and not args.overwrite:
-        raise FileExistsError(
-            f"average: {args.output} is there already; pass --overwrite or another --output"
-        )
-    write_average(args.checkpoints, args.output)
+    write_average(args.checkpoints, args.output, overwrite=args.overwrite)
     size = sum(path.stat().st_size for path in args.output.iterdir())
     print(f"{args.output}: {len(args.checkpoints)} averaged, {size / 1e6:.1f} MB")
 

@@ -44,6 +44,8 @@ BLUR_VOXELS = (0.2, 1.5)  # standard deviation of a Gaussian, target voxels
 # Brains are often extracted before, and most of what interpolation gets wrong of such a volume lies
 # in its outermost voxels. Too many of them, and what lies deeper is learned less: docs/training.md.
 EXTRACTED_SHARE = 0.15
+LESION_SHARE = 0.5
+LESIONS = (5, 200)  # in such a slab; so many that small ones are not rare
 # Brightest tissue over brain: scalp fat sets the intensity scale of a scan with its skull.
 BRIGHT_FAT = 2.2
 COIL_STRENGTH = 0.1
@@ -124,8 +126,9 @@ def draw_anatomy(rng: Generator, source: Source, painted: bool) -> Anatomy:
         image = paint(rng, maps, [*levels, *fat], spacing)
     else:
         image = random_contrast(rng, integrate(fine))
-    if rng.random() < 0.3:
-        lesions = structures.draw_lesions(rng, maps[WHITE], spacing, int(rng.integers(1, 25)))
+    if rng.random() < LESION_SHARE:
+        count = round(np.exp(rng.uniform(*np.log(LESIONS))))
+        lesions = structures.draw_lesions(rng, maps[WHITE], spacing, count)
         image += lesions * (np.float32(rng.uniform(0.2, 1.2)) - image)
     if rng.random() < 0.25:
         vessels = integrate(structures.draw_vessels(rng, SLAB, spacing)) * (image > 0.1)

@@ -11,7 +11,7 @@ from .scanner import smooth_field
 
 Volume = NDArray[np.float32]
 
-LESION_RADIUS_MM = (0.8, 5.0)
+LESION_RADIUS_MM = (0.8, 5.0)  # small ones are many: uniform in its inverse
 VESSEL_RADIUS_MM = (0.2, 0.6)
 VESSEL_KNOT_MM = (8.0, 20.0)  # how far apart vessels run
 
@@ -36,8 +36,8 @@ def draw_lesions(rng: Generator, white: Volume, spacing: float, count: int) -> V
     share = np.zeros_like(white)
     inside = np.argwhere(white > 0.9)
     for centre in rng.permutation(inside)[:count] if len(inside) else ():
-        low, high = np.log(LESION_RADIUS_MM)
-        radius = np.exp(rng.uniform(low, high)) * rng.uniform(0.7, 1.3, 3) / spacing
+        least, most = LESION_RADIUS_MM
+        radius = rng.uniform(0.7, 1.3, 3) / rng.uniform(1 / most, 1 / least) / spacing
         start = np.maximum(np.floor(centre - radius - 2), 0).astype(int)
         stop = np.minimum(np.ceil(centre + radius + 3), white.shape).astype(int)
         window = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 from ..config import EXPERT_NAMES
@@ -139,6 +140,8 @@ def _lesions(rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
             ("relative_contrast", "lesion contrast"),
             ("relative_contrast_small", "contrast of small lesions"),
         ):
+            if isnan(scan[key]):  # there are none
+                continue
             claims.append(
                 Claim(
                     f"{what}, of the truth's: {where}",

@@ -1,8 +1,8 @@
 """The lesion study's lesions: ellipsoids of known size and contrast in white matter.
 
 They are like those of multiple sclerosis on a T1-weighted scan: dark, 3 to 10 mm across, with the
-intensity of grey matter. Among them lie small ones, below the size that is diagnosed: of what a
-scan shows of them, how much is left.
+intensity of grey matter. Among them lie small ones, below the size that is diagnosed: they tell how
+much is left of what a scan shows of them.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def image_loss(image: Tensor, batch: Batch) -> Tensor:
     target, plain = batch.target[: len(image)], middle_slice(batch.slices[: len(image)])
     image = image.float()
     relative = losses.relative_squared_error(image, target, plain)
-    return losses.charbonnier(image, target) + 0.02 * relative
+    return losses.charbonnier(image, target) + 0.1 * relative
 
 
 class Draws(NamedTuple):

@@ -191,8 +191,8 @@ class Trainer:
         if missing := {"optimizer", "joint_from"} - set(record):
             raise CheckpointError(
                 f"resume: expected a run of this release, found {self.checkpoint} without "
-                f"{', '.join(sorted(missing))}; it is probably of an earlier one; start again with "
-                "another --output"
+                f"{', '.join(sorted(missing))}; is it an average, or of an earlier release? Begin "
+                "--from it with another --output"
             )
         self.step_module.module.load_state_dict(under(tensors, "model/"))
         self.averaged.module.load_state_dict(under(tensors, "averaged/"))

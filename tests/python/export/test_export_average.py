@@ -1,4 +1,4 @@
-"""One model of several runs that went on from the same weights."""
+"""One model of several that have the same beginning."""
 
 import pytest
 import torch
@@ -29,7 +29,14 @@ def test_runs_that_went_on_from_one_model_are_averaged(pairs, tmp_path, capsys):
     assert [run["plan"]["seed"] for run in history["average_of"]] == [0, 1]
     assert all(run["started_from"]["steps"] == 1 for run in history["average_of"])
     assert main(command) == 2 and "--overwrite" in capsys.readouterr().err
+    assert main([*command, "--overwrite"]) == 0
+    astray = ["average", *map(str, runs), "-o", str(tmp_path), "--overwrite"]
+    assert main(astray) == 2 and "something else" in capsys.readouterr().err
+    assert all(run.exists() for run in runs)
     begin.start_from(tmp_path / "mean")
+    (tmp_path / "mean").rename(tmp_path / "checkpoint")
+    with pytest.raises(CheckpointError, match="is it an average"):
+        Trainer(TINY, plan(2), pairs, tmp_path).resume()
 
 
 def test_what_is_worth_keeping_of_one_checkpoint(pairs, tmp_path):

@@ -183,7 +183,7 @@ def test_an_earlier_releases_run_is_not_resumed(pairs, tmp_path):
     tensors, record = read_checkpoint(trainer.checkpoint)
     del record["joint_from"]
     write_checkpoint(trainer.checkpoint, tensors, record)
-    with pytest.raises(CheckpointError, match="without joint_from; it is probably of an earlier"):
+    with pytest.raises(CheckpointError, match="without joint_from; is it an average"):
         Trainer(TINY, plan(1), pairs, tmp_path).resume()
     record["config"]["of_an_earlier_release"] = 1
     write_checkpoint(trainer.checkpoint, tensors, record)
