@@ -44,6 +44,7 @@ def scipy_consistency(result: np.ndarray, scan: np.ndarray, threads: int) -> np.
     kept = scale * fft.dctn(result, norm="ortho", workers=threads)[low]
     gap = scan - fft.idctn(kept, norm="ortho", workers=threads)
     power, noise = gap * gap, np.float32((_core.KAPPA * 0.1) ** 2)
+    power *= np.clip(power / np.float32(0.3**2), 1, 4) ** 3  # beyond 3 standard deviations
     for axis in range(3):
         power = ndimage.correlate1d(power, [1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16], axis)
     gap *= 1 - noise / np.maximum(power, noise)
