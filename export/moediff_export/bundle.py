@@ -14,6 +14,7 @@ from . import __version__
 from .config import config_from_dict
 from .data.pairs import INTENSITY_PERCENTILE, OUTPUT_MM, RATIOS
 from .diffusion import cosine_alphas_cumprod
+from .folders import check_replaceable
 from .model import MoEDiffSR
 from .modules import list_modules
 from .onnx import export_module, read_weights, round_weights
@@ -80,14 +81,6 @@ def bundle_json(model: MoEDiffSR, modules: dict[str, Any], card: dict[str, Any])
         "spacing_mm": SPACING_MM,
         "modules": modules,
     }
-
-
-def is_bundle(folder: Path) -> bool:
-    """Whether a folder holds a bundle's description."""
-    try:
-        return json.loads((folder / "bundle.json").read_text())["format"] == FORMAT
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -192,15 +185,9 @@ def write_bundle(
     ExportError
         If a module does not compute what PyTorch computes.
     """
-    if folder.exists() and not overwrite:
-        raise FileExistsError(
-            f"write_bundle: {folder} is there already; pass --overwrite to replace it"
-        )
-    if folder.exists() and not is_bundle(folder):
-        raise FileExistsError(
-            f"write_bundle: expected a bundle at {folder} to replace, found something else; "
-            "give another folder, or remove it yourself"
-        )
+    check_replaceable(
+        folder, "bundle.json", FORMAT, kind="bundle", who="write_bundle", overwrite=overwrite
+    )
     round_weights(model.eval())
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))

@@ -66,7 +66,7 @@ def test_the_result_brought_back_is_the_scan_up_to_its_noise(session, spacing):
     sigma = noise_sigma(data.T.copy(), find_foreground(data.T.copy(), spacing[::-1]))
     assert np.sqrt(np.mean(left**2)) <= sigma
     if not run.slice_profile:
-        assert np.abs(left).max() <= 3.17 * sigma + 1e-5 * data.max()
+        assert np.abs(left).max() <= 3.17 * sigma + 1e-5 * data.max()  # csrc/core/consistency.h
 
 
 def test_how_a_scan_was_acquired_says_what_its_thick_slices_are(session):

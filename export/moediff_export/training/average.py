@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..errors import CheckpointError
-from .checkpoint import is_checkpoint, load_trained, read_checkpoint, write_checkpoint
+from ..folders import check_replaceable
+from .checkpoint import FORMAT, load_trained, write_checkpoint
 
 
 def write_average(checkpoints: Sequence[Path], folder: Path, *, overwrite: bool = False) -> None:
@@ -39,31 +38,28 @@ def write_average(checkpoints: Sequence[Path], folder: Path, *, overwrite: bool 
     CheckpointError
         If one is no checkpoint, or of another configuration than the first.
     """
-    if folder.exists() and not overwrite:
-        raise FileExistsError(
-            f"write_average: {folder} is there already; pass --overwrite to replace it"
-        )
-    if folder.exists() and not is_checkpoint(folder):
-        raise FileExistsError(
-            f"write_average: expected a checkpoint at {folder} to replace, found something else; "
-            "give another folder, or remove it yourself"
-        )
-    records: list[dict[str, Any]] = []
-    sums: dict[str, Tensor] = {}
-    config: dict[str, Any] = {}
-    for path in checkpoints:
-        model, progress = load_trained(path)
-        own = read_checkpoint(path)[1]["config"]
-        config = config or own
-        if own != config:
+    check_replaceable(
+        folder,
+        "checkpoint.json",
+        FORMAT,
+        kind="checkpoint",
+        who="write_average",
+        overwrite=overwrite,
+    )
+    loaded = [load_trained(path) for path in checkpoints]
+    config = loaded[0][0].config
+    for path, (model, _) in zip(checkpoints, loaded, strict=True):
+        if model.config != config:
             raise CheckpointError(
                 f"write_average: expected checkpoints of one configuration, found that of {path} "
                 f"to differ from that of {checkpoints[0]}; average runs of the same --config and "
                 "--variant that began --from the same weights"
             )
-        records.append(progress)
-        for name, value in model.state_dict().items():
-            sums[name] = sums.get(name, torch.zeros(())) + value.double()
-    tensors = {f"averaged/{name}": (v / len(records)).half() for name, v in sums.items()}
-    history = records[0] if len(records) == 1 else {"average_of": records}
-    write_checkpoint(folder, tensors, {"config": config, **history})
+    states = [model.state_dict() for model, _ in loaded]
+    tensors = {
+        f"averaged/{name}": torch.stack([state[name].double() for state in states]).mean(0).half()
+        for name in states[0]
+    }
+    histories = [history for _, history in loaded]
+    history = histories[0] if len(loaded) == 1 else {"average_of": histories}
+    write_checkpoint(folder, tensors, {"config": config.to_dict(), **history})

@@ -64,14 +64,6 @@ def has_checkpoint(folder: Path) -> bool:
     return folder.exists() or _beside(folder, "old").exists()
 
 
-def is_checkpoint(folder: Path) -> bool:
-    """Whether a folder holds a checkpoint's record."""
-    try:
-        return json.loads((folder / "checkpoint.json").read_text())["format"] == FORMAT
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
 def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and record of a checkpoint.
 
