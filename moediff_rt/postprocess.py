@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from .acquisition import Acquisition
 
 
 class SliceProfile(NamedTuple):
@@ -26,9 +29,12 @@ class SliceProfile(NamedTuple):
 
 
 def find_slice_profile(
-    measured: npt.NDArray[np.float32], spacing: Sequence[float], sigma: float
+    measured: npt.NDArray[np.float32],
+    spacing: Sequence[float],
+    sigma: float,
+    acquisition: Acquisition | None = None,
 ) -> SliceProfile:
-    """How the slices of a scan look as if they had been acquired.
+    """How the slices of a scan were acquired; where that is not known, how they look.
 
     Two-dimensional acquisitions excite slices, whose profile damps what lies between them. Of a
     profile, the power along the coarsest axis falls off towards the Nyquist frequency against that
@@ -40,21 +46,28 @@ def find_slice_profile(
     spacing : (z, y, x) voxel edges, mm
     sigma : float
         Noise standard deviation of `measured`.
+    acquisition : Acquisition, optional
+        Where it is known, which says more than the scan shows.
 
     Returns
     -------
     SliceProfile
-        Along the coarsest axis; of width 1, or 0 where slices are not thick, too few to tell, or
-        show no profile clearly.
+        Along the coarsest axis; as wide as the acquisition says, else of width 1, or 0 where slices
+        are not thick, too few to tell, or show no profile clearly.
 
     Raises
     ------
     InputError
-        An edge is not above zero, or sigma is below it.
+        An edge is not above zero, sigma is below it, or the acquisition's slices are far thinner or
+        thicker than they lie apart.
     """
     from . import _core
 
     z, y, x = (float(edge) for edge in spacing)
+    known = acquisition.profile((x, y, z)) if acquisition else 0.0
+    if known:
+        axis = max(range(3), key=(z, y, x).__getitem__)
+        return SliceProfile(axis, known) if known > 0 else SliceProfile()
     scan = np.ascontiguousarray(measured, dtype=np.float32)
     return SliceProfile(*_core.find_slice_profile(scan, (z, y, x), sigma))
 

@@ -9,6 +9,7 @@ import numpy as np
 from nibabel.nifti1 import Nifti1Image
 from numpy.typing import NDArray
 
+from moediff_rt import Acquisition
 from moediff_rt.grid import Grid, resized_shape
 
 from .held_out import FULL_SCALE, Subject
@@ -66,7 +67,7 @@ def scan_name(path: Path) -> str:
 
 def read_pair(
     low_path: Path, target_path: Path, *, n4: bool = False
-) -> tuple[Subject, Nifti1Image]:
+) -> tuple[Subject, Nifti1Image, Acquisition | None]:
     """Read a 7T scan as a subject, and its 3T partner as the scan to enhance.
 
     The subject lies over the 3T scan's box, on voxels of the 7T scan's edge, its intensity fitted
@@ -85,6 +86,8 @@ def read_pair(
         Named like the 3T file.
     Nifti1Image
         Float32, in RAS+ order.
+    Acquisition or None
+        Of the 3T scan, where the sidecar beside it says it.
 
     Raises
     ------
@@ -97,7 +100,7 @@ def read_pair(
     truth, brain = _on(grid, pair.target, brain, pair.grid, target_path)
     truth = truth * np.float32(pair.scale)
     scan = nib.Nifti1Image(pair.scan.data, pair.scan.affine)
-    return _subject(low_path, truth, brain, grid), scan
+    return _subject(low_path, truth, brain, grid), scan, pair.scan.acquisition
 
 
 def _subject(path: Path, truth: Volume, brain: Mask, grid: Grid) -> Subject:

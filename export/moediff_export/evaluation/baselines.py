@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.restoration import denoise_nl_means
 
+from moediff_rt import Acquisition
 from moediff_rt.foreground import find_foreground
 from moediff_rt.noise import noise_sigma
 from moediff_rt.postprocess import enforce_consistency, find_slice_profile
@@ -47,7 +48,12 @@ def zero_filling(low: Volume, shape: Sequence[int]) -> Volume:
     return resample_kspace(low, shape)
 
 
-def non_local_means(low: Volume, spacing: Sequence[float], shape: Sequence[int]) -> Volume:
+def non_local_means(
+    low: Volume,
+    spacing: Sequence[float],
+    shape: Sequence[int],
+    acquisition: Acquisition | None = None,
+) -> Volume:
     """Non-local means upsampling (Manjon et al. 2010).
 
     The scan is denoised, interpolated, and then filtered by non-local means in turn with a
@@ -59,6 +65,8 @@ def non_local_means(low: Volume, spacing: Sequence[float], shape: Sequence[int])
     low : ndarray, float32, (mx, my, mz)
     spacing : (x, y, z) voxel edges of ``low``, mm
     shape : (nx, ny, nz)
+    acquisition : Acquisition, optional
+        Where it is known.
 
     Returns
     -------
@@ -67,7 +75,7 @@ def non_local_means(low: Volume, spacing: Sequence[float], shape: Sequence[int])
     foreground = find_foreground(low, spacing)
     sigma = noise_sigma(low, foreground)
     bright = float(np.percentile(low[foreground.voxels()], 99.5))
-    profile = find_slice_profile(low, spacing, sigma)
+    profile = find_slice_profile(low, spacing, sigma, acquisition)
     denoised = _filter(low, SCAN_STRENGTH * sigma, sigma)
     volume = interpolate(denoised, shape)
     for strength in FINE_STRENGTHS:

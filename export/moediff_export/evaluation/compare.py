@@ -12,7 +12,7 @@ import numpy as np
 from nibabel.nifti1 import Nifti1Image
 from numpy.typing import NDArray
 
-from moediff_rt import Session
+from moediff_rt import Acquisition, Session
 from moediff_rt.grid import Grid
 from moediff_rt.noise import noise_sigma
 from moediff_rt.postprocess import find_slice_profile
@@ -78,6 +78,8 @@ class Scanned:
         See `Condition.plane`.
     see : callable
         What the acquisition shows of a volume on the subject's grid, without noise.
+    acquisition : Acquisition, optional
+        Where it is known to who enhances the scan.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Scanned:
     sigma: float
     plane: str
     see: Callable[[Volume], Volume]
+    acquisition: Acquisition | None = None
 
 
 def simulated(subject: Subject, condition: Condition, seed: int) -> Scanned:
@@ -98,13 +101,15 @@ def simulated(subject: Subject, condition: Condition, seed: int) -> Scanned:
     return Scanned(condition.name, scan, sigma, condition.plane, see)
 
 
-def acquired(scan: Nifti1Image) -> Scanned:
-    """A real scan, in RAS+ order; noise and slice profile are what the runtime finds."""
+def acquired(scan: Nifti1Image, acquisition: Acquisition | None = None) -> Scanned:
+    """A real scan, in RAS+ order; its noise, and what is not known of it, as the runtime finds."""
     grid = Grid(scan.shape, scan.affine)
     prepared = prepare_for_model(scan, grid)
     sigma = noise_sigma(prepared.measured, prepared.foreground) * prepared.scale
     x, y, z = grid.spacing
-    profile = find_slice_profile(prepared.measured, grid.spacing[::-1], sigma / prepared.scale)
+    spacing = grid.spacing[::-1]
+    measured_sigma = sigma / prepared.scale
+    profile = find_slice_profile(prepared.measured, spacing, measured_sigma, acquisition)
 
     def see(volume: Volume) -> Volume:
         axis = 2 - profile.axis
@@ -114,7 +119,7 @@ def acquired(scan: Nifti1Image) -> Scanned:
         return resample_kspace(volume, grid.shape)
 
     plane = "coronal" if z > LARGEST_RATIO * max(x, y) else "axial"
-    return Scanned("as acquired", scan, sigma, plane, see)
+    return Scanned("as acquired", scan, sigma, plane, see, acquisition)
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,7 @@ class Comparison:
         volumes = {}
         for method in self.methods:
             start = perf_counter()
-            volume = method.upsample(scan, subject.grid)
+            volume = method.upsample(scan, subject.grid, scanned.acquisition)
             seconds = perf_counter() - start
             row = {**place, "method": method.name, "seconds": seconds}
             row["masks"] = score(volume, subject.truth, masks, peak)
@@ -217,10 +222,13 @@ class Comparison:
             "threshold": placed.threshold,
         }
         ill = replace(subject, truth=placed.add_to(subject.truth))
-        scan = simulated(ill, condition, self.seed).scan
+        scanned = simulated(ill, condition, self.seed)
         volumes = {"truth": ill.truth, SCAN_RESOLUTION: _at_scan_resolution(ill, condition)}
         free = {"truth": subject.truth, SCAN_RESOLUTION: _at_scan_resolution(subject, condition)}
-        volumes |= {m.name: m.upsample(scan, subject.grid) for m in self.methods}
+        volumes |= {
+            m.name: m.upsample(scanned.scan, subject.grid, scanned.acquisition)
+            for m in self.methods
+        }
         free |= lesion_free
         for name, volume in volumes.items():
             study = study_lesions(volume, free[name], ill.truth, placed)

@@ -12,7 +12,7 @@ import numpy as np
 from nibabel.nifti1 import Nifti1Image
 from numpy.typing import NDArray
 
-from moediff_rt import Session
+from moediff_rt import Acquisition, Session
 from moediff_rt.grid import Grid, voxel_sizes
 from moediff_rt.noise import noise_sigma
 from moediff_rt.postprocess import enforce_consistency, find_slice_profile
@@ -43,12 +43,13 @@ class Method:
     name : str
         As the report calls it.
     upsample : callable
-        Takes a scan, float32 in RAS+ order, and the grid wanted over the same box; returns the
-        volume, (nx, ny, nz) float32, in the scan's intensity unit.
+        Takes a scan, float32 in RAS+ order, the grid wanted over the same box, and how the scan was
+        acquired, or None where that is not known; returns the volume, (nx, ny, nz) float32, in the
+        scan's intensity unit.
     """
 
     name: str
-    upsample: Callable[[Nifti1Image, Grid], Volume]
+    upsample: Callable[[Nifti1Image, Grid, Acquisition | None], Volume]
 
 
 def read_scan(scan: Nifti1Image) -> Volume:
@@ -60,11 +61,11 @@ def interpolation_methods() -> list[Method]:
     """What needs no training: trilinear, cubic B-spline, zero-filling, non-local means."""
 
     def on_shape(interpolate: Callable[[Volume, tuple[int, ...]], Volume]) -> Callable[..., Volume]:
-        return lambda scan, grid: interpolate(read_scan(scan), grid.shape)
+        return lambda scan, grid, acquisition: interpolate(read_scan(scan), grid.shape)
 
-    def non_local_means(scan: Nifti1Image, grid: Grid) -> Volume:
+    def non_local_means(scan: Nifti1Image, grid: Grid, acquisition: Acquisition | None) -> Volume:
         spacing = voxel_sizes(scan.affine).tolist()
-        return baselines.non_local_means(read_scan(scan), spacing, grid.shape)
+        return baselines.non_local_means(read_scan(scan), spacing, grid.shape, acquisition)
 
     return [
         Method("trilinear", on_shape(baselines.trilinear)),
@@ -90,9 +91,14 @@ def bundle_method(
 ) -> Method:
     """The deployed bundle, through the runtime as `moediff-rt infer` runs it."""
 
-    def upsample(scan: Nifti1Image, grid: Grid) -> Volume:
+    def upsample(scan: Nifti1Image, grid: Grid, acquisition: Acquisition | None) -> Volume:
         image = session.infer(
-            scan, spacing=float(grid.spacing[2]), steps=steps, seed=seed, planes=planes
+            scan,
+            spacing=float(grid.spacing[2]),
+            steps=steps,
+            seed=seed,
+            planes=planes,
+            acquisition=acquisition,
         )
         if image.shape != grid.shape or not np.allclose(image.affine, grid.affine, atol=1e-3):
             raise ValueError(
@@ -134,7 +140,11 @@ def prepare_for_model(scan: Nifti1Image, grid: Grid) -> Prepared:
 
 
 def enhance_with_model(
-    model: MoEDiffSR | RegressionUNet, scan: Nifti1Image, grid: Grid, seed: int = 0
+    model: MoEDiffSR | RegressionUNet,
+    scan: Nifti1Image,
+    grid: Grid,
+    acquisition: Acquisition | None = None,
+    seed: int = 0,
 ) -> Volume:
     """Enhance as `moediff_rt.Session` does, with PyTorch in place of the runtime's engines.
 
@@ -145,7 +155,7 @@ def enhance_with_model(
     prepared = prepare_for_model(scan, grid)
     sigma = noise_sigma(prepared.measured, prepared.foreground)
     spacing = voxel_sizes(scan.affine)[::-1].tolist()
-    profile = find_slice_profile(prepared.measured, spacing, sigma)
+    profile = find_slice_profile(prepared.measured, spacing, sigma, acquisition)
     planes = choose_planes(model.config, spacing, prepared.volume.shape)
     volume = enhance_in_planes(model, prepared.volume, prepared.foreground, planes, seed)
     enforce_consistency(volume, prepared.measured, sigma, profile=profile)

@@ -139,8 +139,8 @@ def evaluate(
         for load in sources.values():
             _simulate(comparison, experts, load(), conditions, quick)
         for pair in pairs:
-            subject, scan = read_pair(*pair, n4=n4)
-            scanned = acquired(scan)
+            subject, scan, acquisition = read_pair(*pair, n4=n4)
+            scanned = acquired(scan, acquisition)
             comparison.compare(subject, scanned, draw=True)
             experts(subject, scanned)
         if sources:

@@ -37,7 +37,7 @@ def study_steps(
     rows = []
     for count in steps:
         start = perf_counter()
-        volume = bundle_method(session, count, seed).upsample(scan, slab.grid)
+        volume = bundle_method(session, count, seed).upsample(scan, slab.grid, None)
         seconds = perf_counter() - start
         rows.append(
             {

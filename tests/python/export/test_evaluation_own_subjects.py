@@ -15,6 +15,7 @@ from real_pairs import AFFINE, half_affine, halved, head, write_pair
 from real_pairs import save as save_volume
 from scipy import ndimage
 
+from moediff_rt import Acquisition
 from moediff_rt.errors import MoediffError
 
 SHAPE = (64, 72, 40)
@@ -168,9 +169,11 @@ def write_masked_pair(root, **options):
 
 def test_a_pair_is_a_subject_over_its_scans_box_on_one_scale(tmp_path):
     low_path, target_path = write_masked_pair(tmp_path)
-    subject, scan = read_pair(low_path, target_path)
+    low_path.with_name("sub-01_3T_T1w.json").write_text('{"MRAcquisitionType": "3D"}')
+    subject, scan, acquisition = read_pair(low_path, target_path)
     low = nib.load(low_path)
-    assert subject.name == "sub-01_3T_T1w" and np.array_equal(scan.dataobj, low.dataobj)
+    assert acquisition == Acquisition("3D") and subject.name == "sub-01_3T_T1w"
+    assert np.array_equal(scan.dataobj, low.dataobj)
     assert subject.truth.shape == head().shape and np.allclose(subject.affine, AFFINE)
     # 1900 in the 7T file, 300 in the 3T file.
     np.testing.assert_allclose(subject.truth[subject.brain], 300 * head()[subject.brain], rtol=0.02)
@@ -183,7 +186,7 @@ def test_a_scan_a_little_off_its_partner_has_the_truth_over_its_own_box(tmp_path
     affine = half_affine()
     affine[:3, 3] += shift
     paths = write_masked_pair(tmp_path, low=300 * halved(moved), low_affine=affine)
-    subject, _ = read_pair(*paths)
+    subject, *_ = read_pair(*paths)
     np.testing.assert_allclose(subject.affine[:3, 3], AFFINE[:3, 3] + shift)
     inner = (slice(6, -6),) * 3
     error, without = (
@@ -230,11 +233,19 @@ def test_a_real_scan_of_thick_slices_is_seen_with_their_profile():
     seen = oracle.consistency.acquired(anatomy.T, shape[::-1], (0, 1.0)).T
     noise = 3 * rng.standard_normal((2, *shape))
     scan = np.hypot(seen + noise[0], noise[1]).astype(np.float32)
-    scanned = compare.acquired(nib.Nifti1Image(scan, np.diag([1.0, 1.0, 3.0, 1.0])))
+    image = nib.Nifti1Image(scan, np.diag([1.0, 1.0, 3.0, 1.0]))
+    scanned = compare.acquired(image)
     assert scanned.plane == "coronal" and scanned.sigma == pytest.approx(3, rel=0.3)
     np.testing.assert_allclose(scanned.see(anatomy), seen, atol=0.02 * seen.max())
     plain = oracle.consistency.acquired(anatomy.T, shape[::-1], (0, 0.0)).T
     assert np.abs(plain - seen).max() > 0.1 * seen.max()
+    # Said to be otherwise, they are seen so.
+    encoded = compare.acquired(image, Acquisition("3D"))
+    assert encoded.acquisition == Acquisition("3D")
+    np.testing.assert_allclose(encoded.see(anatomy), plain, atol=0.02 * seen.max())
+    gapped = compare.acquired(image, Acquisition("2D", slice_thickness=1.5))
+    thin = oracle.consistency.acquired(anatomy.T, shape[::-1], (0, 0.5)).T
+    np.testing.assert_allclose(gapped.see(anatomy), thin, atol=0.02 * seen.max())
 
 
 def test_the_command_refuses_a_truth_that_is_not_there(tmp_path, capsys):

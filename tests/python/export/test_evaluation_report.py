@@ -24,7 +24,7 @@ from moediff_export.evaluation.provenance import sha256
 from moediff_export.evaluation.report import rounded
 from moediff_export.training.checkpoint import write_checkpoint
 
-from moediff_rt import Session
+from moediff_rt import Acquisition, Session
 from moediff_rt.errors import OutputError
 
 
@@ -120,7 +120,7 @@ def test_every_method_gives_the_truths_grid(session, condition):
     thin = load_subject("mni152").slab(96, 120 if condition.plane == "coronal" else 112)
     scan = simulate_scan(thin, condition.noise_percent, condition.factors)
     for method in [*interpolation_methods()[:3], bundle_method(session)]:
-        volume = method.upsample(scan, thin.grid)
+        volume = method.upsample(scan, thin.grid, None)
         assert volume.shape == thin.truth.shape and volume.dtype == np.float32
 
 
@@ -130,9 +130,21 @@ def test_a_model_in_pytorch_gives_what_its_bundle_gives(
 ):
     monkeypatch.setattr(tiny_model, "config", replace(tiny_model.config, planes=planes))
     scan = simulate_scan(slab, 1.0)
-    deployed = bundle_method(session, seed=5, planes=planes).upsample(scan, slab.grid)
+    deployed = bundle_method(session, seed=5, planes=planes).upsample(scan, slab.grid, None)
     reference = enhance_with_model(tiny_model, scan, slab.grid, seed=5)
     assert np.abs(deployed - reference).max() <= 1e-3 * reference.max()
+
+
+def test_what_is_known_of_an_acquisition_reaches_every_way_that_asks(session, tiny_model, slab):
+    scan = simulate_scan(slab, 1.0, (1.0, 1.0, 2.0))
+    gaps = Acquisition("2D", slice_thickness=1.0)
+    deployed, non_local_means = bundle_method(session, seed=5), interpolation_methods()[3]
+    for method in (deployed, non_local_means):
+        known, unknown = (method.upsample(scan, slab.grid, said) for said in (gaps, None))
+        assert np.abs(known - unknown).max() > 0.01 * known.max()
+    reference = enhance_with_model(tiny_model, scan, slab.grid, gaps, seed=5)
+    known = deployed.upsample(scan, slab.grid, gaps)
+    assert np.abs(known - reference).max() <= 1e-3 * reference.max()
 
 
 def test_a_checkpoint_is_a_method_of_its_own_name(tiny_model, slab, tmp_path):
@@ -143,7 +155,7 @@ def test_a_checkpoint_is_a_method_of_its_own_name(tiny_model, slab, tmp_path):
     assert method.name == claims.SINGLE_EXPERT
     scan = simulate_scan(slab, 1.0)
     expected = enhance_with_model(tiny_model, scan, slab.grid, seed=5)
-    assert np.array_equal(method.upsample(scan, slab.grid), expected)
+    assert np.array_equal(method.upsample(scan, slab.grid, None), expected)
     fingerprint = sha256(tmp_path / "run")
     (tmp_path / "run" / "checkpoint.json").write_text("{}")
     assert len(fingerprint) == 64 and sha256(tmp_path / "run") != fingerprint
