@@ -100,7 +100,8 @@ ov::PartialShape fixed(const ov::Output<ov::Node>& input, const EngineSource& so
 
 // Every request is one tile on one thread: as fast as one request over all threads, and the result
 // cannot depend on the batch size or the number of threads. One request more than threads is under
-// way, so that no thread waits for the next.
+// way, so that no thread waits for the next; each engine has threads of its own, so of a single one,
+// where that is to be one core's work, no second is.
 class OpenvinoDevice : public HostDevice {
  public:
   explicit OpenvinoDevice(const DeviceRequest& request)
@@ -115,7 +116,7 @@ class OpenvinoDevice : public HostDevice {
   const std::string& precision() const override { return precision_; }
   int threads() const override { return threads_; }
   bool any_tile_size() const override { return true; }
-  int requests_in_flight() const override { return threads_ + 1; }
+  int requests_in_flight() const override { return threads_ > 1 ? threads_ + 1 : 1; }
   int tiles_per_request() const override { return 1; }
 
   std::shared_ptr<Engine> load(const EngineSource& source) override {
