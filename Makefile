@@ -153,7 +153,7 @@ study: $(VENV)/.authoring | $(RUNS)/shards
 
 # Which data transfer: own intensities alone, the default mixture, painted brains alone. Each gets
 # the same number of slabs and of steps, and all are evaluated on slabs of several sharpness.
-ABLATION_PAIRS ?= 96
+ABLATION_PAIRS ?= 960
 PAINTED := 0 0.6 1
 ablation: $(VENV)/.authoring
 	for share in $(PAINTED); do \

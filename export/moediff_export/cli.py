@@ -29,7 +29,7 @@ def _get_parser() -> argparse.ArgumentParser:
 
     data = commands.add_parser("data", help="make training pairs, as shards")
     data.add_argument("-o", "--output", type=Path, required=True, help="folder of the shards")
-    data.add_argument("--pairs", type=int, default=240, help="simulated slabs (0: none)")
+    data.add_argument("--pairs", type=int, default=2400, help="simulated slabs (0: none)")
     data.add_argument("--templates", type=Path, help="folder with Colin27 (Debian: mricron-data)")
     data.add_argument(
         "--scan",

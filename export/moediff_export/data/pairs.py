@@ -29,8 +29,10 @@ from .tissue import tissue_maps
 
 Volume = NDArray[np.float32]
 
-SLAB = (40, 192, 192)  # target voxels: slices, rows, columns
-EDGE_SLICES = 4  # dropped at both ends, where the slab's own border blurs
+# Target voxels: slices, rows, columns. Not much larger than a crop: a model soon knows the slabs it
+# has seen, so the same work goes into many small ones (docs/training.md).
+SLAB = (18, 144, 144)
+EDGE_SLICES = 5  # dropped at both ends, where the slab's own border blurs
 INTENSITY_PERCENTILE = 99.5
 # What a bundle is offered for: target voxel edges, mm, and how many times larger a scan's are.
 OUTPUT_MM = (0.5, 1.25)
@@ -45,7 +47,7 @@ BLUR_VOXELS = (0.2, 1.5)  # standard deviation of a Gaussian, target voxels
 # in its outermost voxels. Too many of them, and what lies deeper is learned less: docs/training.md.
 EXTRACTED_SHARE = 0.15
 LESION_SHARE = 0.5
-LESIONS = (5, 200)  # in such a slab; so many that small ones are not rare
+LESIONS = (1, 50)  # in such a slab; so many that small ones are not rare
 # Brightest tissue over brain: scalp fat sets the intensity scale of a scan with its skull.
 BRIGHT_FAT = 2.2
 COIL_STRENGTH = 0.1
@@ -116,8 +118,7 @@ def draw_anatomy(rng: Generator, source: Source, painted: bool) -> Anatomy:
     fine = read_at(source.data, points)
     maps = integrate(tissue_maps(fine, source.levels, rng.uniform(0.02, 0.25))[1:])
     regions = region_masks(maps[GREY], maps[WHITE], spacing)
-    brain = source.brain if source.brain is not None else (source.data > 0).astype(np.float32)
-    inside = integrate(read_at(brain, points))
+    inside = integrate(read_at(source.brain, points))
     regions *= inside
     if painted:
         t1 = rng.random() < 0.85

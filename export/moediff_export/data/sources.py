@@ -39,8 +39,8 @@ class Source:
         Target voxel edge from which its own detail is as fine as a scan's, mm.
     levels : ndarray, float32, (tissues,)
         Typical intensity of `TISSUES`, and of scalp fat where the volume has it.
-    brain : ndarray, float32, (nz, ny, nx), optional
-        1 in the brain, 0 outside; None if the volume shows nothing else.
+    brain : ndarray, float32, (nz, ny, nx)
+        1 in the brain, 0 outside.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Source:
     weight: float
     finest: float
     levels: NDArray[np.float32]
-    brain: NDArray[np.float32] | None = None
+    brain: NDArray[np.float32]
 
 
 def read_canonical(path: Path) -> tuple[NDArray[np.float32], float]:
@@ -104,6 +104,8 @@ def make_source(
         bright = data[data > BRIGHTER_THAN_WHITE * levels[-1]]
         if bright.size:
             levels = np.append(levels, np.float32(bright.mean()))
+    else:
+        brain = (data > 0).astype(np.float32)
     return Source(name, data, spacing, weight, finest, levels, brain)
 
 
