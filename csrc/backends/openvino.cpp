@@ -100,8 +100,8 @@ ov::PartialShape fixed(const ov::Output<ov::Node>& input, const EngineSource& so
 
 // Every request is one tile on one thread: as fast as one request over all threads, and the result
 // cannot depend on the batch size or the number of threads. One request more than threads is under
-// way, so that no thread waits for the next; each engine has threads of its own, so of a single one,
-// where that is to be one core's work, no second is.
+// way, so that no thread waits for the next; not of a single thread, as each engine has its own,
+// and two would be two cores' work.
 class OpenvinoDevice : public HostDevice {
  public:
   explicit OpenvinoDevice(const DeviceRequest& request)
