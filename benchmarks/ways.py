@@ -140,7 +140,7 @@ def run_networks(networks: Networks, bundle: _core.Bundle, scan_file: Path, outp
         value=bundle.intensity_value,
     )
     sigma = noise_sigma(prepared.measured, prepared.foreground)
-    profile = find_slice_profile(prepared.measured, spacing[::-1], sigma)
+    profile = find_slice_profile(prepared.measured, spacing[::-1], sigma, scan.acquisition)
     clock.lap("preprocess")
     volume, busy, counts = networks(prepared.volume, prepared.boxes)
     clock.lap("model")

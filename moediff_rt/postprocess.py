@@ -47,7 +47,8 @@ def find_slice_profile(
     sigma : float
         Noise standard deviation of `measured`.
     acquisition : Acquisition, optional
-        Where it is known, which says more than the scan shows.
+        Where it is known, which says more than the scan shows, unless it is a 2-D one whose slices
+        may lie along several axes.
 
     Returns
     -------

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from moediff_rt import InputError, _core
+from moediff_rt import Acquisition, InputError, _core
 from moediff_rt.postprocess import SliceProfile, enforce_consistency, find_slice_profile
 from moediff_rt.resample import resample_kspace
 
@@ -27,6 +27,24 @@ def most_left(sigma: float) -> float:
 def low_frequencies(result: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The part of a result that a scan of `shape` sees."""
     return resample_kspace(resample_kspace(result, shape), result.shape)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_what_is_known_of_an_acquisition_says_its_slice_profile(axis):
+    scan = volume((12, 12, 12), 0)
+    spacing = [1.0, 1.0, 1.0]
+    spacing[axis] = 3.0
+    known = Acquisition("2D", slice_thickness=1.5)
+    assert find_slice_profile(scan, spacing, 0.1, known) == (axis, 0.5)
+    assert find_slice_profile(scan, spacing, 0.1, Acquisition("3D")) == SliceProfile()
+    with pytest.raises(InputError, match="slices"):
+        find_slice_profile(scan, spacing, 0.1, Acquisition("2D", slice_thickness=30))
+
+
+def test_slices_that_may_lie_along_any_axis_are_what_the_scan_shows():
+    scan = volume((12, 12, 12), 0)
+    plain = find_slice_profile(scan, (1, 1, 1), 0.1)
+    assert find_slice_profile(scan, (1, 1, 1), 0.1, Acquisition("2D")) == plain
 
 
 @settings(max_examples=25, deadline=None)

@@ -39,11 +39,14 @@ class Batch(NamedTuple):
 def crop_batch(rng: Generator, pairs: list[Pair], size: int, count: int, slices: int) -> Batch:
     """Cut ``count`` crops of ``size`` x ``size`` that show some anatomy, flipped at random.
 
+    A pair is drawn in proportion to its voxels: real ones are larger than simulated ones.
     ``slices`` neighbours, an odd number, come from the scan; past the slab its last one repeats.
     """
     groups: list[list[Tensor]] = [[], [], [], []]
+    share = np.array([pair.target.size for pair in pairs], dtype=float)
+    share /= share.sum()
     while len(groups[0]) < count:
-        pair = pairs[rng.integers(len(pairs))]
+        pair = pairs[rng.choice(len(pairs), p=share)]
         nz, ny, nx = pair.target.shape
         half = slices // 2
         margin = min(half, (nz - 1) // 2)
