@@ -59,8 +59,8 @@ def find_slice_profile(
     Raises
     ------
     InputError
-        An edge is not above zero, sigma is below it, or the acquisition's slices are far thinner or
-        thicker than they lie apart.
+        The acquisition's slices are far thinner or thicker than they lie apart; or, where the scan
+        has to show it, an edge is not above zero or sigma is below it.
     """
     from . import _core
 
