@@ -169,7 +169,8 @@ def _train(args: argparse.Namespace) -> int:
         losses=losses,
     )
     chosen = {k: v for k in ("batch", "crop", "precision") if (v := getattr(args, k)) is not None}
-    trainer = Trainer(config, replace(plan, **chosen), read_shards(args.data), args.output)
+    pairs = read_shards(args.data, args.output)
+    trainer = Trainer(config, replace(plan, **chosen), pairs, args.output)
     if args.resume:
         trainer.resume()
     elif has_checkpoint(trainer.checkpoint):

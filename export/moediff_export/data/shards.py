@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 SHARD_BYTES = 55_000_000  # so that a file travels where 60 MB may
 MAP_STEPS = 512  # maps are smooth: kept to a 512th, they compress to almost nothing
+ALIGNMENT = 64  # bytes: where an unpacked array begins
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,12 @@ def _write(pairs: Sequence[Pair], path: Path) -> Path:
     return path
 
 
-def read_shards(folder: Path) -> list[Pair]:
+def read_shards(folder: Path, scratch: Path) -> list[Pair]:
     """Every pair of a folder's shards, in the order of their names.
+
+    Unpacked, 10000 simulated slabs are 18 GB. They lie in nameless files of ``scratch``, a folder
+    that is made where there is none, and are mapped: the system keeps in memory what it has room
+    for. The files go when their process ends, however it ends.
 
     Raises
     ------
@@ -86,6 +92,8 @@ def read_shards(folder: Path) -> list[Pair]:
         If the folder has no shard.
     ValueError
         If a file is no shard, or a damaged one.
+    OSError
+        If ``scratch`` cannot be written, or its disk is full.
     """
     paths = sorted(folder.glob("*.npz"))
     if not paths:
@@ -93,20 +101,42 @@ def read_shards(folder: Path) -> list[Pair]:
             f"read_shards: expected shards (*.npz) in {folder}, found none; "
             "make them with moediff-export data"
         )
-    pairs = []
-    for path in paths:
-        try:
-            with np.load(path) as arrays:
-                count = len(arrays.files) // len(fields(Pair))
-                pairs += [_pair(arrays, f"{i:04d}") for i in range(count)]
-        except Exception as error:
-            raise ValueError(
-                f"read_shards: expected a shard of moediff-export data at {path}, found a file "
-                f"that cannot be read as one ({type(error).__name__}: {error}); make it anew"
-            ) from error
-    return pairs
+    scratch.mkdir(parents=True, exist_ok=True)
+    return [pair for path in paths for pair in _mapped(_read(path), scratch)]
+
+
+def _read(path: Path) -> list[Pair]:
+    try:
+        with np.load(path) as arrays:
+            count = len(arrays.files) // len(fields(Pair))
+            return [_pair(arrays, f"{i:04d}") for i in range(count)]
+    except Exception as error:
+        raise ValueError(
+            f"read_shards: expected a shard of moediff-export data at {path}, found a file "
+            f"that cannot be read as one ({type(error).__name__}: {error}); make it anew"
+        ) from error
 
 
 def _pair(arrays: Mapping[str, NDArray[np.generic]], number: str) -> Pair:
     values = {field.name: arrays[f"{number}.{field.name}"] for field in fields(Pair)}
     return Pair(**values | {"subject": str(values["subject"])})  # type: ignore[arg-type]
+
+
+def _mapped(pairs: list[Pair], scratch: Path) -> list[Pair]:
+    """The same pairs, their arrays read-only views of a file instead of memory."""
+    places = []
+    with tempfile.TemporaryFile(dir=scratch) as file:
+        for pair in pairs:
+            place = {}
+            for name, value in vars(pair).items():
+                if isinstance(value, np.ndarray):
+                    place[name] = value.shape, value.dtype, file.tell()
+                    file.write(np.ascontiguousarray(value).data)
+                    file.write(bytes(-value.nbytes % ALIGNMENT))
+            places.append(place)
+        file.flush()  # written, not set through the map: a full disk is an error, not a signal
+        whole = np.memmap(file, np.uint8, mode="r")
+    return [
+        replace(pair, **{k: np.ndarray(s, d, whole, o) for k, (s, d, o) in place.items()})
+        for pair, place in zip(pairs, places, strict=True)
+    ]

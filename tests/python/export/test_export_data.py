@@ -237,17 +237,35 @@ def test_shards_keep_their_pairs_and_their_size(tmp_path, monkeypatch):
     paths = write_shards(pairs, tmp_path)
     assert [p.name for p in paths] == [f"shard-{i:04d}.npz" for i in range(len(paths))]
     assert len(paths) > 1
-    for written, read in zip(pairs, read_shards(tmp_path), strict=True):
+    scratch = tmp_path / "runs" / "mine"
+    for written, read in zip(pairs, read_shards(tmp_path, scratch), strict=True):
         for a, b in zip(vars(written).values(), vars(read).values(), strict=True):
             np.testing.assert_array_equal(a, b)
+    assert not list(scratch.iterdir())
+
+
+def test_what_is_read_of_shards_is_mapped_not_held(tmp_path):
+    write_shards([small_pair(shape=(3, 41, 47)), small_pair(1, shape=(8, 40, 40))], tmp_path)
+    for pair in read_shards(tmp_path, tmp_path):
+        arrays = [value for value in vars(pair).values() if isinstance(value, np.ndarray)]
+        assert len(arrays) == 5
+        assert all(isinstance(a.base, np.memmap) and not a.flags.owndata for a in arrays)
+        assert all(a.ctypes.data % a.itemsize == 0 for a in arrays)
+
+
+def test_a_scratch_folder_that_cannot_be_made_is_refused(tmp_path):
+    write_shards([small_pair()], tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        read_shards(tmp_path, tmp_path / "file")
 
 
 def test_missing_and_damaged_shards_are_refused_by_name(tmp_path):
     with pytest.raises(FileNotFoundError, match="moediff-export data"):
-        read_shards(tmp_path)
+        read_shards(tmp_path, tmp_path)
     (tmp_path / "shard-0000.npz").write_bytes(b"no zip")
     with pytest.raises(ValueError, match="shard-0000"):
-        read_shards(tmp_path)
+        read_shards(tmp_path, tmp_path)
 
 
 @pytest.mark.parametrize("slices", [1, 3, 5])
