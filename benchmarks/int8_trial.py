@@ -38,6 +38,7 @@ ROUNDS = 7
 CHOICES = {
     "conditioner": ("conditioner",),
     "experts": ("expert_0", "expert_1", "expert_2"),
+    "conditioner and experts": ("conditioner", "expert_0", "expert_1", "expert_2"),
     "decoder": ("decoder",),
     "all three": ("conditioner", "expert_0", "expert_1", "expert_2", "decoder"),
 }
@@ -161,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     output.write_text(json.dumps(record, indent=1) + "\n")
     for row in rows:
         print(
-            f"{row['way']:20} {row['seconds']:.2f} s, {row['times faster than the default']:.2f} x "
+            f"{row['way']:29} {row['seconds']:.2f} s, {row['times faster than the default']:.2f} x "
             f"{default}, {row['psnr_loss_db']:+.3f} dB lost"
         )
 
