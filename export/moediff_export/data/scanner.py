@@ -22,6 +22,7 @@ from moediff_rt.resample import interpolate
 Volume = NDArray[np.float32]
 
 COIL_RADIUS_MM = 250.0
+FEWEST_KNOTS = 4  # of a random field, along each axis
 INVERSION_STEPS = 6  # each leaves about a tenth of the error before it
 
 
@@ -72,10 +73,24 @@ def rician_noise(rng: Generator, volume: Volume, sigma: float) -> Volume:
 
 
 def smooth_field(rng: Generator, shape: tuple[int, ...], knot_voxels: float) -> Volume:
-    """Smooth random field, unit variance at knots ``knot_voxels`` apart, cubic between them."""
-    knots = tuple(max(4, int(np.ceil(n / knot_voxels)) + 1) for n in shape)
-    # One thread: pairs are simulated side by side.
-    return interpolate(rng.standard_normal(knots, dtype=np.float32), shape, threads=1)
+    """Smooth random field, unit variance at knots ``knot_voxels`` apart, cubic between them.
+
+    Knots are that far apart at most, at least half as far. An axis too short for `FEWEST_KNOTS`
+    shows a part of what so many span: the field is no rougher across a thin slab.
+    """
+    counts = [int(np.ceil(n / knot_voxels)) + 1 for n in shape]
+    short = [axis for axis, count in enumerate(counts) if count < FEWEST_KNOTS]
+    knots = rng.standard_normal([max(FEWEST_KNOTS, k) for k in counts], dtype=np.float32)
+    grid = [FEWEST_KNOTS if axis in short else n for axis, n in enumerate(shape)]
+    field = interpolate(knots, grid, threads=1)  # pairs are simulated side by side
+    span = int(np.ceil(FEWEST_KNOTS * knot_voxels))
+    for axis in short:
+        each = np.eye(FEWEST_KNOTS, dtype=np.float32)[..., None]
+        spline = interpolate(each, (span, FEWEST_KNOTS, 1), threads=1)[..., 0]
+        start = int(rng.integers(span - shape[axis] + 1))
+        shown = spline[start : start + shape[axis]]
+        field = np.moveaxis(np.tensordot(shown, field, axes=(1, axis)), 0, axis)
+    return field
 
 
 def log_bias_field(rng: Generator, shape: tuple[int, ...], strength: float) -> Volume:

@@ -214,6 +214,18 @@ def test_steep_maps_paint_sharper_borders_than_their_source():
     assert steepness[0] > 2 * steepness[1]
 
 
+@pytest.mark.parametrize("knot", [2.0, 9.0, 60.0])
+def test_a_random_field_is_as_smooth_across_few_voxels_as_along_many(knot):
+    steps, squares = np.zeros(3), 0.0
+    for seed in range(200):
+        field = scanner.smooth_field(np.random.default_rng([seed, 5]), (5, 18, 36), knot)
+        assert field.shape == (5, 18, 36) and field.dtype == np.float32
+        steps += [np.abs(np.diff(field, axis=axis)).mean() for axis in range(3)]
+        squares += np.square(field).mean()
+    assert steps.max() < 1.6 * steps.min()  # knots may lie half as far apart along some axes
+    assert 0.5 < squares / 200 < 1.0  # 1 at the knots, less between
+
+
 def test_pairs_are_the_same_for_any_number_of_workers(phantom):
     one, two = (
         list(simulate_pairs([phantom], range(2), 3, Mixture(), workers)) for workers in (1, 2)
