@@ -12,9 +12,11 @@ from ..data.batches import TISSUE_ABOVE
 from ..data.shards import Pair
 from .step import LossPlan
 
+PRECISIONS = ("bf16-mixed", "32-true")  # Lightning's names
+
 
 def usual_precision() -> str:
-    """bf16 where PyTorch has kernels for it here, float32 elsewhere, in Lightning's names.
+    """bf16 where PyTorch has kernels for it here, float32 elsewhere.
 
     On a CPU its convolutions take bf16 where there is AVX-512; elsewhere they convert every value,
     both ways.
@@ -47,7 +49,7 @@ class TrainingPlan:
         Share of the budget in which the autoencoder trains alone.
     ema_decay, clip_norm : float
     precision : str
-        Lightning's name of it: "bf16-mixed", "32-true", ...; `usual_precision` by default.
+        One of `PRECISIONS`; `usual_precision` by default.
     cuda_graphs : bool
         Whether a GPU replays a step's kernels as CUDA graphs: it otherwise waits for the host.
     seed : int
@@ -93,11 +95,17 @@ def check_plan(config: ModelConfig, plan: TrainingPlan, pairs: list[Pair]) -> No
     Raises
     ------
     ValueError
-        A budget or a batch of nothing, a crop that does not fit, or shards without anatomy.
+        A budget or a batch of nothing, an unknown precision, a crop that does not fit, or shards
+        without anatomy.
     """
     for name, value in (("minutes", plan.minutes), ("steps", plan.steps), ("batch", plan.batch)):
         if value is not None and not value > 0:
             raise ValueError(f"train: expected {name} above 0, got {value}")
+    if plan.precision not in PRECISIONS:
+        raise ValueError(
+            f"train: expected a precision of {' or '.join(PRECISIONS)}, got {plan.precision!r}; "
+            "float16 would need its losses scaled"
+        )
     unit = crop_unit(config)
     if plan.crop <= 0 or plan.crop % unit:
         raise ValueError(

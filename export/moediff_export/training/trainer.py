@@ -14,7 +14,7 @@ import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -41,6 +41,8 @@ from .validation import draw_crops, score
 
 GUIDED_UNTIL = 0.3, 0.6  # shares of the budget between which the gate takes over from anatomy
 FINE_TUNING = 1 / 3  # of the learning rate, where a run begins with trained weights
+# What of a plan a run that is resumed may have changed.
+FREE_TO_CHANGE = ("minutes", "steps", "precision", "cuda_graphs")
 
 
 class Trainer:
@@ -169,14 +171,15 @@ class Trainer:
         self.started_from = progress
 
     def resume(self) -> None:
-        """Continue from the folder's checkpoint.
+        """Continue from the folder's checkpoint, within its budget of steps if none is given.
 
         Raises
         ------
         FileNotFoundError
             If there is none.
         CheckpointError
-            If it is damaged, or of another configuration.
+            If it is damaged, of another configuration, or of a plan that differs in more than
+            `FREE_TO_CHANGE`.
         """
         tensors, record = read_checkpoint(self.checkpoint)
         try:
@@ -188,12 +191,21 @@ class Trainer:
                 f"resume: expected a run of the configuration {self.config.name}, found another in "
                 f"{self.checkpoint}; pass the run's own --config and --variant, or another --output"
             )
-        if missing := {"optimizer", "joint_from"} - set(record):
+        if missing := {"optimizer", "joint_from", "plan"} - set(record):
             raise CheckpointError(
                 f"resume: expected a run of this release, found {self.checkpoint} without "
                 f"{', '.join(sorted(missing))}; is it an average, or of an earlier release? Begin "
                 "--from it with another --output"
             )
+        for name, value in asdict(self.plan).items():
+            if name not in FREE_TO_CHANGE and (planned := record["plan"].get(name)) != value:
+                raise CheckpointError(
+                    f"resume: expected the {name} that the run began with, {planned}, found "
+                    f"{value}: it would be neither run; give the same options as before, or begin "
+                    "--from its checkpoint with another --output"
+                )
+        if self.plan.steps is None:
+            self.plan = replace(self.plan, steps=record["plan"]["steps"])
         self.step_module.module.load_state_dict(under(tensors, "model/"))
         self.averaged.module.load_state_dict(under(tensors, "averaged/"))
         self.averaged.n_averaged.fill_(record["steps"])

@@ -177,6 +177,30 @@ def test_another_configurations_run_is_not_resumed(pairs, tmp_path):
         wider.resume()
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"seed": 3}, "the seed that the run began with, 0, found 3"),
+        ({"batch": 1}, "the batch"),
+        ({"losses": LossPlan(mad=False)}, "the losses"),
+    ],
+)
+def test_a_run_is_not_resumed_as_another(pairs, tmp_path, changes, words):
+    Trainer(TINY, plan(10), pairs, tmp_path).save()
+    with pytest.raises(CheckpointError, match=words):
+        Trainer(TINY, replace(plan(10), **changes), pairs, tmp_path).resume()
+
+
+def test_a_resumed_run_keeps_its_budget_of_steps_or_takes_another(pairs, tmp_path):
+    trainer = Trainer(TINY, plan(10), pairs, tmp_path)
+    trainer.step = 5
+    trainer.save()
+    for given, spent in ((None, 0.5), (20, 0.25)):
+        again = Trainer(TINY, replace(plan(10), steps=given), pairs, tmp_path)
+        again.resume()
+        assert again.spent == pytest.approx(spent)
+
+
 def test_an_earlier_releases_run_is_not_resumed(pairs, tmp_path):
     trainer = Trainer(TINY, plan(1), pairs, tmp_path)
     trainer.save()
@@ -225,7 +249,7 @@ def test_precision_is_what_the_machine_computes_in(monkeypatch, processor, gpu, 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu is not None)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: gpu)
     assert TrainingPlan(1.0).precision == precision
-    assert TrainingPlan(1.0, precision="16-mixed").precision == "16-mixed"
+    assert TrainingPlan(1.0, precision="32-true").precision == "32-true"
 
 
 @pytest.mark.parametrize(
@@ -234,6 +258,7 @@ def test_precision_is_what_the_machine_computes_in(monkeypatch, processor, gpu, 
         ({"minutes": 0.0}, "minutes above 0"),
         ({"steps": 0}, "steps above 0"),
         ({"batch": 0}, "batch above 0"),
+        ({"precision": "16-mixed"}, "bf16-mixed or 32-true, got '16-mixed'"),
         ({"crop": 40}, "multiple of 16"),
         ({"crop": 128}, "edge is 96"),
     ],
