@@ -74,8 +74,7 @@ def _get_parser() -> argparse.ArgumentParser:
     train.add_argument("--crop", type=int, help="edge of a crop, pixels")
     train.add_argument(
         "--precision",
-        help="bf16-mixed (default on a GPU that has it, and on a CPU with AVX-512), 32-true, "
-        "16-mixed",
+        help="bf16-mixed (default on a GPU that has it, and on a CPU with AVX-512) or 32-true",
     )
     train.add_argument(
         "--cuda-graphs", action="store_true", help="replay a step's kernels (NVIDIA GPU)"
@@ -136,14 +135,19 @@ def _data(args: argparse.Namespace) -> None:
         )
     # What may be wrong with somebody's own scans shows before the long part.
     found = find_pairs(args.real) if args.real else []
-    scans = [scan_source(path) for path in args.scan]
-    slabs = (slab for low, target in found for slab in load_real_pair(low, target, n4=args.n4))
-    paths = write_shards(slabs, args.output, prefix="real")
+    sources = [scan_source(path) for path in args.scan]
     if args.pairs:
-        sources = colin27(args.templates or MRICRON_TEMPLATES) + scans
-        drawn = simulate_pairs(sources, range(args.pairs), args.seed, mixture, args.workers)
-        progress = tqdm(drawn, total=args.pairs, desc="simulated", unit="pair")
+        sources = colin27(args.templates or MRICRON_TEMPLATES) + sources
+    slabs = (slab for low, target in found for slab in load_real_pair(low, target, n4=args.n4))
+    drawn = simulate_pairs(sources, range(args.pairs), args.seed, mixture, args.workers)
+    progress = tqdm(drawn, total=args.pairs, desc="simulated", unit="pair")
+    try:
+        paths = write_shards(slabs, args.output, prefix="real")
         paths += write_shards(progress, args.output)
+    except BaseException:  # a part of them would train without a word
+        for path in args.output.glob("*.npz"):
+            path.unlink()
+        raise
     size = sum(path.stat().st_size for path in paths)
     print(f"{args.output}: {len(paths)} shards, {size / 1e6:.0f} MB")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -83,8 +84,7 @@ def load_real_pair(low_path: Path, target_path: Path, *, n4: bool = False) -> li
     Returns
     -------
     list of Pair
-        Slabs of 32 slices, foot to head, that cover the volume; the last overlaps the one before
-        where 32 does not divide it. A volume of fewer slices is one slab.
+        Slabs of at most 32 slices, foot to head, alike to a slice, that cover the volume.
 
     Raises
     ------
@@ -109,10 +109,11 @@ def _slabs(pair: RegisteredPair) -> list[Pair]:
     levels = cluster_levels(target[inside], len(TISSUES))
     margin = int(np.ceil(4 * BAND_MM / spacing))  # where region_masks cuts its Gaussian
     slices = len(target)
-    most = max(slices - SLAB_SLICES, 0)
+    count = -(-slices // SLAB_SLICES)
+    edges = [i * slices // count for i in range(count + 1)]
     pairs = []
-    for start in sorted({min(z, most) for z in range(0, slices, SLAB_SLICES)}):
-        keep = slice(start, min(start + SLAB_SLICES, slices))
+    for start, stop in pairwise(edges):
+        keep = slice(start, stop)
         first = max(start - margin, 0)
         maps = tissue_maps(target[first : keep.stop + margin], levels, SCAN_SOFTNESS)[1:]
         regions = region_masks(maps[GREY], maps[WHITE], spacing)

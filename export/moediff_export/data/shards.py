@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,9 +83,9 @@ def _write(pairs: Sequence[Pair], path: Path) -> Path:
 def read_shards(folder: Path, scratch: Path) -> list[Pair]:
     """Every pair of a folder's shards, in the order of their names.
 
-    Unpacked, 10000 simulated slabs are 18 GB. They lie in nameless files of ``scratch``, a folder
+    Unpacked, 10000 simulated slabs are 18 GB. They lie in a nameless file of ``scratch``, a folder
     that is made where there is none, and are mapped: the system keeps in memory what it has room
-    for. The files go when their process ends, however it ends.
+    for. The file goes when its process ends, however it ends.
 
     Raises
     ------
@@ -102,13 +103,19 @@ def read_shards(folder: Path, scratch: Path) -> list[Pair]:
             "make them with moediff-export data"
         )
     scratch.mkdir(parents=True, exist_ok=True)
-    return [pair for path in paths for pair in _mapped(_read(path), scratch)]
+    with tempfile.TemporaryFile(dir=scratch) as file:
+        moved = [_moved(pair, file) for path in paths for pair in _read(path)]
+        file.flush()  # written, not set through the map: a full disk is an error, not a signal
+        whole = np.memmap(file, np.uint8, mode="r")
+    return [_seen(fields, whole) for fields in moved]
 
 
 def _read(path: Path) -> list[Pair]:
     try:
         with np.load(path) as arrays:
-            count = len(arrays.files) // len(fields(Pair))
+            count, rest = divmod(len(arrays.files), len(fields(Pair)))
+            if rest or not count:
+                raise ValueError(f"{len(arrays.files)} arrays")
             return [_pair(arrays, f"{i:04d}") for i in range(count)]
     except Exception as error:
         raise ValueError(
@@ -122,21 +129,28 @@ def _pair(arrays: Mapping[str, NDArray[np.generic]], number: str) -> Pair:
     return Pair(**values | {"subject": str(values["subject"])})  # type: ignore[arg-type]
 
 
-def _mapped(pairs: list[Pair], scratch: Path) -> list[Pair]:
-    """The same pairs, their arrays read-only views of a file instead of memory."""
-    places = []
-    with tempfile.TemporaryFile(dir=scratch) as file:
-        for pair in pairs:
-            place = {}
-            for name, value in vars(pair).items():
-                if isinstance(value, np.ndarray):
-                    place[name] = value.shape, value.dtype, file.tell()
-                    file.write(np.ascontiguousarray(value).data)
-                    file.write(bytes(-value.nbytes % ALIGNMENT))
-            places.append(place)
-        file.flush()  # written, not set through the map: a full disk is an error, not a signal
-        whole = np.memmap(file, np.uint8, mode="r")
-    return [
-        replace(pair, **{k: np.ndarray(s, d, whole, o) for k, (s, d, o) in place.items()})
-        for pair, place in zip(pairs, places, strict=True)
-    ]
+class _Place(NamedTuple):
+    """Where an array lies in a file, as `numpy.ndarray` takes it."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    offset: int
+
+    def view(self, file: NDArray[np.uint8]) -> NDArray[Any]:
+        return np.ndarray(self.shape, self.dtype, file, self.offset)
+
+
+def _moved(pair: Pair, file: IO[bytes]) -> dict[str, str | _Place]:
+    """Write a pair's arrays at the end of a file; its fields, arrays as their places."""
+    found: dict[str, str | _Place] = {"subject": pair.subject}
+    for name, value in vars(pair).items():
+        if name not in found:
+            found[name] = _Place(value.shape, value.dtype, file.tell())
+            file.write(np.ascontiguousarray(value).data)
+            file.write(bytes(-value.nbytes % ALIGNMENT))
+    return found
+
+
+def _seen(moved: Mapping[str, str | _Place], file: NDArray[np.uint8]) -> Pair:
+    values = {k: v.view(file) if isinstance(v, _Place) else v for k, v in moved.items()}
+    return Pair(**values)  # type: ignore[arg-type]

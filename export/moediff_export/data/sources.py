@@ -60,7 +60,7 @@ def read_canonical(path: Path) -> tuple[NDArray[np.float32], float]:
     FileNotFoundError
         If the file is not there.
     ValueError
-        If it is no 3-D volume of isotropic voxels.
+        If it is no 3-D volume of isotropic voxels, all of them finite.
     """
     if not path.exists():
         raise FileNotFoundError(
@@ -68,6 +68,7 @@ def read_canonical(path: Path) -> tuple[NDArray[np.float32], float]:
         )
     try:
         image = nib.as_closest_canonical(nib.load(path))
+        voxels = np.asarray(image.dataobj, dtype=np.float32)
     except (ImageFileError, EOFError) as error:
         raise ValueError(
             f"read_canonical: expected a NIfTI volume at {path}, it cannot be read as one "
@@ -79,7 +80,12 @@ def read_canonical(path: Path) -> tuple[NDArray[np.float32], float]:
             f"read_canonical: expected a 3-D volume of isotropic voxels, got shape {image.shape} "
             f"and voxel edges {zooms.round(3).tolist()} mm in {path}; resample it first"
         )
-    data = np.asarray(image.dataobj, dtype=np.float32).transpose(2, 1, 0)
+    if not np.isfinite(voxels).all():
+        raise ValueError(
+            f"read_canonical: expected finite voxels in {path}, found NaN or infinity; is its "
+            "background masked so? Set it to 0"
+        )
+    data = voxels.transpose(2, 1, 0)
     return np.ascontiguousarray(data), float(zooms[0])
 
 
@@ -138,6 +144,17 @@ def colin27(folder: Path = MRICRON_TEMPLATES) -> list[Source]:
 
 
 def scan_source(path: Path, weight: float = 1.0) -> Source:
-    """A real scan to draw anatomy from, as fine as its voxels are."""
+    """A real scan to draw anatomy from, as fine as its voxels are.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `read_canonical`; or nothing in it is above 0.
+    """
     data, spacing = read_canonical(path)
+    if data.max() <= 0:
+        raise ValueError(
+            f"scan_source: expected a head or a brain in {path}, found nothing above 0; is it "
+            "the image that was meant?"
+        )
     return make_source(path.name.split(".")[0], np.maximum(data, 0), spacing, weight, spacing)

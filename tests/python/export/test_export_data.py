@@ -1,8 +1,10 @@
 """Training data: slabs are what they claim, shards keep them, crops are windows of them."""
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from moediff_export.cli import main
 from moediff_export.data import scanner
 from moediff_export.data.anatomy import draw_points, extract_brain, from_nodes, node_positions
 from moediff_export.data.batches import crop_batch
@@ -272,6 +274,12 @@ def test_a_scratch_folder_that_cannot_be_made_is_refused(tmp_path):
         read_shards(tmp_path, tmp_path / "file")
 
 
+def test_another_programs_arrays_are_no_shard(tmp_path):
+    np.savez(tmp_path / "other.npz", one=np.zeros(3))
+    with pytest.raises(ValueError, match=r"other\.npz.*1 arrays"):
+        read_shards(tmp_path, tmp_path)
+
+
 def test_missing_and_damaged_shards_are_refused_by_name(tmp_path):
     with pytest.raises(FileNotFoundError, match="moediff-export data"):
         read_shards(tmp_path, tmp_path)
@@ -335,3 +343,42 @@ def test_levels_of_a_head_include_its_fat():
     brain[:, :5] = 0
     source = make_source("head", data, 1.0, 1.0, 1.0, brain)
     np.testing.assert_allclose(source.levels, [0.4, 0.7, 1.0, 2.0], rtol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [("NaN", "NaN or infinity"), ("nothing", "nothing above 0"), ("cut off", "damaged")],
+)
+def test_a_scan_to_draw_from_that_is_none_is_refused_in_one_line(tmp_path, fault, words):
+    voxels = np.full((8, 8, 8), np.nan if fault == "NaN" else 0, np.float32)
+    path = tmp_path / "scan.nii.gz"
+    nib.save(Nifti1Image(voxels, np.eye(4)), path)
+    if fault == "cut off":
+        nib.save(Nifti1Image(np.random.default_rng(0).random((32, 32, 32)), np.eye(4)), path)
+        path.write_bytes(path.read_bytes()[:20000])
+    with pytest.raises(ValueError, match=words) as caught:
+        scan_source(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_data_that_end_in_an_error_leave_no_shards(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        "moediff_export.data.bids.find_pairs", lambda root: [("a", "b"), ("c", "d")]
+    )
+
+    def slabs(low, target, *, n4):
+        if low == "c":
+            raise ValueError("not registered")
+        return [small_pair()]
+
+    monkeypatch.setattr("moediff_export.data.bids.load_real_pair", slabs)
+    command = ["data", "-o", str(tmp_path / "shards"), "--real", str(tmp_path), "--pairs", "0"]
+    assert main(command) == 2 and "not registered" in capsys.readouterr().err
+    assert not list((tmp_path / "shards").glob("*"))
+
+
+def test_a_source_that_is_missing_shows_before_anything_is_made(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("moediff_export.data.bids.find_pairs", lambda root: [("a", "b")])
+    command = ["data", "-o", str(tmp_path / "shards"), "--real", str(tmp_path)]
+    assert main([*command, "--templates", str(tmp_path)]) == 2
+    assert "mricron-data" in capsys.readouterr().err and not (tmp_path / "shards").exists()
