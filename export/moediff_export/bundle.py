@@ -108,11 +108,17 @@ def metrics_of(report: dict[str, Any]) -> list[dict[str, Any]]:
     Raises
     ------
     ValueError
-        If it is no such report, or one of a slab alone.
+        If it is no such report, one of a slab alone, or of other steps than the bundle's.
     """
     try:
-        if report["provenance"]["settings"]["quick"]:
+        settings = report["provenance"]["settings"]
+        if settings["quick"]:
             raise ValueError("metrics_of: expected a report of whole heads, found a quick one")
+        if settings["steps"] is not None:
+            raise ValueError(
+                "metrics_of: expected a report of a bundle as it comes, found one with --steps "
+                f"{settings['steps']}; evaluate without it"
+            )
         places: dict[tuple[str, str], dict[str, float]] = {}
         for row in report["scores"]:
             names = {"moediff-rt": "model", "cubic B-spline": "spline"}

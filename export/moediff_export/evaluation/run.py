@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from moediff_rt import Session
+from moediff_rt.bias import n4_version
 from moediff_rt.cache import default_bundle
-from moediff_rt.spacing import checked_output_spacing
+from moediff_rt.grid import voxel_sizes
+from moediff_rt.spacing import checked_output_spacing, choose_output_shape
 
 from ..config import EXPERT_NAMES
 from ..data.held_out import Subject, load_subject
@@ -121,8 +122,14 @@ def evaluate(
     findings = Findings()
     with Session(bundle, threads=threads) as session:
         # What may be wrong with somebody's own scans shows before the long part.
-        for subject in chain(map(read_truth, truths), (read_pair(*p)[0] for p in pairs)):
-            checked_output_spacing(subject.grid.spacing[2], session.bundle)
+        for truth in map(read_truth, truths):
+            checked_output_spacing(truth.grid.spacing[2], session.bundle)
+        for pair in pairs:
+            subject, scan, _ = read_pair(*pair)
+            edges = voxel_sizes(scan.affine)
+            choose_output_shape(scan.shape, edges, subject.grid.spacing[2], session.bundle)
+        if pairs and n4:
+            n4_version()
         methods = [
             *interpolation_methods(),
             *checkpoint_methods(comparators, seed),

@@ -148,6 +148,19 @@ def test_a_truth_named_like_a_held_out_subject_is_refused(tiny_bundle, tmp_path)
         run.evaluate(tiny_bundle, tmp_path / "report", ())
 
 
+def test_a_scan_that_cannot_be_enhanced_shows_before_the_long_part(tiny_bundle, tmp_path):
+    thick = head().reshape(24, 2, 26, 2, 11, 4).mean(axis=(1, 3, 5))  # 2 x 2 x 4 mm
+    affine = half_affine() @ np.diag([1, 1, 2, 1.0])
+    affine[2, 3] = AFFINE[2, 3] + 1.5
+    pair = write_masked_pair(tmp_path, low=300 * thick, low_affine=affine)
+    lines = []
+    with pytest.raises(MoediffError, match="2 x 2 x 4 mm"):
+        run.evaluate(
+            tiny_bundle, tmp_path / "report", ("mni152",), pairs=[pair], progress=lines.append
+        )
+    assert not lines
+
+
 def test_two_truths_of_one_name_are_refused(tiny_bundle, tmp_path):
     paths = [tmp_path / "a", tmp_path / "b"]
     for folder in paths:

@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 from export_fixtures import card, random_model
-from moediff_export.bundle import load_reference, write_bundle
+from moediff_export.bundle import load_reference, metrics_of, write_bundle
 from moediff_export.cli import main
 from moediff_export.config import TINY, get_config
 from moediff_export.modules import ModuleExport, list_modules
@@ -137,6 +137,19 @@ def test_a_bundles_defaults_may_be_others_than_the_runs(tiny_model, tiny_bundle,
         sampler = json.loads((folder / "bundle.json").read_text())["sampler"]
         found.append((sampler["steps"], sampler["planes"]))
     assert found == [(TINY.steps, TINY.planes), (3, 2)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"quick": True, "steps": None}, "whole heads"),
+        ({"quick": False, "steps": 4}, "--steps 4"),
+    ],
+)
+def test_what_is_measured_otherwise_is_not_the_bundles_own(settings, words):
+    report = {"provenance": {"settings": settings}, "scores": []}
+    with pytest.raises(ValueError, match=words):
+        metrics_of(report)
 
 
 def test_the_reference_is_read_back_from_the_bundle(tiny_model, tiny_bundle):
