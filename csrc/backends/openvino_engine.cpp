@@ -26,8 +26,10 @@ std::vector<TensorInfo> describe(const Ports& ports, const std::vector<std::stri
                                  const std::string& module) {
   std::vector<TensorInfo> out;
   for (const auto& port : ports) {
-    if (port.get_element_type() != ov::element::f32 || port.get_partial_shape().is_dynamic()) {
-      fail(ErrorKind::bundle, "engine: expected float32 tensors of fixed size in ", module,
+    if (port.get_element_type() != ov::element::f32 || port.get_partial_shape().is_dynamic() ||
+        port.get_partial_shape().size() == 0) {
+      fail(ErrorKind::bundle,
+           "engine: expected float32 tensors of fixed size, the batch first, in ", module,
            ", found ", port.get_element_type(), " ", port.get_partial_shape(), " for ",
            port.get_any_name(),
            "; the module was probably exported another way; export the bundle again");

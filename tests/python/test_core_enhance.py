@@ -7,10 +7,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tiny_bundle import CHANNELS, LATENT, TILE, card, make_bundle, write_card
+from tiny_bundle import CHANNELS, DIM, GATE, LATENT, TILE, card, make_bundle, write_card
 
 from moediff_rt import _core
-from moediff_rt.errors import BackendError, Cancelled, EngineError, InputError
+from moediff_rt.errors import BackendError, BundleError, Cancelled, EngineError, InputError
 
 
 @pytest.fixture(scope="module")
@@ -358,3 +358,18 @@ def test_a_request_that_fails_inside_the_engine_names_its_module(tmp_path):
     failing = _core.Model(_core.load_bundle(str(folder)))
     with pytest.raises(EngineError, match=r"engine: expected encoder to run, found .*; .*; build"):
         failing.enhance(scan((1, 32, 32)), full_boxes((1, 32, 32)))
+
+
+def test_an_output_that_is_a_single_number_is_refused(tmp_path):
+    folder = make_bundle(tmp_path / "scalar")
+    node = helper.make_node("ReduceMax", ["tokens"], ["gates"], keepdims=0)
+    tokens = helper.make_tensor_value_info("tokens", TensorProto.FLOAT, ["N", GATE, GATE, DIM])
+    gates = helper.make_tensor_value_info("gates", TensorProto.FLOAT, [])
+    graph = helper.make_graph([node], "gate", [tokens], [gates])
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10),
+        folder / "gate.onnx",
+    )
+    write_card(folder, card(folder))
+    with pytest.raises(BundleError, match=r"in gate, found f32 \[\] for gates"):
+        _core.Model(_core.load_bundle(str(folder)))
