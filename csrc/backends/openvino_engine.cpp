@@ -84,7 +84,11 @@ OpenvinoEngine::Slot& OpenvinoEngine::take(const void* owner) {
     }
   }
   auto slot = std::make_unique<Slot>();
-  slot->request = model_.create_infer_request();
+  try {
+    slot->request = model_.create_infer_request();
+  } catch (const std::exception& error) {
+    throw failure(error);
+  }
   slot->request.set_callback(
       [this, at = slot.get()](std::exception_ptr error) { finish(*at, std::move(error)); });
   slot->busy = true;
