@@ -25,28 +25,26 @@ double band_weight(int64_t j, int64_t m, int64_t i, int64_t n) {
 }
 
 // Weights of sample i in sample j where each frequency k has a gain: 1/n (g_0 + 2 sum over k > 0 of
-// g_k cos(pi k (2j + 1) / 2n) cos(pi k (2i + 1) / 2n)).
+// g_k cos(pi k (2j + 1) / 2n) cos(pi k (2i + 1) / 2n)), which is 1/n (D(j - i) + D(j + i + 1)) with
+// D(d) = g_0 / 2 + sum of g_k cos(pi k d / n).
 class GainWeights {
  public:
   explicit GainWeights(const std::vector<double>& gains)
-      : gains_(gains), cosine_(4 * gains.size()) {
-    for (size_t i = 0; i < cosine_.size(); ++i) {
-      cosine_[i] = std::cos(std::acos(-1.0) * static_cast<double>(i) / (2 * gains.size()));
+      : n_(static_cast<int64_t>(gains.size())), sums_(2 * n_, gains[0] / 2) {
+    std::vector<double> cosine(2 * n_);
+    for (int64_t i = 0; i < 2 * n_; ++i) cosine[i] = std::cos(std::acos(-1.0) * i / n_);
+    for (int64_t d = 0; d < 2 * n_; ++d) {
+      for (int64_t k = 1; k < n_; ++k) sums_[d] += gains[k] * cosine[k * d % (2 * n_)];
     }
   }
 
   double operator()(int64_t j, int64_t i) const {
-    double sum = gains_[0] / 2;
-    for (size_t k = 1; k < gains_.size(); ++k) {
-      sum += gains_[k] * cosine_[k * (2 * j + 1) % cosine_.size()] *
-             cosine_[k * (2 * i + 1) % cosine_.size()];
-    }
-    return 2 * sum / gains_.size();
+    return (sums_[std::abs(j - i)] + sums_[j + i + 1]) / n_;
   }
 
  private:
-  const std::vector<double>& gains_;
-  std::vector<double> cosine_;
+  int64_t n_;
+  std::vector<double> sums_;
 };
 
 // A line is the sum of an even and an odd line, and so is what becomes of it: half the products.
