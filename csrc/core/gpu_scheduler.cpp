@@ -35,7 +35,8 @@ Gpu& used(Gpu& gpu) {
 
 GpuLayout layout_of(const TilePlan& plan, size_t tiles, int batch) {
   const auto& device = static_cast<const GpuDevice&>(plan.model->device());
-  const int limit = batch > 0 ? batch : device.largest_batch();
+  // The largest bucket that is not above `batch`.
+  const int limit = batch > 0 ? batch_bucket(batch / 2 + 1) : device.largest_batch();
   const int most = static_cast<int>(std::clamp<size_t>(tiles, 1, limit));
   return fit_layout(*plan.model, most, static_cast<int>(plan.timesteps.size()),
                     plan.gate_threshold > 0, device.memory_limit());

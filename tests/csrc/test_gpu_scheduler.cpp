@@ -168,6 +168,10 @@ const Claim asked_batch("a batch that is asked for is kept to", [] {
   const auto large = gpu();
   run(large);
   check(device->gpu().most_memory() < large->gpu().most_memory(), "took as much as without");
+  options.batch = 3;  // no power of two: the next smaller one is run
+  const auto odd = gpu();
+  same(run(odd, options), on_cpu());
+  equal(odd->gpu().most_memory(), device->gpu().most_memory());
 });
 
 const Claim failing("an engine that fails ends the run, and leaves the device as it was", [] {
