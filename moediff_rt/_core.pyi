@@ -697,8 +697,9 @@ def output_shape(
 ) -> tuple[int, int, int]:
     """Shape of the output over the box of a scan of ``shape`` voxels with edges ``spacing``, mm.
 
-    ``output_spacing`` is as in :meth:`Model.enhance_scan`. InputError when a voxel size is outside
-    what the bundle was trained for, or no computer this is meant for holds the output.
+    ``output_spacing`` is as in :meth:`Model.enhance_scan`. InputError when the scan has fewer
+    than 8 or more than 8192 voxels along an axis or is too large, a voxel size is outside what the
+    bundle was trained for, or no computer this is meant for holds the output.
     """
 
 class Foreground:

@@ -25,7 +25,7 @@ struct CoreGrid {
 
 CoreGrid core_grid(const mdr_grid& grid) {
   for (const int32_t n : {grid.nx, grid.ny, grid.nz}) {
-    if (n >= 1) continue;  // output_shape() looks for the most
+    if (n >= 1) continue;  // output_shape() knows the limits
     fail(ErrorKind::input, "grid: expected at least 1 voxel along each axis, found ", grid.nx,
          " x ", grid.ny, " x ", grid.nz,
          "; the grid was probably not filled in; set nx, ny and nz");

@@ -53,11 +53,7 @@ void check_output_spacing(const Bundle& bundle, double output_spacing_mm) {
 
 VolumeShape output_shape(const Bundle& bundle, const VolumeShape& scan,
                          const std::array<double, 3>& spacing_mm, double output_spacing_mm) {
-  if (scan.nz < 1 || scan.ny < 1 || scan.nx < 1) {
-    fail(ErrorKind::input, "expected a scan with voxels, got ", scan.nx, " x ", scan.ny, " x ",
-         scan.nz, "; an empty export? Give another scan");
-  }
-  check_axes("the scan", {scan.nz, scan.ny, scan.nx});
+  check_scan_shape(scan);
   check_input_spacing(bundle, spacing_mm);
   const double edge = chosen_spacing(bundle, spacing_mm, output_spacing_mm);
   const std::array<int, 3> counts{scan.nz, scan.ny, scan.nx};

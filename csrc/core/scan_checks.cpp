@@ -38,7 +38,17 @@ Values values_of(const float* voxels, int64_t count) {
   return found;
 }
 
-void check_shape(const VolumeShape& shape) {
+}  // namespace
+
+void check_axes(const char* what, const std::array<int64_t, 3>& voxels) {
+  const auto [z, y, x] = voxels;
+  if (std::max({z, y, x}) <= kMostVoxelsPerAxis) return;
+  fail(ErrorKind::input, "expected at most ", kMostVoxelsPerAxis, " voxels along each axis of ",
+       what, ", got ", x, " x ", y, " x ", z,
+       "; a shape or a voxel edge was probably mistaken; check them, or choose a coarser output");
+}
+
+void check_scan_shape(const VolumeShape& shape) {
   const int least = std::min({shape.nz, shape.ny, shape.nx});
   const auto found = [&] { return text(shape.nx, " x ", shape.ny, " x ", shape.nz); };
   if (least < kMinVoxelsPerAxis) {
@@ -52,18 +62,8 @@ void check_shape(const VolumeShape& shape) {
   }
 }
 
-}  // namespace
-
-void check_axes(const char* what, const std::array<int64_t, 3>& voxels) {
-  const auto [z, y, x] = voxels;
-  if (std::max({z, y, x}) <= kMostVoxelsPerAxis) return;
-  fail(ErrorKind::input, "expected at most ", kMostVoxelsPerAxis, " voxels along each axis of ",
-       what, ", got ", x, " x ", y, " x ", z,
-       "; a shape or a voxel edge was probably mistaken; check them, or choose a coarser output");
-}
-
 void check_scan(Parallel& parallel, const float* scan, const VolumeShape& shape) {
-  check_shape(shape);
+  check_scan_shape(shape);
   Values all;
   std::mutex mutex;
   parallel.ranges(shape.nz, 1, [&](int64_t z, int64_t) {

@@ -16,8 +16,11 @@ constexpr int kMostVoxelsPerAxis = 8192;
 // scan" or "the output".
 void check_axes(const char* what, const std::array<int64_t, 3>& voxels);
 
+// Refuses a scan (nz, ny, nx) that is too small or too large as Error(ErrorKind::input).
+void check_scan_shape(const VolumeShape& shape);
+
 // Refuses a scan (nz, ny, nx) that cannot be enhanced, as Error(ErrorKind::input): too small or too
-// large along an axis, with voxels that are not finite, without contrast, or nowhere above zero.
+// large, with voxels that are not finite, without contrast, or nowhere above zero.
 void check_scan(Parallel& parallel, const float* scan, const VolumeShape& shape);
 
 }  // namespace mdr

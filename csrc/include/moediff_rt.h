@@ -154,8 +154,8 @@ MDR_API mdr_status mdr_engine_describe(const mdr_engine* engine, mdr_engine_info
 /* ---- Volumes ---- */
 
 /* A float32 volume, x fastest, then y, then z: voxel (x, y, z) is at x + nx * (y + ny * z). x goes
- * from left to right, y from back to front, z from foot to head. A slab of a few slices is a
- * volume, too. */
+ * from left to right, y from back to front, z from foot to head. A slab is a volume, too: each axis
+ * has 8 voxels or more, and at most 8192. */
 typedef struct mdr_grid {
   int32_t nx, ny, nz;
   double voxel_mm[3]; /* edges along x, y and z */

@@ -135,6 +135,10 @@ static void the_output_covers_the_same_box(void) {
   empty.ny = 0;
   check_refused(mdr_output_grid(bench.engine, &empty, NULL, &output), MDR_INPUT_ERROR,
                 WORDS("20 x 0 x 12"), "no voxels");
+  mdr_grid thin = kGrid;
+  thin.nz = 7;
+  check_refused(mdr_output_grid(bench.engine, &thin, NULL, &output), MDR_INPUT_ERROR,
+                WORDS("at least 8", "20 x 18 x 7"), "too few slices");
   mdr_grid rod = {9000, 8, 8, {0.5, 0.5, 0.5}};
   check_refused(mdr_output_grid(bench.engine, &rod, NULL, &output), MDR_INPUT_ERROR,
                 WORDS("8192", "the scan", "9000 x 8 x 8"), "too long a scan");

@@ -230,7 +230,7 @@ def test_what_cannot_be_enhanced_is_refused(model, change, words):
 
 @settings(max_examples=100, deadline=None)
 @given(
-    st.tuples(*[st.integers(1, 120)] * 3),
+    st.tuples(*[st.integers(8, 120)] * 3),
     st.tuples(*[st.floats(0.6, 4.9)] * 3),
     st.floats(0.6, 1.2),
 )
