@@ -20,7 +20,7 @@ Voxels in_model_unit(Parallel& parallel, const float* scan, const VolumeShape& s
 
 // Scales a scan's intensities, so that `percentile` of its foreground, or `level` where it is above
 // zero, becomes `value`. Throws Error(ErrorKind::input) when the foreground's percentile is not
-// above zero.
+// above zero, or it or a voxel is beyond what any scan has, as fill values are.
 Prepared prepare(Parallel& parallel, const float* scan, const VolumeShape& shape,
                  const std::array<double, 3>& spacing_mm, double percentile, double value,
                  double level = 0);

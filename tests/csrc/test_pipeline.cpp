@@ -207,6 +207,43 @@ void refused(const std::string& words, const std::vector<float>& voxels, const V
   for (const float value : out) equal(value, -7.0f);
 }
 
+std::vector<float> scan_with(float odd, int count = 1) {
+  std::vector<float> voxels = scan();
+  std::fill_n(voxels.begin(), count, odd);
+  return voxels;
+}
+
+const Claim out_of_range("fill values are refused: one would spread over the whole result", [] {
+  const float most = std::numeric_limits<float>::max();
+  PipelineOptions given;
+  given.intensity_level = 700;
+  for (const float odd : {-most, most, 9.97e36f, -1e20f, 1e20f, -1e10f}) {
+    refused("times the level of bright tissue", scan_with(odd), kScan, kSpacing, {}, 1);
+    refused("times the level of bright tissue", scan_with(odd), kScan, kSpacing, given, 1);
+  }
+  // So many that they are what is bright.
+  refused("bright tissue from 1e-30 to 1e+18, found 9.97e+36", scan_with(9.97e36f, 360), kScan,
+          kSpacing, {}, 1);
+  std::vector<float> faint = scan();
+  for (float& value : faint) value *= 1e-42f;
+  refused("bright tissue from 1e-30", faint, kScan, kSpacing, {}, 1);
+  given.intensity_level = 1e-300;
+  refused("bright tissue from 1e-30", scan(), kScan, kSpacing, given, 1);
+});
+
+const Claim in_range("padding below zero and bright artefacts are taken, in any unit", [] {
+  const Model fake = model();
+  for (const float unit : {1e-12f, 1.0f, 1e9f}) {
+    for (const float odd : {-2000.0f, -32768.0f, 1e6f}) {
+      std::vector<float> voxels = scan_with(odd);
+      for (float& value : voxels) value *= unit;
+      std::vector<float> out(18 * 40 * 36);
+      enhance_scan(fake, voxels.data(), kScan, kSpacing, {}, {out.data()}, {});
+      for (const float value : out) check(std::isfinite(value), "found ", value);
+    }
+  }
+});
+
 const Claim refusals("what cannot be enhanced is refused before anything is written", [] {
   const PipelineOptions plain;
   std::vector<float> holed = scan();
