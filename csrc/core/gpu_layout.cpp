@@ -79,6 +79,7 @@ GpuLayout lay_out(const Model& model, int batch, int steps, bool gathered) {
   const int64_t cells = kBoundary / kFloat;
   layout.timestep_stride = (batch + cells - 1) / cells * cells;
   layout.timesteps = block.take(layout.timestep_stride * steps * kFloat);
+  layout.t = block.take(layout.timestep_stride * kFloat);
   const GpuEngine& first = on_gpu(model.expert(0));
   if (first.input_types()[0] != ExpertType::float32) {
     layout.expert_z = block.take(batch * input_bytes(first, 0));

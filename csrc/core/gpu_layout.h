@@ -29,6 +29,7 @@ struct GpuLayout {
   int64_t centre = 0, tokens = 0, z = 0, z0 = 0;
   int64_t timesteps = 0;        // of all steps, one row after the other
   int64_t timestep_stride = 0;  // floats from one step's row to the next
+  int64_t t = 0;                // the step's row, where experts read it
   int64_t expert_z = -1;        // the state as experts read it, where that is not float32
   int64_t scratch = 0;          // of the modules that run alone
   int64_t bytes = 0;

@@ -298,7 +298,10 @@ void GpuScheduler::enqueue_start(int batch, int bucket) {
 
 void GpuScheduler::enqueue_experts(int batch, int bucket, int step) {
   const Lane& lane = lanes_[batch % kGpuLanes];
-  const float* t = at<>(layout_.timesteps) + step * layout_.timestep_stride;
+  // In one place for all steps: engines keep something for each set of places.
+  const int64_t row = layout_.timestep_stride * sizeof(float);
+  gpu_.copy_rows(at<>(layout_.t), row, at<>(layout_.timesteps) + step * layout_.timestep_stride,
+                 row, row, 1, main_.get());
   void* shared = at<void>(expert_type_ == ExpertType::float32 ? layout_.z : layout_.expert_z);
   const bool concurrent = !expert_streams_.empty();
   if (concurrent) gpu_.record(forked_.get(), main_.get());
@@ -311,7 +314,7 @@ void GpuScheduler::enqueue_experts(int batch, int bucket, int step) {
     on_gpu(plan_.model->expert(i))
         .enqueue(all ? bucket : batch_bucket(lane.batches[i]),
                  {all ? shared : at<void>(part.z_t),
-                  all ? at<void>(places(batch).z_c) : at<void>(part.z_c), t},
+                  all ? at<void>(places(batch).z_c) : at<void>(part.z_c), at<>(layout_.t)},
                  {at<void>(part.z0)}, at<void>(part.scratch), stream);
     if (concurrent) gpu_.record(joined_[i].get(), stream);
   }

@@ -247,8 +247,8 @@ const Claim layout("what is in use at the same time does not overlap", [] {
         starts.insert(starts.end(), {lane.slices, lane.z_low, lane.z_c, lane.gates, lane.origins,
                                      lane.slots, lane.image});
       }
-      starts.insert(starts.end(),
-                    {layout.centre, layout.tokens, layout.z, layout.z0, layout.timesteps});
+      starts.insert(starts.end(), {layout.centre, layout.tokens, layout.z, layout.z0,
+                                   layout.timesteps, layout.t});
       if (bfloat16) starts.push_back(layout.expert_z);
       for (const GpuLayout::Expert& expert : layout.experts) {
         starts.insert(starts.end(), {expert.z0, expert.z_t, expert.z_c, expert.scratch});

@@ -123,6 +123,21 @@ const Claim contexts(
       gpu.drain(stream.get());
     });
 
+const Claim many_steps("a run of many steps has no more contexts than one of a few", [] {
+  EnhanceOptions options;
+  int few = 0;
+  for (const int steps : {2, 20}) {
+    options.steps = steps;
+    NativeComputer computer(kFull);
+    const Model model = computer.load();
+    enhanced(model, options);
+    check(computer.gpu().launched() > 0, "no loop was replayed");
+    equal(computer.library().orphans, 0);
+    if (few == 0) few = computer.library().made_contexts;
+    equal(computer.library().made_contexts, few);
+  }
+});
+
 const Claim refusals(
     "what the library does not do is an error with its own words, and not zeros", [] {
       for (const char* function :
