@@ -93,7 +93,7 @@ class GpuDevice : public Device {
   virtual bool captures() const = 0;
   // Whether the experts run side by side, each on a stream and in scratch of its own.
   virtual bool concurrent() const = 0;
-  // Held by a run: engines keep what they were last called with, so runs follow each other.
+  // Held by a run: engines keep what they were last called with, so its runs follow each other.
   std::mutex& in_use() const { return in_use_; }
 
  private:

@@ -239,7 +239,8 @@ MDR_API void mdr_session_free(mdr_session* session);
  * anything is run.
  *
  * Device memory is taken with the tensorrt backends; intensities are prepared and tiles blended on
- * the host, so the volumes are copied there and back. Runs on one GPU follow each other. */
+ * the host, so the volumes are copied there and back. Runs of one engine on a GPU follow each
+ * other; those of two engines share it. */
 MDR_API mdr_status mdr_enhance(mdr_session* session, const float* scan, const mdr_grid* grid,
                                const mdr_enhance_params* params, float* out, size_t out_voxels);
 
