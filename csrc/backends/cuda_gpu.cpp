@@ -34,12 +34,20 @@ class CudaGpu : public Gpu {
       fail(ErrorKind::backend, "gpu: expected a GPU number from 0 to ", count - 1, ", found ",
            index, "; this computer has ", count, "; give another or use the openvino backend");
     }
-    use();
+    const GpuUse use(*this);
     check("cudaDeviceGetStreamPriorityRange",
           cudaDeviceGetStreamPriorityRange(&least_urgent_, &most_urgent_));
   }
 
-  void use() override { check("cudaSetDevice", cudaSetDevice(index_)); }
+  int use() override {
+    int before = 0;
+    check("cudaGetDevice", cudaGetDevice(&before));
+    check("cudaSetDevice", cudaSetDevice(index_));
+    return before;
+  }
+  void leave(int before) noexcept override {
+    if (before != index_) cudaSetDevice(before);
+  }
   int64_t free_memory() override {
     size_t available = 0, all = 0;
     check("cudaMemGetInfo", cudaMemGetInfo(&available, &all));

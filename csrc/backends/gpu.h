@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backends/backend.h"
+#include "core/error.h"
 #include "ops/gated_step.h"
 #include "ops/gather_rows.h"
 #include "ops/start_latent.h"
@@ -24,8 +25,10 @@ class Gpu {
  public:
   virtual ~Gpu() = default;
 
-  // Makes it the calling thread's GPU: to be called before anything else on a thread.
-  virtual void use() = 0;
+  // Makes it the calling thread's GPU, which all below needs, and returns the one before, for
+  // leave(). See GpuUse.
+  virtual int use() = 0;
+  virtual void leave(int before) noexcept = 0;
   // Device memory that could be had now, bytes.
   virtual int64_t free_memory() = 0;
 
@@ -67,6 +70,31 @@ class Gpu {
   virtual void gated_step(const GatedStepShape& shape, const GatedStepScalars& scalars,
                           const GatedStepDeviceBatch& batch, GpuStream stream) = 0;
 };
+
+// A GPU is the calling thread's for a scope; after it, the one before is again. The thread is
+// another program's.
+class GpuUse {
+ public:
+  explicit GpuUse(Gpu& gpu) : gpu_(gpu), before_(gpu.use()) {}
+  ~GpuUse() { gpu_.leave(before_); }
+  GpuUse(const GpuUse&) = delete;
+  GpuUse& operator=(const GpuUse&) = delete;
+
+ private:
+  Gpu& gpu_;
+  const int before_;
+};
+
+// For destructors: gives back on its GPU what `give_back` does. Where that cannot be had any more,
+// there is nothing left to give back.
+template <typename GiveBack>
+void give_back_on(Gpu& gpu, GiveBack&& give_back) noexcept {
+  try {
+    const GpuUse use(gpu);
+    give_back();
+  } catch (const Error&) {
+  }
+}
 
 // A compiled module on a GPU.
 class GpuEngine : public Engine {

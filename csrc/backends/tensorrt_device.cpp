@@ -64,6 +64,9 @@ class TensorRTDevice : public GpuDevice {
           backend_, " --force");
     }
   }
+  ~TensorRTDevice() override {
+    give_back_on(*gpu_, [&] { runtime_.reset(); });
+  }
 
   const std::string& backend() const override { return backend_; }
   const std::string& name() const override { return identity_.name; }
@@ -81,15 +84,15 @@ class TensorRTDevice : public GpuDevice {
   const std::string backend_, precision_, folder_;
   const int threads_;
   const int64_t memory_limit_;
-  const std::unique_ptr<Gpu> gpu_;
+  const std::shared_ptr<Gpu> gpu_;
   const GpuIdentity identity_;
-  const std::unique_ptr<TensorRTRuntime> runtime_;
+  std::unique_ptr<TensorRTRuntime> runtime_;
   int largest_batch_ = INT_MAX;  // that all engines loaded have
 };
 
 std::shared_ptr<Engine> TensorRTDevice::load(const EngineSource& source) {
   const Clock::time_point begin = Clock::now();
-  gpu_->use();
+  const GpuUse use(*gpu_);
   const TensorRTWanted wanted = {source.module,       source.onnx_sha256, backend_,
                                  runtime_->version(), precision_,         identity_};
   const TensorRTEntry entry = find_tensorrt_engine(folder_, wanted);
@@ -106,7 +109,7 @@ std::shared_ptr<Engine> TensorRTDevice::load(const EngineSource& source) {
   report.cached = true;
   report.reason = entry.unchecked;
   auto module =
-      std::make_shared<TensorRTModule>(std::move(report), entry, source, std::move(engine));
+      std::make_shared<TensorRTModule>(std::move(report), entry, source, std::move(engine), gpu_);
   largest_batch_ = std::min(largest_batch_, module->largest_batch());
   return module;
 }
@@ -136,10 +139,16 @@ class NativeBackend : public Backend {
     const std::vector<GpuIdentity> gpus = list_cuda_gpus();
     const int index = choose_gpu(name_, request.device, static_cast<int>(gpus.size()));
     std::unique_ptr<Gpu> gpu = open_cuda_gpu(index);
-    return make_tensorrt_device(name_, request, open_runtime_(), std::move(gpu), gpus[index]);
+    std::unique_ptr<TensorRTRuntime> runtime = runtime_on(*gpu);
+    return make_tensorrt_device(name_, request, std::move(runtime), std::move(gpu), gpus[index]);
   }
 
  private:
+  std::unique_ptr<TensorRTRuntime> runtime_on(Gpu& gpu) const {
+    const GpuUse use(gpu);
+    return open_runtime_();
+  }
+
   const std::string name_;
   const std::function<std::unique_ptr<TensorRTRuntime>()> open_runtime_;
 };

@@ -42,8 +42,12 @@ std::vector<int64_t> with_batch(int batch, const TensorInfo& info) {
 }  // namespace
 
 TensorRTModule::TensorRTModule(EngineReport report, const TensorRTEntry& entry,
-                               const EngineSource& source, std::unique_ptr<TensorRTEngine> engine)
-    : report_(std::move(report)), batches_(entry.batches), engine_(std::move(engine)) {
+                               const EngineSource& source, std::unique_ptr<TensorRTEngine> engine,
+                               std::shared_ptr<Gpu> gpu)
+    : report_(std::move(report)),
+      batches_(entry.batches),
+      gpu_(std::move(gpu)),
+      engine_(std::move(engine)) {
   order(entry.inputs, source.inputs, report_, inputs_, input_types_);
   order(entry.outputs, source.outputs, report_, outputs_, output_types_);
   std::set<std::string> listed(source.inputs.begin(), source.inputs.end());
@@ -57,6 +61,13 @@ TensorRTModule::TensorRTModule(EngineReport report, const TensorRTEntry& entry,
     disagree(report_, text(profiles, " batch sizes"), std::to_string(engine_->profiles()));
   }
   if (largest_batch() == 0) disagree(report_, "batches of 1, 2, 4, ... tiles", "none of 1");
+}
+
+TensorRTModule::~TensorRTModule() {
+  give_back_on(*gpu_, [&] {
+    contexts_.clear();
+    engine_.reset();
+  });
 }
 
 int TensorRTModule::largest_batch() const {

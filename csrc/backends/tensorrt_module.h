@@ -24,7 +24,8 @@ class TensorRTModule : public GpuEngine {
   // `entry.blob` is not needed any more. Throws Error(ErrorKind::engine) when the engine has other
   // tensors or profiles than its manifest, or `source` asks for tensors that it has not.
   TensorRTModule(EngineReport report, const TensorRTEntry& entry, const EngineSource& source,
-                 std::unique_ptr<TensorRTEngine> engine);
+                 std::unique_ptr<TensorRTEngine> engine, std::shared_ptr<Gpu> gpu);
+  ~TensorRTModule() override;
 
   const EngineReport& report() const override { return report_; }
   const std::vector<TensorInfo>& inputs() const override { return inputs_; }
@@ -51,7 +52,8 @@ class TensorRTModule : public GpuEngine {
 
   const EngineReport report_;
   const std::vector<int> batches_;
-  const std::unique_ptr<TensorRTEngine> engine_;
+  const std::shared_ptr<Gpu> gpu_;
+  std::unique_ptr<TensorRTEngine> engine_;
   std::vector<TensorInfo> inputs_, outputs_;
   std::vector<ExpertType> input_types_, output_types_;
   std::list<Kept> contexts_;  // the last used first

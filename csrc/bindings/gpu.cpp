@@ -20,8 +20,9 @@ using PyTensor = std::tuple<std::string, std::vector<int64_t>, std::string>;
 // captured; replays do without it.
 class PyGpuEngine : public GpuEngine {
  public:
-  PyGpuEngine(const std::string& module, py::object engine)
-      : report_(engine.attr("report").cast<EngineReport>()),
+  PyGpuEngine(const std::string& module, py::object engine, std::shared_ptr<Gpu> gpu)
+      : gpu_(std::move(gpu)),
+        report_(engine.attr("report").cast<EngineReport>()),
         scratch_bytes_(engine.attr("scratch_bytes")),
         enqueue_(engine.attr("enqueue")) {
     read(module, engine.attr("inputs"), inputs_, input_types_);
@@ -29,7 +30,7 @@ class PyGpuEngine : public GpuEngine {
   }
   ~PyGpuEngine() override {
     const py::gil_scoped_acquire acquire;
-    scratch_bytes_ = enqueue_ = py::object();
+    give_back_on(*gpu_, [&] { scratch_bytes_ = enqueue_ = py::object(); });
   }
 
   const EngineReport& report() const override { return report_; }
@@ -65,6 +66,7 @@ class PyGpuEngine : public GpuEngine {
     }
   }
 
+  const std::shared_ptr<Gpu> gpu_;
   EngineReport report_;
   py::object scratch_bytes_, enqueue_;
   std::vector<TensorInfo> inputs_, outputs_;
@@ -91,7 +93,7 @@ class PyGpuDevice : public GpuDevice {
   }
   ~PyGpuDevice() override {
     const py::gil_scoped_acquire acquire;
-    executor_ = py::object();
+    give_back_on(*gpu_, [&] { executor_ = py::object(); });
   }
 
   const std::string& backend() const override { return backend_; }
@@ -101,9 +103,12 @@ class PyGpuDevice : public GpuDevice {
   bool any_tile_size() const override { return false; }
   std::shared_ptr<Engine> load(const EngineSource& source) override {
     const py::gil_scoped_acquire acquire;
+    const GpuUse use(*gpu_);
     return std::make_shared<PyGpuEngine>(
-        source.module, executor_.attr("load")(source.module, source.onnx_path, source.onnx_sha256,
-                                              source.inputs, source.outputs));
+        source.module,
+        executor_.attr("load")(source.module, source.onnx_path, source.onnx_sha256, source.inputs,
+                               source.outputs),
+        gpu_);
   }
   Gpu& gpu() const override { return *gpu_; }
   int largest_batch() const override { return largest_batch_; }
@@ -113,7 +118,7 @@ class PyGpuDevice : public GpuDevice {
 
  private:
   py::object executor_;
-  const std::unique_ptr<Gpu> gpu_;
+  const std::shared_ptr<Gpu> gpu_;
   const std::string backend_, name_, precision_;
   const int largest_batch_;
   const bool captures_, concurrent_;

@@ -14,6 +14,7 @@ class Pieces {
  public:
   Pieces(Gpu& gpu, int64_t count, GpuStream stream)
       : gpu_(gpu),
+        use_(gpu),
         count_(count),
         stream_(stream),
         pinned_(gpu, gpu.allocate_pinned(std::min(kPiece, count) * sizeof(float))),
@@ -32,6 +33,7 @@ class Pieces {
 
  private:
   Gpu& gpu_;
+  const GpuUse use_;
   const int64_t count_;
   const GpuStream stream_;
   const PinnedMemory pinned_;

@@ -111,7 +111,6 @@ mdr_report enhance(LoadedEngine& engine, const float* scan, const mdr_grid& grid
   const Turn turn(engine, watch);
   std::vector<float> fetched;
   if (gpu) {
-    gpu->gpu().use();
     fetched.resize(from.shape.voxels());
     from_device(gpu->gpu(), scan, from.shape.voxels(), params.stream, fetched.data());
     scan = fetched.data();

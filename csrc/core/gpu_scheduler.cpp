@@ -28,11 +28,6 @@ class Stage {
 
 GpuEngine& on_gpu(Engine& engine) { return static_cast<GpuEngine&>(engine); }
 
-Gpu& used(Gpu& gpu) {
-  gpu.use();
-  return gpu;
-}
-
 GpuLayout layout_of(const TilePlan& plan, size_t tiles, int batch) {
   const auto& device = static_cast<const GpuDevice&>(plan.model->device());
   // The largest bucket that is not above `batch`.
@@ -49,7 +44,8 @@ GpuScheduler::GpuScheduler(const TilePlan& plan, std::vector<Tile> tiles, int ba
     : plan_(plan),
       bundle_(plan.model->bundle()),
       device_(static_cast<const GpuDevice&>(plan.model->device())),
-      gpu_(used(device_.gpu())),
+      gpu_(device_.gpu()),
+      use_(gpu_),
       tiles_(std::move(tiles)),
       blend_(blend),
       layout_(layout_of(plan, tiles_.size(), batch)),

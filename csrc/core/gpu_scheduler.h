@@ -20,7 +20,8 @@ namespace mdr {
 //
 // In each step the experts run on streams of their own, forked from the main stream and joined
 // before the fused step, or all on the main stream where the device is not concurrent. A loop of
-// one shape is captured when it comes up again, and replayed.
+// one shape is captured when it comes up again, and replayed. Made, run and destroyed on one
+// thread.
 class GpuScheduler {
  public:
   // `batch`: tiles of one batch at most, or 0 for what the device can take.
@@ -65,6 +66,7 @@ class GpuScheduler {
   const Bundle& bundle_;
   const GpuDevice& device_;
   Gpu& gpu_;
+  const GpuUse use_;
   const std::vector<Tile> tiles_;
   SliceBlend& blend_;
   const GpuLayout layout_;

@@ -24,7 +24,8 @@
  *   mdr_engine_free(engine);
  *
  * Threads: one engine for all, a session for each. Every function may be called from any thread;
- * a session from one at a time.
+ * a session from one at a time. A call leaves the thread's CUDA device as it found it; in callbacks
+ * it may be the engine's.
  *
  * Errors: a function that can fail returns an mdr_status, and mdr_last_error() has the sentence.
  * No exception leaves the library; it installs no signal handler, never ends the process and prints

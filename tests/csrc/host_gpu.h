@@ -30,13 +30,15 @@ class HostGpu : public mdr::Gpu {
   int captured() const { return captured_; }
   int launched() const { return launched_; }
   bool capturing() const { return capture_ != nullptr; }
-  bool spoiled() const { return spoiled_; }  // something was given back with work under way
+  // Something was given back with work under way, or on a thread whose GPU it is not.
+  bool spoiled() const { return spoiled_; }
+  static bool in_use() { return current_ == kNumber; }  // whether it is the calling thread's GPU
   int64_t most_memory() const { return most_memory_; }
 
-  void use() override { used_ = true; }
+  int use() override { return std::exchange(current_, kNumber); }
+  void leave(int before) noexcept override { current_ = before; }
   int64_t free_memory() override { return int64_t{1} << 30; }
   void* allocate(int64_t bytes) override {
-    if (!used_) fail("memory is asked for before the GPU is in use");
     memory_ += bytes;
     most_memory_ = std::max(most_memory_, memory_);
     return allocate_in(device_, bytes);
@@ -49,22 +51,22 @@ class HostGpu : public mdr::Gpu {
   void free_pinned(void* memory) noexcept override { free_in(pinned_, memory); }
 
   mdr::GpuStream make_stream(bool) override {
-    ++live_;
+    take();
     streams_.push_back(std::make_unique<Stream>());
     return streams_.back().get();
   }
   mdr::GpuEvent make_event() override {
-    ++live_;
+    take();
     return new Event();
   }
   void destroy_stream(mdr::GpuStream stream) noexcept override {
-    --live_;
+    give_back();
     spoiled_ |= !static_cast<Stream*>(stream)->ops.empty();
     streams_.erase(std::find_if(streams_.begin(), streams_.end(),
                                 [=](const auto& held) { return held.get() == stream; }));
   }
   void destroy_event(mdr::GpuEvent event) noexcept override {
-    --live_;
+    give_back();
     delete static_cast<Event*>(event);
   }
 
@@ -119,7 +121,7 @@ class HostGpu : public mdr::Gpu {
       if (last.kind != Op::Kind::record || !awaited) fail("a captured stream was not joined");
     }
     ++captured_;
-    ++live_;
+    take();
     return capture->graph.release();
   }
   void launch(mdr::GpuGraph handle, mdr::GpuStream stream) override {
@@ -135,7 +137,7 @@ class HostGpu : public mdr::Gpu {
     });
   }
   void destroy_graph(mdr::GpuGraph graph) noexcept override {
-    --live_;
+    give_back();
     delete static_cast<Graph*>(graph);
   }
 
@@ -300,15 +302,23 @@ class HostGpu : public mdr::Gpu {
     throw mdr::Error(mdr::ErrorKind::backend, "host gpu: " + what);
   }
 
-  void* allocate_in(Blocks& blocks, int64_t bytes) {
+  void take() {
+    if (!in_use()) fail("something is asked for on a thread whose GPU it is not");
     ++live_;
+  }
+  void give_back() noexcept {
+    spoiled_ |= !in_use();
+    --live_;
+  }
+  void* allocate_in(Blocks& blocks, int64_t bytes) {
+    take();
     auto* memory = static_cast<char*>(::operator new(bytes + 1));
     std::memset(memory, 0xFF, bytes);
     blocks[memory] = bytes;
     return memory;
   }
   void free_in(Blocks& blocks, void* memory) noexcept {
-    --live_;
+    give_back();
     blocks.erase(static_cast<char*>(memory));
     ::operator delete(memory);
   }
@@ -356,11 +366,13 @@ class HostGpu : public mdr::Gpu {
     }
   }
 
+  static constexpr int kNumber = 1;  // a thread's GPU is number 0 at first
+  static inline thread_local int current_ = 0;
   std::mt19937 random_;
   Blocks device_, pinned_;
   std::vector<std::unique_ptr<Stream>> streams_;
   std::unique_ptr<Capture> capture_;
-  bool used_ = false, spoiled_ = false;
+  bool spoiled_ = false;
   int live_ = 0, captured_ = 0, launched_ = 0;
   int64_t memory_ = 0, most_memory_ = 0;
 };

@@ -43,6 +43,7 @@ class NativeComputer {
     state_ = reinterpret_cast<FakeNvState* (*)()>(dlsym(library, "fake_nvinfer"))();
     *state_ = {};
     state_->run = &NativeComputer::run_call;
+    state_->on_gpu = &HostGpu::in_use;
     here_ = this;
     for (size_t i = 0; i < bundle_.modules.size(); ++i) {
       mdr::ModuleFile& file = bundle_.modules[i];

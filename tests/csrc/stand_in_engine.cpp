@@ -32,9 +32,7 @@ mdr_engine* engine_on(std::shared_ptr<mdr::Device> device, const mdr_engine_para
 }
 
 HostGpu& gpu_of(mdr_engine* engine) {
-  auto& gpu = static_cast<const HostGpuDevice&>(engine->loaded->model->device()).gpu();
-  gpu.use();
-  return gpu;
+  return static_cast<const HostGpuDevice&>(engine->loaded->model->device()).gpu();
 }
 
 }  // namespace
@@ -53,10 +51,16 @@ mdr_engine* stand_in_gpu_engine(void) {
   return engine_on(std::make_shared<HostGpuDevice>(HostGpuSettings{}), nullptr);
 }
 
-void* stand_in_stream(mdr_engine* engine) { return gpu_of(engine).make_stream(false); }
+int stand_in_gpu_in_use(void) { return HostGpu::in_use(); }
+
+void* stand_in_stream(mdr_engine* engine) {
+  const mdr::GpuUse use(gpu_of(engine));
+  return gpu_of(engine).make_stream(false);
+}
 
 float* stand_in_upload(mdr_engine* engine, const float* host, size_t count, void* stream) {
   HostGpu& gpu = gpu_of(engine);
+  const mdr::GpuUse use(gpu);
   const auto bytes = static_cast<int64_t>(count * sizeof(float));
   auto* device = static_cast<float*>(gpu.allocate(bytes));
   void* pinned = gpu.allocate_pinned(bytes);
@@ -70,6 +74,7 @@ float* stand_in_upload(mdr_engine* engine, const float* host, size_t count, void
 void stand_in_download(mdr_engine* engine, float* host, const float* device, size_t count,
                        void* stream) {
   HostGpu& gpu = gpu_of(engine);
+  const mdr::GpuUse use(gpu);
   const auto bytes = static_cast<int64_t>(count * sizeof(float));
   void* pinned = gpu.allocate_pinned(bytes);
   gpu.download(pinned, device, bytes, stream);
@@ -78,11 +83,15 @@ void stand_in_download(mdr_engine* engine, float* host, const float* device, siz
   gpu.free_pinned(pinned);
 }
 
-void stand_in_give_back(mdr_engine* engine, float* device) { gpu_of(engine).free(device); }
+void stand_in_give_back(mdr_engine* engine, float* device) {
+  const mdr::GpuUse use(gpu_of(engine));
+  gpu_of(engine).free(device);
+}
 
 int stand_in_live(mdr_engine* engine) { return gpu_of(engine).live(); }
 
 void stand_in_end_stream(mdr_engine* engine, void* stream) {
+  const mdr::GpuUse use(gpu_of(engine));
   gpu_of(engine).destroy_stream(stream);
 }
 

@@ -16,6 +16,8 @@ mdr_engine* stand_in_broken_engine(const mdr_engine_params* params);
 
 /* On a GPU acted out on the host, and what a program that has one would do with it. */
 mdr_engine* stand_in_gpu_engine(void);
+/* Whether the calling thread's GPU is the engine's, not its own. */
+int stand_in_gpu_in_use(void);
 void* stand_in_stream(mdr_engine* engine);
 /* Device memory; whoever reads it without the engine's copies would be told so. */
 float* stand_in_upload(mdr_engine* engine, const float* host, size_t count, void* stream);

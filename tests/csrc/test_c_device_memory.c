@@ -24,6 +24,7 @@ int main(void) {
   params.stream = stream;
   check(mdr_enhance(session, device_scan, &kGrid, &params, device_out, voxels) == MDR_OK,
         "device memory is taken");
+  check(!stand_in_gpu_in_use(), "the thread has its own GPU again");
   stand_in_download(engine, found, device_out, voxels, stream);
   check(memcmp(found, expected, voxels * sizeof *found) == 0, "for the same voxels");
   /* The two uploads' own memory was given back on the stream meanwhile. */

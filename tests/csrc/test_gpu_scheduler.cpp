@@ -63,6 +63,8 @@ const Claim same_bits("the result has the bits of the CPU's, whatever the device
     const auto device = gpu(settings);
     same(run(device), expected);
     equal(device->gpu().live(), 0);
+    check(!HostGpu::in_use(), "the thread is left on the GPU");
+    check(!device->gpu().spoiled(), "given back on another GPU, or with work under way");
   }
 });
 
@@ -189,7 +191,8 @@ const Claim failing("an engine that fails ends the run, and leaves the device as
         equal(std::string(error.what()), std::string("broken"));
       }
       check(!device->gpu().capturing(), "still capturing");
-      check(!device->gpu().spoiled(), "given back with work under way");
+      check(!HostGpu::in_use(), "the thread is left on the GPU");
+      check(!device->gpu().spoiled(), "given back on another GPU, or with work under way");
       equal(device->gpu().live(), 0);
     }
   }
@@ -219,7 +222,7 @@ const Claim stops("what an observer throws ends the run and comes back", [] {
   };
   throws<std::runtime_error>("asked to stop", [&] { run(device, {}, observer); });
   equal(device->gpu().live(), 0);
-  check(!device->gpu().spoiled(), "given back with work under way");
+  check(!device->gpu().spoiled(), "given back on another GPU, or with work under way");
 });
 
 const Claim progress("progress rises to the number of tiles", [] {

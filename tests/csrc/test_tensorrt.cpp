@@ -90,6 +90,8 @@ const Claim lifetimes("nothing of the library goes before what was made with it,
     const FakeNvState& left = computer.library();
     equal(left.contexts + left.engines + left.caches + left.runtimes, 0);
     equal(left.orphans, 0);
+    equal(left.elsewhere, 0);
+    check(!HostGpu::in_use(), "the thread is left on the GPU");
   }
 });
 
@@ -101,6 +103,7 @@ const Claim contexts(
       const auto gate = std::static_pointer_cast<GpuEngine>(
           device->load({"gate", "", file.sha256, {"tokens"}, {"gates"}}));
       HostGpu& gpu = computer.gpu();
+      const GpuUse use(gpu);
       const GpuMemory memory(gpu, gpu.allocate(100 * 256));
       const GpuStreamHandle stream(gpu, gpu.make_stream(false));
       const auto call = [&](int batch, int tokens, int gates, int scratch) {

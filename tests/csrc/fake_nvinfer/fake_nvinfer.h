@@ -22,11 +22,13 @@ struct FakeNvState {
   int profiles = 4;
   std::string failing;  // the function that does not do as asked
   bool (*run)(const FakeNvCall& call, void* stream) = nullptr;
+  bool (*on_gpu)() = nullptr;  // whether the GPU is the calling thread's
 
   int runtimes = 0, engines = 0, contexts = 0, caches = 0;  // alive
   int made_contexts = 0, made_caches = 0;
   int changed_after_use = 0;  // calls that changed a context which had been queued
   int orphans = 0;            // contexts that outlived their cache, or engines their runtime
+  int elsewhere = 0;          // engines and contexts made or destroyed on another GPU
   std::set<std::string> settings, kernels;
 };
 

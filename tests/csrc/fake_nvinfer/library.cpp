@@ -19,6 +19,8 @@ bool works(const char* function) {
   return false;
 }
 
+void note_gpu() { state.elsewhere += state.on_gpu && !state.on_gpu(); }
+
 class Cache : public IRuntimeCache {
  public:
   Cache() { ++state.caches, ++state.made_caches; }
@@ -63,8 +65,12 @@ class Context : public IExecutionContext {
   explicit Context(std::string module) {
     call_.module = std::move(module);
     ++state.contexts, ++state.made_contexts;
+    note_gpu();
   }
-  ~Context() override { --state.contexts; }
+  ~Context() override {
+    --state.contexts;
+    note_gpu();
+  }
 
   bool setOptimizationProfileAsync(int32_t profile, cudaStream_t) noexcept override {
     change();
@@ -100,8 +106,14 @@ class Context : public IExecutionContext {
 
 class CudaEngine : public ICudaEngine {
  public:
-  explicit CudaEngine(std::string module) : module_(std::move(module)) { ++state.engines; }
-  ~CudaEngine() override { --state.engines; }
+  explicit CudaEngine(std::string module) : module_(std::move(module)) {
+    ++state.engines;
+    note_gpu();
+  }
+  ~CudaEngine() override {
+    --state.engines;
+    note_gpu();
+  }
 
   int32_t getNbIOTensors() const noexcept override {
     return static_cast<int32_t>(state.tensors[module_].size());
