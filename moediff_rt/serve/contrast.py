@@ -15,7 +15,8 @@ MAX_ECHO_MS = 30.0
 
 # Words of names, split at anything but letters and digits.
 _DERIVED = {"map", "maps", "mip", "minip", "loc", "localizer", "localiser", "scout"}
-_T1 = {"t1", "t1w", "mprage", "mp2rage", "mpr", "spgr", "fspgr", "bravo", "irfspgr"}
+# Without mpr: Siemens names its MPRAGE so, and what is reformatted of any contrast.
+_T1 = {"t1", "t1w", "mprage", "mp2rage", "spgr", "fspgr", "bravo", "irfspgr"}
 _OTHER = {
     *("t2", "t2w", "t2star", "t2s", "flair", "dwi", "dti", "diff", "diffusion", "adc", "trace"),
     *("fa", "epi", "ep2d", "bold", "fmri", "swi", "qsm", "tof", "angio", "mra", "pd", "pdw"),
@@ -24,13 +25,20 @@ _OTHER = {
 }
 
 
-def check_t1(own: Iterable[str], measurement: Iterable[str], echo_ms: float | None) -> None:
+def check_t1(
+    own: Iterable[str],
+    measurement: Iterable[str],
+    image_type: Iterable[str],
+    echo_ms: float | None,
+) -> None:
     """Refuse what is known not to be T1-weighted; what is not said is allowed.
 
     Parameters
     ----------
     own, measurement : iterable of str
         Names that an image gives itself, and those of the whole measurement. The former go first.
+    image_type : iterable of str
+        Its ImageType: goes with its own names, but is no evidence for T1.
     echo_ms : float or None
         Echo time, ms; None where it is not said.
 
@@ -39,13 +47,13 @@ def check_t1(own: Iterable[str], measurement: Iterable[str], echo_ms: float | No
     InputError
         Its text quotes words from this file alone.
     """
-    said = (_words(own), _words(measurement))
-    if found := (said[0] | said[1]) & _DERIVED:
+    names, whole, kind = _words(own), _words(measurement), _words(image_type)
+    if found := (names | whole | kind) & _DERIVED:
         raise not_t1(f"a derived or localizing image ({min(found)!r} in its names)")
-    for words in said:
+    for words, against in ((names, names | kind), (whole, whole)):
         if words & _T1:
             break
-        if found := words & _OTHER:
+        if found := against & _OTHER:
             raise not_t1(f"{min(found)!r} in its names")
     if echo_ms is not None and echo_ms > MAX_ECHO_MS:
         raise not_t1(f"an echo time of {echo_ms:g} ms")

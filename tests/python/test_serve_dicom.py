@@ -79,6 +79,16 @@ def without_voxels() -> list:
 # What is not enhanced, and words of the reason that is recorded.
 REFUSALS = {
     "T2": (lambda: head("t2 tse"), "'t2' in its names"),
+    "reformatted angiogram": (
+        lambda: with_attribute(
+            head("TOF_3D_multi-slab MPR Tra"), "ImageType", ["DERIVED", "SECONDARY", "MPR"]
+        ),
+        "'tof' in its names",
+    ),
+    "PD, reformatted": (
+        lambda: with_attribute(head("pd_tse"), "ImageType", ["DERIVED", "SECONDARY", "MPR"]),
+        "'pd' in its names",
+    ),
     "long echo": (lambda: with_attribute(head("long"), "EchoTime", "90"), "echo time of 90 ms"),
     "knee": (lambda: with_attribute(head("knee"), "BodyPartExamined", "KNEE"), "BodyPart"),
     "gap": (lambda: [image for image in head("gap") if image.InstanceNumber != 5], "mm apart"),

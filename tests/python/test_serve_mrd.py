@@ -278,6 +278,16 @@ NOT_FOR_THE_MODEL = {
     ),
     "many channels": (lambda: raw_images((4, 1, 14, 12), np.float32, count=10), HEADER),
     "T2": (lambda: slices_of(head(SHAPE), meta={"SeriesDescription": "t2_tse_tra"}), HEADER),
+    "CISS, reformatted": (
+        lambda: slices_of(
+            head(SHAPE), meta={"SeriesDescription": "ciss_tra MPR", "ImageType": ["DERIVED", "MPR"]}
+        ),
+        HEADER,
+    ),
+    "PD with a T1 word in its ImageType alone": (
+        lambda: slices_of(head(SHAPE), meta={"ProtocolName": "pd_tse", "ImageTypeValue4": "T1"}),
+        HEADER,
+    ),
     "T2 in the header": (
         lambda: slices_of(head(SHAPE)),
         HEADER.replace("t1_mprage_sag", "T2_FLAIR"),
@@ -318,6 +328,7 @@ def test_what_the_model_is_not_for_comes_back_untouched(server, what):
         (HEADER.replace("t1_mprage_sag", "AAHead_Scan"), None),
         (HEADER.replace("t1_mprage_sag", "T1 FLAIR"), {"EchoTime": "9.1"}),
         (HEADER, {"SeriesDescription": ["t1_space"]}),
+        (HEADER, {"SeriesDescription": "mpr sag", "ImageType": ["DERIVED", "MPR"]}),
     ],
 )
 def test_what_is_not_said_to_be_another_contrast_is_enhanced(server, header, meta):

@@ -34,8 +34,9 @@ def check_contrast(series: Series) -> None:
     said = str(header.get("AcquisitionContrast") or "").upper()
     if said not in _MAY_BE_T1:
         raise not_t1("another AcquisitionContrast")
-    own = [*(str(header.get(name) or "") for name in _NAMES), *words(header.get("ImageType"))]
-    check_t1(own, [str(header.get("ProtocolName") or "")], _number(echo))
+    own = [str(header.get(name) or "") for name in _NAMES]
+    protocol = [str(header.get("ProtocolName") or "")]
+    check_t1(own, protocol, words(header.get("ImageType")), _number(echo))
 
 
 def _number(value: Any) -> float | None:

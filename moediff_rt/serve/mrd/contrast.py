@@ -10,7 +10,8 @@ from ..contrast import check_t1, not_t1
 from .images import MAGNITUDE, UNSAID, MrdImage, parse_xml, values_of
 from .structures import Meta
 
-_NAMES = ("SeriesDescription", "SequenceDescription", "ProtocolName", "ImageTypeValue4")
+_NAMES = ("SeriesDescription", "SequenceDescription", "ProtocolName")
+_IMAGE_TYPE = ("ImageType", "ImageTypeValue4")
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,9 @@ def check_contrast(image: MrdImage, protocol: Protocol) -> None:
     check_magnitude(image)
     if "quantitative" in _lower(values_of(meta, "DataRole")):
         raise not_t1("a quantitative map (DataRole)")
-    own = [text for name in (*_NAMES, "ImageType") for text in values_of(meta, name)]
-    check_t1(own, protocol.names, _echo_ms(meta, int(image.head.contrast), protocol))
+    own = [text for name in _NAMES for text in values_of(meta, name)]
+    image_type = [text for name in _IMAGE_TYPE for text in values_of(meta, name)]
+    check_t1(own, protocol.names, image_type, _echo_ms(meta, int(image.head.contrast), protocol))
 
 
 def check_magnitude(image: MrdImage) -> None:
