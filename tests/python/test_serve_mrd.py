@@ -225,14 +225,16 @@ def test_attributes_say_what_was_done_and_the_old_grid_is_gone(server):
         assert (found["MoediffSeed"], found["MoediffPlanes"]) == ("0", "axial")
 
 
-def test_a_grid_that_stays_keeps_what_describes_it(tiny_bundle):
+def test_a_grid_that_stays_keeps_what_describes_it_but_not_who_the_original_is(tiny_bundle):
     meta = {"IceMiniHead": "PHhwcm90Pg==", "Keep_image_geometry": "1"}
-    sent = slices_of(head((16, 16, 16)), spacing=(1, 1, 1), meta=meta)
+    identity = {"DicomJson": "e30=", "SOPInstanceUID": "1.2.3", "SeriesInstanceUID": "1.2"}
+    sent = slices_of(head((16, 16, 16)), spacing=(1, 1, 1), meta=meta | identity)
     with served(tiny_bundle, spacing=1.0) as running:
         images, _ = exchange(running.port, sent)
     assert len(images) == 16
     assert images[0].meta["IceMiniHead"] == meta["IceMiniHead"]
     assert images[0].meta["Keep_image_geometry"] == "1"
+    assert not set(identity) & set(images[0].meta)
 
 
 def test_marks_of_the_first_and_last_image_stay_with_one(server):

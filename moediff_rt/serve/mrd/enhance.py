@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 # Enhanced images go into a series of their own, this far from that of the originals.
 SERIES_OFFSET = 1000
 
-# Of the vendor's header and the DICOM identity: they describe the originals' grid and no other.
-_OF_THE_OLD_GRID = ("IceMiniHead", "DicomJson", "SOPInstanceUID", "SeriesInstanceUID")
+# Who the original is in DICOM: no other image may say so.
+_IDENTITY = ("DicomJson", "SOPInstanceUID", "SeriesInstanceUID")
 # Header flags that mark the first or last image of something: 5, 7, ... and 6, 8, ... (one-based).
 _FIRST_FLAGS = sum(1 << (bit - 1) for bit in range(5, 17, 2))
 _LAST_FLAGS = sum(1 << (bit - 1) for bit in range(6, 17, 2))
@@ -219,8 +219,10 @@ class Result:
     def _meta(self, source: MrdImage) -> Meta:
         """The source's attributes, and how this image was made from it."""
         meta = Meta(source.meta)
+        for name in _IDENTITY:
+            meta.pop(name, None)
         if self.grid.shape != self.source.grid.shape:
-            for name in [name for name in meta if name in _OF_THE_OLD_GRID or name[:3] == "ROI"]:
+            for name in [name for name in meta if name == "IceMiniHead" or name[:3] == "ROI"]:
                 del meta[name]
             meta["Keep_image_geometry"] = "0"
         row, column = row_and_column(source)
