@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from .encoded import check_encoded
 from .files import unreadable
 from .frames import Frame
 from .package import pydicom, quiet
@@ -72,7 +73,10 @@ def _decode(frame: Frame) -> npt.NDArray[Any]:
             if "TransferSyntaxUID" not in dataset.file_meta:
                 dataset.file_meta.TransferSyntaxUID = _guessed_syntax(dataset)
             _check_voxels(dataset, frame.instance.name)
-            values = np.asarray(dataset.pixel_array)
+            # As many frames as it says, and those that were checked.
+            values = np.asarray(
+                dicom.pixels.pixel_array(dataset, allow_excess_frames=False, extended_offsets=None)
+            )
             stored, allocated = int(dataset.BitsStored), int(dataset.BitsAllocated)
     except (InputError, MemoryError):
         raise
@@ -103,6 +107,8 @@ def _check_voxels(dataset: Any, name: str) -> None:
             f"expected voxels that can be decoded, found {syntax.name} in {name}; "
             "pip install 'moediff-rt[dicom]' for its codecs, or unpack it first (gdcmconv --raw)"
         )
+    if syntax.is_encapsulated:
+        check_encoded(dataset, name)
 
 
 def _guessed_syntax(dataset: Any) -> Any:

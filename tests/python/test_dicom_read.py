@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from moediff_rt import Acquisition, InputError, dicom
-from moediff_rt.dicom.voxels import decodable
 
 pytest.importorskip("pydicom", reason="pydicom is not installed: pip install '.[dicom]'")
 SHAPES = [
@@ -147,46 +146,6 @@ def test_eight_bits_are_read(tmp_path):
 def test_the_default_transfer_syntax_is_read(tmp_path):
     scan = dicom.load_series(made.save(tmp_path / "in", made.implicit(made.classic()))).scan
     np.testing.assert_array_equal(scan.data, made.volume()[0])
-
-
-@pytest.mark.parametrize(
-    "syntax", ["RLELossless", "JPEGLosslessSV1", "JPEGLSLossless", "JPEG2000Lossless"]
-)
-def test_compressed_voxels_are_read(tmp_path, syntax):
-    import pydicom.uid
-
-    uid = getattr(pydicom.uid, syntax)
-    if not decodable(uid):
-        pytest.skip(f"no decoder for {uid.name} here: pip install python-gdcm")
-    if syntax == "RLELossless":
-        folder = made.save(tmp_path / "in", made.compressed(made.classic(), uid))
-    else:
-        folder = _packed_by_gdcm(tmp_path, uid)
-    scan = dicom.load_series(folder).scan
-    np.testing.assert_array_equal(scan.data, made.volume()[0])
-
-
-def _packed_by_gdcm(tmp_path, uid):
-    gdcm = pytest.importorskip("gdcm", reason="python-gdcm is not installed")
-    syntaxes = {
-        "1.2.840.10008.1.2.4.70": gdcm.TransferSyntax.JPEGLosslessProcess14_1,
-        "1.2.840.10008.1.2.4.80": gdcm.TransferSyntax.JPEGLSLossless,
-        "1.2.840.10008.1.2.4.90": gdcm.TransferSyntax.JPEG2000Lossless,
-    }
-    folder = made.save(tmp_path / "in", made.classic())
-    for path in folder.iterdir():
-        reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), None
-        reader.SetFileName(str(path))
-        assert reader.Read()
-        change.SetTransferSyntax(gdcm.TransferSyntax(syntaxes[uid]))
-        change.SetInput(reader.GetImage())
-        assert change.Change()
-        writer = gdcm.ImageWriter()
-        writer.SetFileName(str(path))
-        writer.SetFile(reader.GetFile())
-        writer.SetImage(change.GetOutput())
-        assert writer.Write()
-    return folder
 
 
 def test_files_are_found_by_content_in_every_folder(tmp_path):
