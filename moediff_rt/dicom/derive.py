@@ -142,7 +142,7 @@ def derive(
     how : str
         How it was made, in a sentence or two; for DerivationDescription.
     created : datetime, optional
-        Default: now, in the local time zone.
+        Default: now, in the local time zone. Written in the source's, where it says one.
 
     Returns
     -------
@@ -179,6 +179,7 @@ def _describe(
     suffix = " MoEDiff-SR (research)"
     said = str(header.get("SeriesDescription") or f"{size:.3g} mm")
     template.SeriesDescription = said[: _LONG_STRING - len(suffix)] + suffix
+    created = _in_zone_of(template, created)
     date, time = created.strftime("%Y%m%d"), created.strftime("%H%M%S.%f")
     for what in ("InstanceCreation", "Series", "Content"):
         setattr(template, f"{what}Date", date)
@@ -195,6 +196,15 @@ def _describe(
         *(header.get("ContributingEquipmentSequence") or []),
         _equipment(how, created),
     ]
+
+
+def _in_zone_of(template: Any, created: datetime.datetime) -> datetime.datetime:
+    """The same time in the zone that all of an image's times are said to be in, if one is."""
+    try:
+        said = datetime.datetime.strptime(str(template.get("TimezoneOffsetFromUTC")), "%z")
+    except ValueError:
+        return created
+    return created.astimezone(said.tzinfo)
 
 
 def _describe_grid(template: Any, affine: npt.NDArray[np.float64], shape: tuple[int, ...]) -> None:

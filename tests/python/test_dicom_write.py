@@ -169,6 +169,30 @@ def test_equal_results_have_equal_uids_and_others_have_others(session, tmp_path)
         assert len(uid) <= 64 and 0 < int(uid.removeprefix("2.25.")) < 2**128
 
 
+@pytest.mark.parametrize(
+    ("offset", "date", "time", "zone"),
+    [
+        ("-0330", "20260101", "233405.000000", "-0330"),
+        ("+1400", "20260102", "170405.000000", "+1400"),
+        ("home", "20260102", "030405.000000", "+0000"),
+        (None, "20260102", "030405.000000", "+0000"),
+    ],
+)
+def test_creation_times_are_in_the_zone_that_the_source_says(
+    session, tmp_path, offset, date, time, zone
+):
+    images = made.classic()
+    for image in images:
+        if offset is not None:
+            image.TimezoneOffsetFromUTC = offset
+    when = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc)
+    out, _series, _result = enhanced(session, tmp_path, images, created=when)
+    for what in ("InstanceCreation", "Series", "Content"):
+        assert (out[0][f"{what}Date"].value, out[0][f"{what}Time"].value) == (date, time)
+    equipment = out[0].ContributingEquipmentSequence[0]
+    assert equipment.ContributionDateTime == f"{date}{time}{zone}"
+
+
 def test_what_differs_from_slice_to_slice_is_not_said_of_the_result(session, tmp_path):
     images = made.classic()
     for k, image in enumerate(images):
