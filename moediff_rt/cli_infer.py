@@ -74,7 +74,7 @@ def output_paths(
     Raises
     ------
     InputError
-        A name has the wrong ending, or would replace the input or another output.
+        A name has the wrong ending, or would replace the input, its sidecar or another output.
     """
     image = Path(output) if output else default_output(source)
     if not image.name.endswith((".nii", ".nii.gz")):
@@ -89,6 +89,11 @@ def output_paths(
     )
     paths = OutputPaths(image, sidecar_path(image), gates, deviation, drawing)
     check_names(paths, source)
+    if paths.sidecar.resolve() == sidecar_path(source).resolve():
+        raise InputError(
+            f"expected an output whose sidecar is not the input's, got {paths.sidecar} for both; "
+            "the original is never replaced: give another name with -o"
+        )
     return paths
 
 

@@ -81,6 +81,14 @@ def test_an_output_that_is_the_input(capsys, folder, tiny_bundle):
     assert "never replaced" in refused(capsys, folder, path, *options)
 
 
+def test_an_output_whose_sidecar_is_the_input_s(capsys, folder, tiny_bundle):
+    path = folder / "scan.nii.gz"
+    (folder / "scan.json").write_text('{"MRAcquisitionType": "3D"}')
+    options = ("-o", folder / "scan.nii", "--overwrite", "--bundle", tiny_bundle)
+    assert "sidecar is not the input's" in refused(capsys, folder, path, *options)
+    assert json.loads((folder / "scan.json").read_text()) == {"MRAcquisitionType": "3D"}
+
+
 @pytest.mark.parametrize(
     "taken", ["scan_desc-moediffsr_T1w.nii.gz", "scan_desc-moediffsr_T1w.json"]
 )
