@@ -53,7 +53,7 @@ def check_writable(path: Path, *, overwrite: bool) -> None:
         raise _exists(path)
 
 
-def check_folder_writable(path: Path, *, overwrite: bool, ours: Callable[[str], bool]) -> None:
+def check_folder_writable(path: Path, *, overwrite: bool, ours: Callable[[Path], bool]) -> None:
     """Refuse early a folder that `write_whole` would refuse late, or that holds anything else.
 
     Parameters
@@ -62,7 +62,7 @@ def check_folder_writable(path: Path, *, overwrite: bool, ours: Callable[[str], 
         It may be there when it is empty; what is in it is replaced only with `overwrite`.
     overwrite : bool
     ours : callable
-        Says of a file's name whether `overwrite` may replace that file.
+        Says of a file in it whether `overwrite` may replace that file.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def check_folder_writable(path: Path, *, overwrite: bool, ours: Callable[[str], 
         names = sorted(os.listdir(path))
         if names and not overwrite:
             raise _exists(path)
-        if other := next((name for name in names if not ours(name)), None):
+        if other := next((name for name in names if not ours(path / name)), None):
             raise OutputError(
                 f"expected nothing but an earlier result in the folder {path}, found {other}; "
                 "the whole folder would be replaced: give another one with -o"
@@ -111,7 +111,7 @@ def write_whole(writers: Mapping[Path, Writer | FolderWriter], *, overwrite: boo
         if callable(write):
             check_writable(path, overwrite=overwrite)
         else:
-            check_folder_writable(path, overwrite=overwrite, ours=lambda _name: True)
+            check_folder_writable(path, overwrite=overwrite, ours=lambda _file: True)
     files = [_Pending.beside(path) for path in writers]
     try:
         for file, write in zip(files, writers.values(), strict=True):

@@ -69,7 +69,7 @@ def folder_paths(
 
 def infer_dicom(options: argparse.Namespace) -> int:
     """Run the command; errors are the caller's to report."""
-    from .dicom.derive import is_file_name
+    from .dicom.derive import is_result
     from .dicom.enhance import derived_of
     from .dicom.series import check_uncorrected, load_series
 
@@ -84,7 +84,7 @@ def infer_dicom(options: argparse.Namespace) -> int:
         save_deviation=options.samples > 1,
         figure=options.figure,
     )
-    check_folder_writable(paths.image, overwrite=options.overwrite, ours=is_file_name)
+    check_folder_writable(paths.image, overwrite=options.overwrite, ours=is_result)
     for path in paths.all()[1:]:
         check_writable(path, overwrite=options.overwrite)
     ran = run_scan(options, series.scan)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime
 import hashlib
 import math
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -15,9 +17,10 @@ import numpy.typing as npt
 
 from .. import __version__
 from ..atomic import FolderWriter, Writer
+from ..errors import InputError
 from ..grid import LPS_TO_RAS, voxel_sizes
 from ..provenance import NOTICE
-from .files import frame_count
+from .files import frame_count, read_header
 from .intensity import Stored, decimal, store, window
 from .kinds import MR_IMAGE, OURS, words
 from .package import pydicom, quiet
@@ -29,6 +32,7 @@ EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 _NAME_SPACE = uuid.UUID("6f0d7f36-5b43-5d0e-9c1e-6f3c0d3f2a71")
 _IMPLEMENTATION = f"2.25.{uuid.uuid5(_NAME_SPACE, 'moediff-rt').int}"
 _LONG_STRING, _SHORT_TEXT = 64, 1024
+_FILE_NAME = re.compile(r"[0-9]{5}\.dcm")
 
 
 @dataclass(frozen=True)
@@ -100,9 +104,14 @@ def file_name(number: int) -> str:
     return f"{number:05d}.dcm"
 
 
-def is_file_name(name: str) -> bool:
-    """Say whether a file may be one of an earlier result."""
-    return name.endswith(".dcm") and len(name) == 9 and name[:5].isdigit()
+def is_result(path: Path) -> bool:
+    """Say whether a file is one of an earlier result: by its name, and by what is in it."""
+    if not _FILE_NAME.fullmatch(path.name):
+        return False
+    try:
+        return OURS in words(read_header(path, ("ImageType",)).get("ImageType"))
+    except InputError:
+        return False
 
 
 def derivation(record: Mapping[str, Any]) -> str:

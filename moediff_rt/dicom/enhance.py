@@ -13,7 +13,7 @@ import numpy as np
 
 from ..atomic import check_folder_writable, write_whole
 from ..provenance import describe
-from .derive import Derived, derivation, derive, is_file_name
+from .derive import Derived, derivation, derive, is_result
 from .series import Series
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def write(
         The folder holds something, or it cannot be written.
     """
     folder = Path(folder)
-    check_folder_writable(folder, overwrite=overwrite, ours=is_file_name)
+    check_folder_writable(folder, overwrite=overwrite, ours=is_result)
     files = derived.folder()
     write_whole({folder: files}, overwrite=overwrite)
     return [folder / name for name in files]

@@ -300,6 +300,18 @@ def test_an_output_that_exists_is_replaced_only_when_asked(tmp_path, infer, caps
     assert len(os.listdir(out)) == 53
 
 
+def test_a_folder_of_scans_is_none_of_an_earlier_result(tmp_path, infer, capsys):
+    source, out = made.save(tmp_path / "in", made.classic()), tmp_path / "out"
+    assert infer(source, "-q", "-o", out) == 0
+    made.classic()[0].save_as(out / "00099.dcm")
+    (out / "00100.dcm").write_text("no image")
+    for name in ("00099.dcm", "00100.dcm"):
+        assert infer(source, "-q", "-o", out, "--overwrite") == 2
+        assert f"found {name}" in capsys.readouterr().err
+        (out / name).unlink()
+    assert infer(source, "-q", "-o", out, "--overwrite") == 0
+
+
 @pytest.mark.parametrize("call", [1, 20, 53])
 def test_a_signal_while_writing_leaves_nothing(tmp_path, infer, monkeypatch, call):
     from moediff_rt import atomic

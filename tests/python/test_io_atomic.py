@@ -207,7 +207,7 @@ def test_a_folder_with_other_files_is_not_replaced(tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
     (tmp_path / "1").write_text("old")
     with pytest.raises(OutputError, match=r"found thesis\.tex"):
-        check_folder_writable(tmp_path, overwrite=True, ours=str.isdigit)
+        check_folder_writable(tmp_path, overwrite=True, ours=lambda file: file.name.isdigit())
 
 
 @pytest.mark.parametrize("error", ERRORS)
