@@ -18,9 +18,11 @@ _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
 # What files are told apart by. One that is no UID has taken in what follows it in a damaged file.
 _IDENTITIES = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _UID = re.compile(r"[0-9.]{0,64}")
-# Strings of one line that messages may quote: once decoded, no control character belongs in them.
+# Strings of one line: once decoded, no control character belongs in them.
 _ONE_LINE = frozenset(("AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "SH", "TM", "UI"))
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# These do in text of a character set that its file does not name: it is written as it came.
+_UNDECODED = re.compile(r"[\x80-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,17 @@ def _decode(dataset: Any) -> None:
 
 def _values(element: Any) -> Sequence[Any]:
     return element.value if element.VM > 1 else (element.value,)
+
+
+def plain(text: object) -> str:
+    """Text for messages: without control characters.
+
+    Examples
+    --------
+    >>> plain("t1" + chr(0x84))
+    't1?'
+    """
+    return _UNDECODED.sub("?", str(text))
 
 
 def frame_count(header: Any, name: str) -> int:

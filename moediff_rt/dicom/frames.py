@@ -93,18 +93,19 @@ def frames_of(instances: Sequence[Instance]) -> list[Frame]:
 def _frames(instance: Instance) -> Iterator[Frame]:
     header = instance.header
     per_frame = header.get("PerFrameFunctionalGroupsSequence")
+    count = frame_count(header, instance.name)
     if not per_frame:
-        if frame_count(header, instance.name) != 1:
+        if count != 1:
             raise InputError(
-                f"expected where each frame lies, found {header.NumberOfFrames} frames without "
+                f"expected where each frame lies, found {count} frames without "
                 f"PerFrameFunctionalGroupsSequence in {instance.name}; export the series again"
             )
         yield _frame(instance, 0, _Groups(header, None, None))
         return
-    if len(per_frame) != frame_count(header, instance.name):
+    if len(per_frame) != count:
         raise InputError(
             f"expected as many functional groups as frames, found {len(per_frame)} of "
-            f"{header.get('NumberOfFrames')} in {instance.name}; export it again"
+            f"{count} in {instance.name}; export it again"
         )
     shared = (header.get("SharedFunctionalGroupsSequence") or [None])[0]
     for index, item in enumerate(per_frame):

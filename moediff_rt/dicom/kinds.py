@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import InputError
-from .files import Instance
+from .files import Instance, plain
 
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 ENHANCED_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4.1"
@@ -88,8 +88,9 @@ def check_kind_of(instances: Sequence[Instance]) -> None:
             )
         if (photometric := str(header.get("PhotometricInterpretation", ""))) != "MONOCHROME2":
             raise InputError(
-                f"expected PhotometricInterpretation MONOCHROME2, found {photometric or 'none'} "
-                f"in {name}; an inverted or colour image? Export the scan itself"
+                "expected PhotometricInterpretation MONOCHROME2, found "
+                f"{plain(photometric) or 'none'} in {name}; "
+                "an inverted or colour image? Export the scan itself"
             )
         if str(header.get("BurnedInAnnotation", "NO")) == "YES":
             raise InputError(

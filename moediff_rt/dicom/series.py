@@ -15,7 +15,7 @@ from ..checks import check_values
 from ..errors import InputError
 from ..grid import voxel_sizes
 from ..io import MIN_UNSCALED_LEVELS, Scan
-from .files import Instance, find_files, frame_count, read_header
+from .files import Instance, find_files, frame_count, plain, read_header
 from .frames import Frame, frames_of
 from .kinds import READ, check_kind_of, sop_class_name
 from .package import quiet
@@ -68,7 +68,7 @@ class Listed:
     def __str__(self) -> str:
         number = "" if self.number is None else f"#{self.number} "
         kind = "" if self.readable else f", {self.kind}"
-        description = " ".join(self.description.split())
+        description = " ".join(plain(self.description).split())
         return f"{number}'{description}' ({self.images} images{kind}, {self.uid})"
 
 
@@ -312,5 +312,5 @@ def check_uncorrected(series: Series) -> None:
     if position != _HEAD_FIRST_SUPINE:
         raise InputError(
             f"expected PatientPosition {_HEAD_FIRST_SUPINE} for gradient coefficients, found "
-            f"{position or 'none'}; leave --gradients out"
+            f"{plain(position) or 'none'}; leave --gradients out"
         )

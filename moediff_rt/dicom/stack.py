@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ..checks import MAX_VOXEL_MM, MIN_VOXEL_MM, MIN_VOXELS_PER_AXIS
 from ..errors import InputError
 from ..grid import LPS_TO_RAS
+from .files import plain
 from .frames import Frame
 
 # Scanners write directions with six digits or more, positions with three decimals or more.
@@ -110,7 +111,8 @@ def _check_alike(frames: Sequence[Frame], name: str) -> None:
     for keyword in ("EchoTime", "EffectiveEchoTime"):
         times = Counter(frame.traits[keyword] for frame in frames)
         if len(times) > 1:
-            found = ", ".join(f"{time} ms ({n} images)" for time, n in list(times.items())[:4])
+            shown = list(times.items())[:4]
+            found = ", ".join(f"{plain(time)} ms ({n} images)" for time, n in shown)
             raise InputError(
                 f"expected one echo, found {keyword} {found} in {name}; "
                 "a multi-echo series? Give a folder with one echo's images"
@@ -136,7 +138,7 @@ def _check_duplicates(frames: Sequence[Frame], places: npt.NDArray[np.float64], 
         )
     differ = next(
         (
-            f"that differ in {keyword} ({value} and {other.traits[keyword]})"
+            f"that differ in {keyword} ({plain(value)} and {plain(other.traits[keyword])})"
             for keyword, value in one.traits.items()
             if value != other.traits[keyword]
         ),

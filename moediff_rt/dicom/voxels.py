@@ -96,10 +96,10 @@ def _check_voxels(dataset: Any, name: str) -> None:
             f"expected voxels in {name}, found none in PixelData; truncated, or not an image? "
             "Copy or export it again"
         )
-    if int(dataset.get("BitsAllocated", 0)) not in (8, 16):
+    if (bits := int(dataset.get("BitsAllocated", 0))) not in (8, 16):
         raise InputError(
-            f"expected 8 or 16 bits a voxel, found BitsAllocated {dataset.get('BitsAllocated')} "
-            f"in {name}; its header is damaged: export it again"
+            f"expected 8 or 16 bits a voxel, found BitsAllocated {bits} in {name}; "
+            "its header is damaged: export it again"
         )
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax.is_compressed and not decodable(syntax):

@@ -312,6 +312,14 @@ def test_no_message_has_what_only_a_damaged_header_holds(tmp_path, was, becomes,
     assert words is None or words in str(refusal.value)
 
 
+def test_messages_show_no_control_characters_of_a_character_set_that_is_not_named(tmp_path):
+    made.save(tmp_path / "in", made.classic(name="t1 \u00c4".encode().decode("latin-1")))
+    made.save(tmp_path / "in" / "other", made.enhanced())
+    with pytest.raises(InputError, match=r"#7 't1 \u00c3\?' \(26 images") as refusal:
+        dicom.load_series(tmp_path / "in")
+    assert is_one_plain_line(str(refusal.value))
+
+
 def test_a_number_of_frames_that_is_two_numbers_is_refused(tmp_path):
     image = made.enhanced()
     image.NumberOfFrames = ["2", "13"]

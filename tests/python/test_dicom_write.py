@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import signal
+import struct
 
 import dicom_series as made
 import nibabel as nib
@@ -222,6 +223,26 @@ def test_a_bare_source_gives_what_the_standard_requires(session, tmp_path):
     assert out[0].FrameOfReferenceUID == out[-1].FrameOfReferenceUID != ""
     assert out[0].SeriesNumber is None and out[0].SeriesDescription.startswith("2 mm MoEDiff")
     assert float(out[0].WindowWidth) > 100
+
+
+@pytest.mark.parametrize(
+    ("named", "text"),
+    [(None, "\u00c4-\u00df1".encode()), (["", "ISO 2022 IR 87"], b"\x1b$B;3ED\x1b(B")],
+    ids=["UTF-8 that is not named", "JIS"],
+)
+def test_text_is_written_as_it_came_whatever_its_character_set(session, tmp_path, named, text):
+    images = made.classic()
+    for image in images:
+        image.PatientName, image.InstitutionName = "Muller", "Hopital"
+        image.PatientID = "mark"
+        image.SpecificCharacterSet = named
+    folder = made.save(tmp_path / "in", images)
+    for path in folder.iterdir():
+        explicit = b"LO" + struct.pack("<H", len(text)) + text
+        path.write_bytes(path.read_bytes().replace(b"LO\x04\0mark", explicit))
+    series = dicom.load_series(folder)
+    dicom.write(dicom.enhance(session, series).derived, tmp_path / "out")
+    assert text in (tmp_path / "out" / "00001.dcm").read_bytes()
 
 
 def test_lossy_compression_of_the_source_stays_said(session, tmp_path):
