@@ -14,7 +14,7 @@ import dicom_series as made
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from pynetdicom import AE, evt
+from pynetdicom import AE, DEFAULT_TRANSFER_SYNTAXES, evt
 
 from moediff_rt import Session
 from moediff_rt.serve.dicom.arrivals import Arrivals
@@ -91,15 +91,15 @@ T1 = head()
 class Archive:
     """A storage SCP that keeps what it gets; `answer` may refuse an instance or end the world.
 
-    It takes the SOP classes of `classes` from when it is opened, and refuses associations for
-    which `rejects` gives a result, a source and a reason.
+    It takes the SOP classes of `classes` in `syntaxes` from when it is opened, and refuses
+    associations for which `rejects` gives a result, a source and a reason.
     """
 
     def __init__(self, port: int = 0, title: str = "PACS") -> None:
         self.title, self.port = title, port or free_port()
         self.instances: list[Dataset] = []
         self.answer = lambda dataset: 0x0000
-        self.classes = READ
+        self.classes, self.syntaxes = READ, DEFAULT_TRANSFER_SYNTAXES
         self.rejects = lambda requested: None
         self._entity = None
 
@@ -114,7 +114,7 @@ class Archive:
         self._entity = AE(ae_title=self.title)
         self._entity.require_called_aet = True
         for uid in self.classes:
-            self._entity.add_supported_context(uid)
+            self._entity.add_supported_context(uid, self.syntaxes)
         handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_REQUESTED, self._requested)]
         self._entity.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
 

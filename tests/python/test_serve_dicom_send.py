@@ -9,6 +9,7 @@ from collections import Counter
 from types import SimpleNamespace
 
 import dicom_series as made
+import pydicom
 import pytest
 
 pytest.importorskip("pynetdicom", reason="needs the extra serve-dicom")
@@ -23,9 +24,11 @@ from dicom_peer import (
     send,
     wait_for,
 )
+from pydicom.uid import ExplicitVRLittleEndian
 
 from moediff_rt.serve.dicom import send as sends
 from moediff_rt.serve.dicom.limits import Limits
+from moediff_rt.serve.dicom.package import quiet_network
 from moediff_rt.serve.dicom.send import Peer, Sending
 from moediff_rt.serve.dicom.spool import REFUSED, SENDING
 from moediff_rt.serve.logs import Log
@@ -111,6 +114,20 @@ def test_what_the_peer_refuses_is_sent_again_and_nothing_else(start_dicom, archi
     assert_is_whole_result(archive, derived)
 
 
+def sending_of(spool, port: int, stopping: threading.Event) -> Sending:
+    return Sending(
+        spool,
+        Peer("127.0.0.1", port, "PACS"),
+        "MOEDIFF",
+        most_wait=5.0,
+        limits=Limits(),
+        stopping=stopping,
+        give_up=threading.Event(),
+        metrics=Metrics(),
+        log=Log("dicom"),
+    )
+
+
 def test_the_wait_for_the_next_try_does_not_count_the_time_that_sending_took(monkeypatch):
     now, waits, stopping = [0.0], [], threading.Event()
 
@@ -124,17 +141,7 @@ def test_the_wait_for_the_next_try_does_not_count_the_time_that_sending_took(mon
         return Counter({"0xA700": len(paths)})
 
     full = SimpleNamespace(series_in=lambda _state: ["series"], to_send=lambda _series: ["file"])
-    sending = Sending(
-        full,
-        Peer("127.0.0.1", 104, "PACS"),
-        "MOEDIFF",
-        most_wait=5.0,
-        limits=Limits(),
-        stopping=stopping,
-        give_up=threading.Event(),
-        metrics=Metrics(),
-        log=Log("dicom"),
-    )
+    sending = sending_of(full, 104, stopping)
     monkeypatch.setattr(sends, "time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(sending, "_send_files", refused_after_minutes)
     monkeypatch.setattr(sending, "_wake", Wake())
@@ -176,6 +183,26 @@ def test_a_series_of_a_kind_that_the_peer_does_not_take_does_not_hold_up_the_oth
         archive.classes, archive.rejects = [*READ], lambda _asked: None
         archive.open()
         wait_for(lambda: is_empty(server), "the first to be sent as well")
+
+
+def test_an_instance_that_cannot_be_encoded_is_not_told_as_one_that_the_peer_does_not_take(
+    archive, tmp_path
+):
+    archive.close()
+    archive.classes, archive.syntaxes = [made.MR], [ExplicitVRLittleEndian]
+    archive.open()
+    other = made.enhanced(name="t2 enhanced", image=made.sample(10))
+    folder = made.save(tmp_path / "in", [*made.implicit(head())[:3], other])
+    image = pydicom.dcmread(folder / "0002.dcm")
+    # Without it nobody knows which VR the smallest value has.
+    del image.PixelRepresentation
+    image.save_as(folder / "0002.dcm")
+    dropped = []
+    sending = sending_of(SimpleNamespace(drop=dropped.append), archive.port, threading.Event())
+    with quiet_network(Log("dicom")):
+        failed = sending._send_files(sorted(folder.iterdir()))
+    assert failed == {"cannot be encoded": 1, "no presentation context": 1}
+    assert [path.name for path in dropped] == ["0001.dcm", "0003.dcm"]
 
 
 def test_a_peer_that_does_not_know_us_is_not_asked_for_each_series(start_dicom, archive, caplog):

@@ -255,6 +255,9 @@ class Sending:
         except RuntimeError as error:
             raise _Ended("the association ended") from error
         except ValueError:
+            # pynetdicom raises it for either.
+            if _takes(association, _kind(path)):
+                return "cannot be encoded"
             return "no presentation context"
         except Exception as error:
             return f"unexpected {type(error).__name__}"
@@ -265,6 +268,16 @@ class Sending:
         if code in (0, _DUPLICATE_INSTANCE) or code >> 12 == 0xB:
             return None
         return f"0x{code:04X}"
+
+
+def _takes(association: Any, kind: tuple[str, str]) -> bool:
+    """Say whether the peer has accepted a context for a SOP class and transfer syntax."""
+    sop_class, syntax = kind
+    syntaxes = _UNCOMPRESSED if syntax in _UNCOMPRESSED else (syntax,)
+    return any(
+        context.abstract_syntax == sop_class and context.transfer_syntax[0] in syntaxes
+        for context in association.accepted_contexts
+    )
 
 
 def _kind(path: Path) -> tuple[str, str]:
