@@ -207,6 +207,11 @@ def unreadable(path: Path, error: Exception) -> InputError:
         why = error.strerror or type(error).__name__
     else:
         why = type(error).__name__
+    return damaged(path, why)
+
+
+def damaged(path: Path, why: str) -> InputError:
+    """Say that a file is damaged, and how that shows, in a word or two."""
     return InputError(
         f"expected a whole DICOM file, {path.name} cannot be read ({why}); "
         "it is truncated or damaged: copy or export it again"

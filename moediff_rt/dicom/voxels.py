@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from .decoding import Decoder, decode
 from .encoded import check_encoded
 from .files import unreadable
 from .frames import Frame
@@ -46,24 +47,26 @@ def read_voxels(frames: Sequence[Frame]) -> tuple[npt.NDArray[np.float32], str]:
     digest = hashlib.sha256()
     left = Counter(frame.instance.path for frame in frames)
     decoded: dict[Path, npt.NDArray[Any]] = {}
-    for k, frame in enumerate(frames):
-        path = frame.instance.path
-        if path not in decoded:
-            decoded[path] = _decode(frame)
-        stored = decoded[path][frame.index]
-        left[path] -= 1
-        if not left[path]:
-            del decoded[path]
-        digest.update(np.ascontiguousarray(stored).tobytes())
-        values = stored.astype(np.float32) * np.float32(frame.slope) + np.float32(frame.intercept)
-        padding = _padding(frame.instance.header)
-        if padding is not None:
-            values[(stored >= padding[0]) & (stored <= padding[1])] = 0
-        data[..., k] = values.T
+    with Decoder() as decoder:
+        for k, frame in enumerate(frames):
+            path = frame.instance.path
+            if path not in decoded:
+                decoded[path] = _decode(frame, decoder)
+            stored = decoded[path][frame.index]
+            left[path] -= 1
+            if not left[path]:
+                del decoded[path]
+            digest.update(np.ascontiguousarray(stored).tobytes())
+            values = stored.astype(np.float32) * np.float32(frame.slope)
+            values += np.float32(frame.intercept)
+            padding = _padding(frame.instance.header)
+            if padding is not None:
+                values[(stored >= padding[0]) & (stored <= padding[1])] = 0
+            data[..., k] = values.T
     return data, digest.hexdigest()
 
 
-def _decode(frame: Frame) -> npt.NDArray[Any]:
+def _decode(frame: Frame, decoder: Decoder) -> npt.NDArray[Any]:
     """Voxels of a file, (frames, rows, columns), in the range that its bits hold."""
     dicom = pydicom()
     path = frame.instance.path
@@ -73,10 +76,9 @@ def _decode(frame: Frame) -> npt.NDArray[Any]:
             if "TransferSyntaxUID" not in dataset.file_meta:
                 dataset.file_meta.TransferSyntaxUID = _guessed_syntax(dataset)
             _check_voxels(dataset, frame.instance.name)
-            # As many frames as it says, and those that were checked.
-            values = np.asarray(
-                dicom.pixels.pixel_array(dataset, allow_excess_frames=False, extended_offsets=None)
-            )
+            syntax = dataset.file_meta.TransferSyntaxUID
+            here = not syntax.is_encapsulated or syntax in _DECODED_HERE
+            values = decode(dataset) if here else decoder(path)
             stored, allocated = int(dataset.BitsStored), int(dataset.BitsAllocated)
     except (InputError, MemoryError):
         raise

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from moediff_rt import InputError, dicom
+from moediff_rt.dicom import decoding
+from moediff_rt.dicom.decoding import Decoder
 from moediff_rt.dicom.voxels import decodable
 
 pydicom = pytest.importorskip("pydicom", reason="pydicom is not installed: pip install '.[dicom]'")
@@ -144,10 +146,11 @@ def test_frames_that_would_be_larger_than_the_header_says_are_not_decoded(
     folder = packed(tmp_path, syntax)
     change_frames(folder / "0004.dcm", change)
     decoded = []
-    real = pydicom.pixels.pixel_array
-    monkeypatch.setattr(
-        pydicom.pixels, "pixel_array", lambda ds, **o: decoded.append(1) or real(ds, **o)
-    )
+    for name, real in (("decode", decoding.decode), ("Decoder.__call__", Decoder.__call__)):
+        monkeypatch.setattr(
+            f"moediff_rt.dicom.voxels.{name}",
+            lambda *given, real=real: decoded.append(1) or real(*given),
+        )
     words = rf"compressed voxels of 28 x 30 in 0004\.dcm, found {found}"
     with pytest.raises(InputError, match=words):
         dicom.load_series(folder)
@@ -162,6 +165,33 @@ def test_the_extended_offset_table_does_not_choose_what_is_decoded(tmp_path):
         image.ExtendedOffsetTableLengths = struct.pack("<2Q", 40, 40)
         image.save_as(path)
     np.testing.assert_array_equal(dicom.load_series(folder).scan.data, made.volume()[0])
+
+
+def test_a_decoder_that_crashes_takes_nothing_with_it(tmp_path, monkeypatch):
+    folder = packed(tmp_path, "JPEGLSLossless")
+    with monkeypatch.context() as crashing:
+        crashing.setattr(decoding, "_PROGRAM", "import os, sys; sys.stdin.readline(); os.abort()")
+        with pytest.raises(InputError, match=r"0001\.dcm, it crashed on them; the file is damaged"):
+            dicom.load_series(folder)
+    np.testing.assert_array_equal(dicom.load_series(folder).scan.data, made.volume()[0])
+
+
+def test_a_decoder_is_started_again_after_a_crash_and_ends_with_its_user(tmp_path):
+    path = next(packed(tmp_path, "JPEGLSLossless").iterdir())
+    with Decoder() as decoder:
+        first = decoder(path)
+        assert first.shape == (30, 28)
+        process = decoder._process
+        process.kill()
+        process.wait()
+        with pytest.raises(InputError, match="crashed"):
+            decoder(path)
+        np.testing.assert_array_equal(decoder(path), first)
+        (tmp_path / "empty.dcm").write_bytes(b"")
+        with pytest.raises(InputError, match=r"empty\.dcm cannot be read"):
+            decoder(tmp_path / "empty.dcm")
+        process = decoder._process
+    assert process.poll() is not None
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
