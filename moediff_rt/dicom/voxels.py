@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,7 +78,7 @@ def _decode(frame: Frame, decoder: Decoder) -> npt.NDArray[Any]:
                 dataset.file_meta.TransferSyntaxUID = _guessed_syntax(dataset)
             _check_voxels(dataset, frame.instance.name)
             syntax = dataset.file_meta.TransferSyntaxUID
-            here = not syntax.is_encapsulated or syntax in _DECODED_HERE
+            here = not syntax.is_encapsulated or syntax in _DECODED_HERE or not sys.executable
             values = decode(dataset) if here else decoder(path)
             stored, allocated = int(dataset.BitsStored), int(dataset.BitsAllocated)
     except (InputError, MemoryError):

@@ -176,6 +176,12 @@ def test_a_decoder_that_crashes_takes_nothing_with_it(tmp_path, monkeypatch):
     np.testing.assert_array_equal(dicom.load_series(folder).scan.data, made.volume()[0])
 
 
+def test_a_program_that_no_process_can_be_made_of_decodes_itself(tmp_path, monkeypatch):
+    folder = packed(tmp_path, "JPEGLSLossless")
+    monkeypatch.setattr("sys.executable", "")  # as where Python is embedded
+    np.testing.assert_array_equal(dicom.load_series(folder).scan.data, made.volume()[0])
+
+
 def test_a_decoder_is_started_again_after_a_crash_and_ends_with_its_user(tmp_path):
     path = next(packed(tmp_path, "JPEGLSLossless").iterdir())
     with Decoder() as decoder:
