@@ -95,6 +95,15 @@ TensorRTEntry read_entry(EngineCache::Lookup found, const GpuIdentity& gpu) {
   return entry;
 }
 
+bool is_of_these_tiles(const TensorRTEntry& entry, const TensorRTWanted& wanted) {
+  for (const TensorInfo& input : wanted.inputs) {
+    for (const TensorRTTensor& found : entry.inputs) {
+      if (found.info.name == input.name && found.info.dims != input.dims) return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 TensorRTEntry find_tensorrt_engine(const fs::path& folder, const TensorRTWanted& wanted) {
@@ -111,7 +120,8 @@ TensorRTEntry find_tensorrt_engine(const fs::path& folder, const TensorRTWanted&
         if (found.blob) {
           TensorRTEntry entry = read_entry(std::move(found), wanted.gpu);
           entry.path = cache.path(key).string();
-          return entry;
+          if (is_of_these_tiles(entry, wanted)) return entry;
+          reason = "for tiles of another size";
         }
       } catch (const JsonError& error) {
         reason = text("damaged: its manifest has ", error.what());

@@ -17,6 +17,7 @@ struct TensorRTWanted {
   std::string backend, version;  // the library's, in full
   std::string precision;
   GpuIdentity gpu;
+  std::vector<TensorInfo> inputs;  // an ONNX file may leave the tile's size free
 };
 
 struct TensorRTTensor {

@@ -93,8 +93,11 @@ class TensorRTDevice : public GpuDevice {
 std::shared_ptr<Engine> TensorRTDevice::load(const EngineSource& source) {
   const Clock::time_point begin = Clock::now();
   const GpuUse use(*gpu_);
-  const TensorRTWanted wanted = {source.module,       source.onnx_sha256, backend_,
-                                 runtime_->version(), precision_,         identity_};
+  TensorRTWanted wanted = {source.module, source.onnx_sha256, backend_, runtime_->version(),
+                           precision_,    identity_,          {}};
+  for (size_t i = 0; i < source.input_dims.size(); ++i) {
+    wanted.inputs.push_back({source.inputs[i], source.input_dims[i]});
+  }
   const TensorRTEntry entry = find_tensorrt_engine(folder_, wanted);
   runtime_->remember(kept_kernels(folder_, wanted, entry.device));
   std::unique_ptr<TensorRTEngine> engine = runtime_->load(source.module, entry.blob);

@@ -191,7 +191,7 @@ class _Workshop:
     ) -> BuiltEngine:
         """Find or make one module's engine."""
         begin = time.perf_counter()
-        key = self._key(file)
+        key = self._key(bundle, file)
         entry, reason = self._find(key)
         cached = entry is not None
         graph = None
@@ -246,10 +246,11 @@ class _Workshop:
             return False
         return entry.check is None or entry.check.gpu != self.checker.gpu
 
-    def _key(self, file: ModuleFile) -> EngineKey:
+    def _key(self, bundle: Bundle, file: ModuleFile) -> EngineKey:
         from .._core import TENSORRT_GRAPH_VERSION, EngineKey
 
         sizes = "-".join(map(str, self.recipe.batches))
+        tile = "x".join(map(str, bundle.tile))  # the file may leave it free
         return EngineKey(
             module=file.name,
             onnx_sha256=file.sha256,
@@ -258,7 +259,7 @@ class _Workshop:
             device="GPU",
             device_name=self.device,
             precision=self.recipe.precision,
-            profile=f"b{sizes}-g{TENSORRT_GRAPH_VERSION}",
+            profile=f"b{sizes}-t{tile}-g{TENSORRT_GRAPH_VERSION}",
         )
 
     def _build(self, module: str, graph: onnx.ModelProto, on_building: OnBuilding | None) -> Plan:

@@ -101,7 +101,7 @@ const Claim contexts(
       const auto device = computer.open();
       const ModuleFile& file = computer.file("gate");
       const auto gate = std::static_pointer_cast<GpuEngine>(
-          device->load({"gate", "", file.sha256, {"tokens"}, {"gates"}}));
+          device->load({"gate", "", file.sha256, {"tokens"}, {"gates"}, {}}));
       HostGpu& gpu = computer.gpu();
       const GpuUse use(gpu);
       const GpuMemory memory(gpu, gpu.allocate(100 * 256));
@@ -244,6 +244,19 @@ const Claim damaged("a damaged engine is not loaded, and an older whole one is",
   std::filesystem::last_write_time(EngineCache(computer.folder()).path(older),
                                    std::filesystem::file_time_type::min());
   computer.load();
+});
+
+const Claim tiles("an engine for tiles of another size is left for an older one", [] {
+  NativeComputer computer(kFull);
+  EngineKey other = computer.key(computer.file("decoder"));
+  other.profile = text("b1-2-4-8-t32x32x3-g", kTensorRTGraphVersion);
+  computer.store(other, computer.details(FakeModule("decoder", {32, 32})));
+  const EngineCache cache(computer.folder());
+  std::filesystem::last_write_time(cache.path(computer.key(computer.file("decoder"))),
+                                   std::filesystem::file_time_type::min());
+  computer.load();
+  computer.drop("decoder");
+  throws<Error>("found one for tiles of another size", [&] { computer.load(); });
 });
 
 const Claim generations("engines for several generations are for those alone", [] {

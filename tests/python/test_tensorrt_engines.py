@@ -401,3 +401,16 @@ def test_the_graph_format_is_part_of_the_key(bundle, tmp_path, monkeypatch):
     build(bundle, tmp_path)
     monkeypatch.setattr(_core, "TENSORRT_GRAPH_VERSION", _core.TENSORRT_GRAPH_VERSION + 1)
     assert not any(e.cached for e in build(bundle, tmp_path))
+
+
+def test_the_tile_is_part_of_the_key(bundle, tmp_path):
+    """A file may leave its size free: an engine for other tiles has another shape."""
+    halved = {
+        "tile": (*(n // 2 for n in bundle.tile[:2]), bundle.tile[2]),
+        "latent": (bundle.latent[0], *(n // 2 for n in bundle.latent[1:])),
+        "gate": (bundle.gate[0], *(n // 2 for n in bundle.gate[1:])),
+    }
+    build(bundle, tmp_path)
+    other = types.SimpleNamespace(**vars(bundle) | halved)
+    assert not any(engine.cached for engine in build(other, tmp_path))
+    assert all(engine.cached for engine in build(bundle, tmp_path))
