@@ -265,6 +265,59 @@ def test_noise_estimate_is_within_a_fifth(sigma, air):
     assert estimate == pytest.approx(sigma, rel=0.2)
 
 
+def zero_filled(scan, size):
+    """A complex scan on more voxels along its last two axes, from the same samples of k-space."""
+    before = scan.shape
+    for axis in (1, 2):
+        k = np.fft.fftshift(np.fft.fft(scan, axis=axis), axes=axis)
+        more = size[axis - 1] - before[axis]
+        pad = [(more // 2, more - more // 2) if a == axis else (0, 0) for a in range(3)]
+        scan = np.fft.ifft(np.fft.ifftshift(np.pad(k, pad), axes=axis), axis=axis)
+    return scan * np.prod(size) / np.prod(before[1:])
+
+
+def filtered(scan, strength):
+    """A complex scan under a Hann window of k-space, as scanners' filters are."""
+    k = np.fft.fftn(scan)
+    for axis, n in enumerate(scan.shape):
+        window = 1 - strength * 0.5 * (1 - np.cos(2 * np.pi * np.fft.fftfreq(n)))
+        k = k * np.expand_dims(window, [a for a in range(3) if a != axis])
+    return np.fft.ifftn(k)
+
+
+@pytest.mark.parametrize("how", ["zero-filled", "by a third", "filtered", "turned", "many coils"])
+def test_noise_that_is_not_white_is_estimated_within_a_fifth(how):
+    """By the spread of what was done to the noise, in the middle of the head."""
+    shape, sigma = (60, 64, 56), 0.03
+    noise = sigma * np.random.default_rng(3).standard_normal((8, 2, *shape))
+    truth = ball(shape, 0.8)
+
+    def done(image):
+        if how in ("zero-filled", "many coils"):
+            return np.abs(zero_filled(image, (128, 112)))
+        if how == "by a third":
+            return np.abs(zero_filled(image, (85, 75)))
+        if how == "filtered":
+            return np.abs(filtered(image, 0.5))
+        turn = np.array([[1, 0, 0], [0, 0.996, -0.087], [0, 0.087, 0.996]])
+        return ndimage.affine_transform(np.abs(image), turn, (0.3, 2.9, -2.3), order=3)
+
+    coils = [truth / 8**0.5 + n[0] + 1j * n[1] for n in noise] if how == "many coils" else None
+    if coils:
+        scan = np.sqrt(sum(done(coil) ** 2 for coil in coils))
+    else:
+        scan = done(truth + noise[0, 0] + 1j * noise[0, 1])
+    middle = tuple(slice(2 * n // 5, 3 * n // 5) for n in scan.shape)
+    smooth = ndimage.gaussian_filter(scan, 6)
+    spread = float((scan - smooth)[middle].std())
+    spacing = tuple(1.5 * a / b for a, b in zip(shape, scan.shape, strict=True))
+    scan = np.ascontiguousarray(scan, dtype=np.float32)
+    estimate = noise_sigma(scan, find_foreground(scan, spacing))
+    assert estimate == pytest.approx(spread, rel=0.2)
+    expected = oracle.noise.noise_sigma(scan, oracle.foreground.find_foreground(scan, spacing))
+    assert estimate == pytest.approx(expected, rel=1e-5)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.tuples(*[st.integers(5, 40)] * 3),
