@@ -28,7 +28,7 @@ constexpr double kQuietestAir = 0.4;
 // (medians, measured). Interpolated, filtered and zero-filled scans have none at the corner of
 // k-space that the detail is from; Hann filters of 0.4 and zero filling by 1.33 have 0.86 and less.
 constexpr double kWhite = 0.89;
-constexpr size_t kFewestAirBlocks = 200;
+constexpr size_t kFewestAirBlocks = 100;
 constexpr int kMostZeros = kBlock * kBlock * kBlock / 4;  // else it is masked
 // Standard deviation of Rayleigh noise, where that of its two parts is 1.
 const double kRayleighSpread = std::sqrt(2 - std::acos(-1.0) / 2);

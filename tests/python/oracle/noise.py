@@ -24,7 +24,7 @@ _FEWEST_VOXELS = 1000
 _QUIETEST_AIR = 0.4
 # Of white noise in air a block's detail has 0.94 to 0.95 of its spread (medians, measured).
 _WHITE = 0.89
-_FEWEST_AIR_BLOCKS = 200
+_FEWEST_AIR_BLOCKS = 100
 
 
 def noise_sigma(volume: npt.NDArray[np.float64], foreground: Foreground) -> float:
