@@ -141,15 +141,23 @@ class Volume:
 def volume_figures() -> Figures:
     """PyTorch's plain loop over the scheduler.
 
-    The scheduler runs PyTorch's modules here, so the ratio is what its streams, fused step,
-    batches and overlapped copies give, without TensorRT.
+    The scheduler runs PyTorch's modules here and the loop draws its noise with our code, on the
+    host, so the ratio is what streams, fused step, batches and overlapped copies give, without
+    TensorRT.
     """
     given = Volume()
     out: Figures = {}
     largest = given.bundle.tile[:2]  # what a GPU runs
 
     def plain() -> Any:
-        return enhance_volume(given.model, given.voxels, given.boxes, batch=16, size=largest)
+        return enhance_volume(
+            given.model,
+            given.voxels,
+            given.boxes,
+            batch=16,
+            size=largest,
+            normal=_core.normal,
+        )
 
     for precision, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         with torch.autocast("cuda", kind, enabled=kind != torch.float32):

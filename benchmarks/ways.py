@@ -185,7 +185,7 @@ def open_torch(name: str, full_tiles: bool = False) -> tuple[Way, str]:
         calls.clear()
         begin = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16) if low else nullcontext():
-            result = enhance_volume(model, volume, boxes, seed=SEED, size=size)
+            result = enhance_volume(model, volume, boxes, seed=SEED, size=size, normal=_core.normal)
         whole = time.perf_counter() - begin
         rest = whole - sum(calls.seconds.values())
         return result, {**calls.seconds, "model, rest": rest}, calls.counts()

@@ -14,6 +14,8 @@ from moediff_export.enhance import default_sampling, dispatch, enhance_volume
 from moediff_export.noise import normal, philox
 from moediff_export.tiles import EDGE_RAMP, Blend, Tile, fit_tiles, plan_tiles, tile_starts
 
+from moediff_rt import _core
+
 
 def test_philox_matches_its_published_answers():
     """Known-answer vectors of Random123's Philox 4x32-10."""
@@ -148,6 +150,20 @@ def test_same_seed_same_volume_other_seed_other_volume(tiny_model):
     first = enhance_volume(tiny_model, volume, boxes, sampling, seed=1)
     assert np.array_equal(first, enhance_volume(tiny_model, volume, boxes, sampling, seed=1))
     assert not np.allclose(first, enhance_volume(tiny_model, volume, boxes, sampling, seed=2))
+
+
+def test_the_runtime_may_draw_the_noise(tiny_model):
+    volume, boxes = volume_and_boxes((3, 64, 64))
+    sampling, drawn = Sampling("ddim", 2, "noise", 0, eta=1.0), []
+
+    def normal(*at):
+        drawn.append(at)
+        return _core.normal(*at)
+
+    found = enhance_volume(tiny_model, volume, boxes, sampling, seed=1, normal=normal)
+    expected = enhance_volume(tiny_model, volume, boxes, sampling, seed=1)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert {at[1] for at in drawn} == {0, 1}
 
 
 def test_empty_foreground_returns_the_input(tiny_model):
