@@ -10,10 +10,21 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 # OFF in the environment leaves one out.
 OPTIONAL_PARTS = ("MOEDIFF_RT_OPENVINO", "MOEDIFF_RT_CUDA")
+
+
+class FreshBuild(build_py):
+    """Begins with an empty folder: setuptools would ship what an older source left there."""
+
+    def run(self) -> None:
+        """Copy the package; the extension's module comes after."""
+        if os.path.isdir(self.build_lib) and not self.editable_mode:
+            shutil.rmtree(self.build_lib)
+        super().run()
 
 
 class CMakeExtension(Extension):
@@ -54,4 +65,7 @@ class CMakeBuild(build_ext):
         subprocess.run(["cmake", "--build", str(build), "-j", jobs], check=True)
 
 
-setup(ext_modules=[CMakeExtension("moediff_rt._core")], cmdclass={"build_ext": CMakeBuild})
+setup(
+    ext_modules=[CMakeExtension("moediff_rt._core")],
+    cmdclass={"build_py": FreshBuild, "build_ext": CMakeBuild},
+)
