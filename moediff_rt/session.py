@@ -51,7 +51,8 @@ class Session:
     backend : str
         "auto", "openvino", "tensorrt" or "tensorrt-rtx".
     device : str
-        "auto", or a device that `moediff-rt info` lists.
+        "auto", or a device that `moediff-rt info` lists; with TensorRT "auto" or "0", for the
+        first GPU.
     precision : str
         "auto", or a precision that `moediff-rt info` lists.
     threads : int
@@ -157,6 +158,7 @@ class Session:
                 self.bundle,
                 backend,
                 self.engines_dir,
+                device=self._choice["device"],
                 precision=self._choice["precision"],
                 threads=self._choice["threads"],
                 max_memory=self._max_memory,

@@ -21,6 +21,7 @@ def open_model(
     backend: str,
     folder: Path,
     *,
+    device: str = "auto",
     precision: str = "auto",
     threads: int = 0,
     max_memory: int = 0,
@@ -29,10 +30,12 @@ def open_model(
 ) -> Model:
     """Build or load the engines for the GPU here, and give them to the scheduler.
 
-    Parameters and errors are those of `open_executor`.
+    Parameters and errors are those of `open_executor`; another device is a `BackendError`, too.
 
     Parameters
     ----------
+    device : str
+        "auto" or "0": the first GPU.
     threads : int
         CPU threads for what the GPU does not do; 0: every core that this process may use.
     max_memory : int
@@ -40,6 +43,11 @@ def open_model(
     """
     from .. import _core
 
+    if device not in ("auto", "0"):
+        raise BackendError(
+            f"{backend}: expected device auto or 0, found {device}; only the first GPU is used; "
+            "for another one, put its number into the environment's CUDA_VISIBLE_DEVICES"
+        )
     executor = open_executor(
         bundle, backend, folder, precision=precision, force=force, on_engine=on_engine
     )

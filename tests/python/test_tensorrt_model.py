@@ -110,6 +110,15 @@ def test_what_a_computer_lacks_is_named(
     assert computer.engines is None and computer.model is None
 
 
+@pytest.mark.parametrize("device", ["1", "GPU", "banana"])
+def test_a_device_that_is_not_the_first_gpu_is_refused(tiny_bundle, tmp_path, computer, device):
+    session = Session(tiny_bundle, "tensorrt", device, engines_dir=tmp_path)
+    with pytest.raises(BackendError, match=f"auto or 0, found {device}; .*CUDA_VISIBLE_DEVICES"):
+        session.build()
+    assert computer.engines is None
+    assert Session(tiny_bundle, "tensorrt", "0", engines_dir=tmp_path).build() == "the model"
+
+
 @pytest.mark.parametrize("limit", [-1, float("nan"), float("inf"), "8 GB", None])
 def test_a_memory_limit_that_is_none_is_refused(tiny_bundle, limit):
     with pytest.raises(InputError, match="expected a memory limit"):
