@@ -24,7 +24,7 @@ from moediff_rt.cache import default_bundle
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK, FULL = "quick", "full"
-# Input slices and rounds: what fits into 3 and 16 minutes on two cores with AVX2.
+# Input slices and rounds: what fits into 3 and 20 minutes on two cores with AVX2.
 SIZES = {QUICK: (8, 2), FULL: (24, 3)}
 FIGURES = pytest.StashKey[list[dict[str, Any]]]()
 
