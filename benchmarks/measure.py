@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -34,6 +35,11 @@ def best_seconds(work: Callable[[], Any], rounds: int = 5) -> float:
         work()
         spent.append(time.perf_counter() - begin)
     return min(spent)
+
+
+def median_run(seconds: Sequence[float], runs: Sequence[Any]) -> Any:
+    """The run whose time is the median; of an even number, the faster of the middle two."""
+    return runs[seconds.index(statistics.median_low(seconds))]
 
 
 class PeakMemory:

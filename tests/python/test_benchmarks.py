@@ -10,6 +10,7 @@ import plots
 import pytest
 import report
 from contract_loop import ContractLoop
+from measure import median_run
 from plain_loop import PlainLoop, starts, stretch
 
 from moediff_rt import _core
@@ -45,6 +46,11 @@ def test_the_line_of_ratios_is_theirs_over_ours():
 def test_the_line_of_ratios_says_that_there_is_no_truth():
     ways = [WAYS[0], volume_record(report.OURS, 1.5, psnr_loss_db=None)]
     assert report.ratios_line(ways).endswith(f"psnr_loss_db={math.nan}")
+
+
+@pytest.mark.parametrize(("seconds", "run"), [([3], 0), ([2, 1], 1), ([2, 9, 3], 2)])
+def test_stages_are_those_of_the_median_run(seconds, run):
+    assert median_run(seconds, range(len(seconds))) == run
 
 
 def test_no_ratio_is_made_up_without_our_own_figure():
