@@ -11,8 +11,11 @@ from ..errors import BackendError
 
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
 
-# The releases whose interface this code knows, by their first number.
-_MODULES = {"tensorrt": ("tensorrt", (10, 11)), "tensorrt-rtx": ("tensorrt_rtx", (1,))}
+# The releases whose interface this code knows: from the first pair of numbers to before the second.
+_MODULES = {
+    "tensorrt": ("tensorrt", (10, 2), (12, 0)),
+    "tensorrt-rtx": ("tensorrt_rtx", (1, 0), (2, 0)),
+}
 
 BACKENDS = tuple(_MODULES)
 
@@ -52,7 +55,7 @@ def find_package(backend: str) -> Package:
         It is not installed, does not load, is of a release that this code does not know, or
         `onnx`, which the graphs are read with, is not installed.
     """
-    name, known = _MODULES[backend]
+    name, least, below = _MODULES[backend]
     remedy = f"pip install 'moediff-rt[{backend}]'"
     for wanted in (name, "onnx", "ml_dtypes"):
         try:
@@ -68,12 +71,12 @@ def find_package(backend: str) -> Package:
             raise _broken(backend, wanted, error, remedy) from error
     trt = importlib.import_module(name)
     version = str(getattr(trt, "__version__", "unknown"))
-    first = re.match(r"\d+", version)
-    if first is None or int(first[0]) not in known:
-        releases = " or ".join(map(str, known))
+    found = re.match(r"(\d+)\.(\d+)", version)
+    if found is None or not least <= (int(found[1]), int(found[2])) < below:
         raise BackendError(
-            f"{backend}: expected release {releases} of the Python package {name}, found "
-            f"{version}; it was probably installed for another program: {remedy}"
+            f"{backend}: expected a release from {least[0]}.{least[1]} to before {below[0]} of the "
+            f"Python package {name}, found {version}; it was probably installed for another "
+            f"program: {remedy}"
         )
     return Package(backend, version, trt)
 

@@ -13,13 +13,30 @@ from moediff_rt.tensorrt.package import Package, choose_targets, find_package
 trt = pytest.importorskip("tensorrt_rtx", reason="needs the Python package tensorrt-rtx")
 
 
-@pytest.mark.parametrize("version", ["8.6.1", "12.0", "unknown"])
-def test_an_unknown_release_is_refused(monkeypatch, version):
-    module = types.ModuleType("tensorrt")
-    module.__version__ = version
-    monkeypatch.setitem(sys.modules, "tensorrt", module)
-    with pytest.raises(BackendError, match=f"release 10 or 11 .*, found {version}; .*pip install"):
+@pytest.fixture
+def install(monkeypatch):
+    """Put a package of some release in the place of tensorrt."""
+
+    def put(version):
+        module = types.ModuleType("tensorrt")
+        module.__version__ = version
+        monkeypatch.setitem(sys.modules, "tensorrt", module)
+
+    return put
+
+
+@pytest.mark.parametrize("version", ["8.6.1", "10.1.0", "12.0", "unknown"])
+def test_an_unknown_release_is_refused(install, version):
+    install(version)
+    words = f"from 10.2 to before 12 of .*, found {version}; .*pip install"
+    with pytest.raises(BackendError, match=words):
         find_package("tensorrt")
+
+
+@pytest.mark.parametrize("version", ["10.2.0", "10.13.3", "11.1.0"])
+def test_a_release_that_the_code_knows_is_taken(install, version):
+    install(version)
+    assert find_package("tensorrt").version == version
 
 
 @pytest.mark.parametrize("missing", ["tensorrt_rtx", "onnx", "ml_dtypes"])
