@@ -199,7 +199,8 @@ def correct_gradients(scan: Scan, coil: GradientCoil) -> tuple[Scan, npt.NDArray
 def warp(data: npt.NDArray[np.float32], shift: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Read a volume (x, y, z) at `index + shift`, shift (x, y, z, 3) in voxels.
 
-    Cubic B-spline, kept within the volume's own range; outside it is the volume's minimum.
+    Cubic B-spline, kept within the volume's own range. Voxels are boxes: the outer ones reach half
+    a voxel beyond their centres, which they are read at there. Beyond is the volume's minimum.
     """
     from scipy.ndimage import map_coordinates, spline_filter
 
@@ -209,6 +210,10 @@ def warp(data: npt.NDArray[np.float32], shift: npt.NDArray[np.float32]) -> npt.N
     out = np.empty_like(data)
     for x in range(len(data)):
         at = [x + shift[x, ..., 0], across[0] + shift[x, ..., 1], across[1] + shift[x, ..., 2]]
+        at = [
+            np.where((-0.5 <= i) & (i <= n - 0.5), np.clip(i, 0, n - 1), i)
+            for i, n in zip(at, data.shape, strict=True)
+        ]
         map_coordinates(coefficients, at, out[x], order=3, mode="constant", prefilter=False)
     return np.asarray(np.clip(out + smallest, smallest, largest))
 

@@ -10,7 +10,7 @@ import pytest
 from moediff_rt import cli
 from moediff_rt.bias import correct_bias
 from moediff_rt.errors import InputError
-from moediff_rt.gradients import GradientCoil, correct_gradients, read_coil
+from moediff_rt.gradients import GradientCoil, correct_gradients, read_coil, warp
 from moediff_rt.io import scan_from_image
 
 COEFFICIENTS = """\
@@ -97,6 +97,20 @@ def test_a_distorted_head_is_put_right(coil, name):
     assert after < 0.05 * before, (before, after)
     np.testing.assert_allclose(log_jacobian, np.log(coil.jacobian(shown)), atol=2e-5)
     np.testing.assert_array_equal(corrected.affine, scan.affine)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("voxels", [0.02, -0.02, 0.49, -0.49])
+def test_a_face_is_seen_to_the_edge_of_its_voxels_and_no_further(axis, voxels):
+    data = np.full((28, 29, 30), 100, np.float32)
+    data[14, 14, 14] = 0  # what is given beyond
+    shift = np.zeros((*data.shape, 3), np.float32)
+    shift[..., axis] = voxels
+    faces = np.moveaxis(warp(data, shift), axis, 0)[[0, -1]]
+    np.testing.assert_allclose(faces, 100, rtol=1e-4)
+    shift[..., axis] = np.sign(voxels) * 0.51
+    beyond = np.moveaxis(warp(data, shift), axis, 0)[-1 if voxels > 0 else 0]
+    np.testing.assert_array_equal(beyond, 0)
 
 
 @pytest.mark.parametrize("code", [0, 2, 4])
