@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +21,8 @@ KNOT_MM = 200.0
 LEVELS = 4
 ITERATIONS = 50
 
+_ALONE = threading.Lock()
+
 
 def _simpleitk() -> Any:
     try:
@@ -28,6 +33,19 @@ def _simpleitk() -> Any:
             "pip install 'moediff-rt[n4]', or leave --n4 out"
         ) from error
     return SimpleITK
+
+
+@contextmanager
+def _one_thread(sitk: Any) -> Iterator[None]:
+    """Filters made and run within have one thread; N4's own setting does not reach those in it."""
+    process = sitk.ProcessObject
+    with _ALONE:
+        threads = process.GetGlobalDefaultNumberOfThreads()
+        process.SetGlobalDefaultNumberOfThreads(1)
+        try:
+            yield
+        finally:
+            process.SetGlobalDefaultNumberOfThreads(threads)
 
 
 def n4_version() -> str:
@@ -43,6 +61,8 @@ def n4_version() -> str:
 
 def correct_bias(scan: Scan) -> tuple[Scan, npt.NDArray[np.float32]]:
     """Divide a scan by its receive field.
+
+    N4 runs on one thread: how its sums round, and so what it finds, depends on how many there are.
 
     Parameters
     ----------
@@ -75,10 +95,11 @@ def correct_bias(scan: Scan) -> tuple[Scan, npt.NDArray[np.float32]]:
         for edge, n in zip(scan.grid.spacing, scan.grid.shape, strict=True)
     ]
     extent = np.array(scan.grid.shape) * scan.grid.spacing
-    n4 = sitk.N4BiasFieldCorrectionImageFilter()
-    n4.SetMaximumNumberOfIterations([ITERATIONS] * LEVELS)
-    n4.SetNumberOfControlPoints([max(4, 3 + round(e / KNOT_MM)) for e in extent.tolist()])
-    n4.Execute(sitk.Shrink(image, shrink), sitk.Shrink(head, shrink))
+    with _one_thread(sitk):
+        n4 = sitk.N4BiasFieldCorrectionImageFilter()
+        n4.SetMaximumNumberOfIterations([ITERATIONS] * LEVELS)
+        n4.SetNumberOfControlPoints([max(4, 3 + round(e / KNOT_MM)) for e in extent.tolist()])
+        n4.Execute(sitk.Shrink(image, shrink), sitk.Shrink(head, shrink))
     log_bias = sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(image)).T.astype(np.float32)
     log_bias -= log_bias[sitk.GetArrayFromImage(head).T > 0].mean()
     return replace(scan, data=scan.data * np.exp(-log_bias)), log_bias

@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from moediff_rt import cli
+from moediff_rt import bias, cli
 from moediff_rt.bias import correct_bias
 from moediff_rt.errors import InputError
 from moediff_rt.gradients import GradientCoil, correct_gradients, read_coil, warp
@@ -169,6 +169,23 @@ def test_n4_takes_a_known_bias_off():
     assert spread(scan.data) > 0.1
     assert spread(corrected.data) < 0.35 * spread(scan.data)
     np.testing.assert_allclose(corrected.data * np.exp(found), scan.data, rtol=1e-4, atol=1e-3)
+
+
+def test_n4_finds_the_same_bias_whatever_the_number_of_threads(monkeypatch):
+    process = pytest.importorskip("SimpleITK").ProcessObject
+    monkeypatch.setattr(bias, "ITERATIONS", 3)
+    shape, affine = AFFINES["axial"]
+    points = world(shape, affine)
+    scan = make_scan(head(points) * np.exp(0.003 * points[..., 1]), affine)
+    default = process.GetGlobalDefaultNumberOfThreads()
+    found = []
+    for threads in (1, 2, 3):
+        process.SetGlobalDefaultNumberOfThreads(threads)
+        found.append(correct_bias(scan)[1])
+        assert process.GetGlobalDefaultNumberOfThreads() == threads
+    process.SetGlobalDefaultNumberOfThreads(default)
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], found[0])
 
 
 def test_n4_refuses_negative_voxels():
