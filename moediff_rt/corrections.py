@@ -41,7 +41,11 @@ def plan_corrections(
     planned = []
     if gradients is not None:
         coil = read_coil(gradients)
-        record = {"Name": "gradient nonlinearity", "Coefficients": Path(gradients).name}
+        record = {
+            "Name": "gradient nonlinearity",
+            "Coefficients": Path(gradients).name,
+            "SHA256": coil.sha256,
+        }
         planned.append(Correction(lambda scan: correct_gradients(scan, coil)[0], record))
     if n4:
         record = {"Name": "bias field", "Method": "N4", "Version": n4_version()}

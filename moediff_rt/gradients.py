@@ -8,6 +8,7 @@ polynomial in the coordinates, which is how it is evaluated here.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import re
@@ -48,10 +49,13 @@ class GradientCoil:
     terms : mapping of (axis, kind, n, m) to float
         Coefficient of `(r / R0)^n P_nm(cos theta) cos(m phi)` (kind "A") or `sin(m phi)` ("B") in
         the displacement along "x", "y" or "z", in units of R0; degree n, order m.
+    sha256 : str
+        SHA-256 of the file's bytes, or "" for a coil that comes from none.
     """
 
     radius_mm: float
     terms: Mapping[tuple[str, str, int, int], float]
+    sha256: str = ""
 
     @property
     def degree(self) -> int:
@@ -124,8 +128,8 @@ def read_coil(path: str | os.PathLike[str]) -> GradientCoil:
     """
     path = os.fspath(path)
     try:
-        with open(path, encoding="latin-1") as file:
-            lines = file.read(1 << 20).splitlines()
+        with open(path, "rb") as file:
+            data = file.read(1 << 20)
     except OSError as error:
         raise InputError(
             f"expected a text file of gradient coefficients at {path}, it cannot be read "
@@ -133,7 +137,7 @@ def read_coil(path: str | os.PathLike[str]) -> GradientCoil:
         ) from error
     radius = 0.0
     terms: dict[tuple[str, str, int, int], float] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(data.decode("latin-1").splitlines(), 1):
         try:
             if found := _RADIUS.search(line):
                 radius = 1000 * float(found["radius"])
@@ -154,7 +158,7 @@ def read_coil(path: str | os.PathLike[str]) -> GradientCoil:
         raise InputError(
             f"expected {missing} in {path}, found none; give the coil's .grad file from the scanner"
         )
-    return GradientCoil(radius, terms)
+    return GradientCoil(radius, terms, hashlib.sha256(data).hexdigest())
 
 
 def correct_gradients(scan: Scan, coil: GradientCoil) -> tuple[Scan, npt.NDArray[np.float32]]:

@@ -1,5 +1,6 @@
 """Gradient nonlinearity and bias field: known ones are put on an image, and must come off."""
 
+import hashlib
 import json
 import sys
 
@@ -222,7 +223,11 @@ def test_infer_corrects_before_it_enhances_and_says_so(infer, tmp_path):
     status, out = infer("--gradients", str(tmp_path / "coil.grad"), "--n4")
     assert status == 0
     geometry, intensity = json.loads(out.with_suffix(".json").read_text())["Corrections"]
-    assert geometry == {"Name": "gradient nonlinearity", "Coefficients": "coil.grad"}
+    assert geometry == {
+        "Name": "gradient nonlinearity",
+        "Coefficients": "coil.grad",
+        "SHA256": hashlib.sha256((tmp_path / "coil.grad").read_bytes()).hexdigest(),
+    }
     assert (intensity["Name"], intensity["Method"]) == ("bias field", "N4")
     assert np.abs(nib.load(out).get_fdata() - plain).max() > 50
 
