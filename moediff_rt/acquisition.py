@@ -189,13 +189,19 @@ def acquisition_of(
     return Acquisition(said, found if found is not None and _fits(found, apart) else None)
 
 
-def read_beside(sidecar: Path, spacing: Sequence[float]) -> Acquisition | None:
-    """What a scan's BIDS sidecar says, as `acquisition_of` has it; None where it says nothing."""
+def said_beside(sidecar: Path) -> dict[str, object]:
+    """What a scan's BIDS sidecar holds; nothing where there is none that can be read."""
     try:
         if sidecar.stat().st_size > LARGEST_SIDECAR:
-            return None
+            return {}
         said = json.loads(sidecar.read_bytes())
-        kind, image_type = said["MRAcquisitionType"], said.get("ImageType")
-        return acquisition_of(kind, image_type, said.get("SliceThickness"), spacing)
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return None
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def read_beside(sidecar: Path, spacing: Sequence[float]) -> Acquisition | None:
+    """What a scan's BIDS sidecar says, as `acquisition_of` has it; None where it says nothing."""
+    said = said_beside(sidecar)
+    kind, image_type = said.get("MRAcquisitionType"), said.get("ImageType")
+    return acquisition_of(kind, image_type, said.get("SliceThickness"), spacing)

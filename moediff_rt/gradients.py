@@ -12,15 +12,17 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from numpy.polynomial import chebyshev
 
+from .acquisition import said_beside
 from .errors import InputError
-from .io import Scan
+from .io import Scan, sidecar_path
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -28,6 +30,10 @@ FloatArray = npt.NDArray[np.float64]
 RAS_TO_SCANNER = np.array([-1.0, 1.0, -1.0])
 # NIfTI codes of an affine in the scanner's own coordinates (NIFTI_XFORM_SCANNER_ANAT).
 SCANNER_ANATOMICAL = 1
+# PatientPosition of who lies as coefficients take it, and words of ImageType that say that the
+# scanner has corrected already.
+HEAD_FIRST_SUPINE = "HFS"
+CORRECTED = ("DIS2D", "DIS3D")
 LARGEST_DEGREE = 15
 DERIVATIVE_STEP_MM = 0.1
 
@@ -167,7 +173,8 @@ def correct_gradients(scan: Scan, coil: GradientCoil) -> tuple[Scan, npt.NDArray
     Parameters
     ----------
     scan : Scan
-        Not yet corrected by the scanner, its affine in scanner coordinates.
+        Not yet corrected by the scanner, its affine in scanner coordinates. A sidecar beside its
+        file is asked: ImageType, NonlinearGradientCorrection and PatientPosition.
     coil : GradientCoil
         Of the scanner that made it.
 
@@ -181,8 +188,12 @@ def correct_gradients(scan: Scan, coil: GradientCoil) -> tuple[Scan, npt.NDArray
     Raises
     ------
     InputError
-        The affine is not in scanner coordinates, or the coefficients fold the scan over itself.
+        The affine is not in scanner coordinates, the sidecar says that the scanner has corrected
+        the scan or that the patient did not lie head first and supine, or the coefficients fold
+        the scan over itself.
     """
+    if scan.source:
+        _check_beside(sidecar_path(Path(scan.source)))
     code = int(scan.header["sform_code"]) or int(scan.header["qform_code"])
     if code != SCANNER_ANATOMICAL:
         raise InputError(
@@ -198,6 +209,43 @@ def correct_gradients(scan: Scan, coil: GradientCoil) -> tuple[Scan, npt.NDArray
     shift = _on_grid(coil.displacement, coil.degree, scan)
     data = warp(scan.data, shift @ np.linalg.inv(scan.affine[:3, :3]).T.astype(np.float32))
     return replace(scan, data=data * jacobian), np.log(jacobian)
+
+
+def check_image(image_type: object, position: object) -> None:
+    """Refuse an image that the scanner has corrected, or whose patient lies otherwise.
+
+    Parameters
+    ----------
+    image_type, position : object
+        DICOM's ImageType and PatientPosition, or anything else that stands there.
+
+    Raises
+    ------
+    InputError
+    """
+    for word in CORRECTED:
+        if isinstance(image_type, Sequence) and word in image_type:
+            raise _already(f"{word} in its ImageType")
+    if position != HEAD_FIRST_SUPINE:
+        raise InputError(
+            f"expected PatientPosition {HEAD_FIRST_SUPINE} for gradient coefficients, found "
+            f"{repr(position) if position else 'none'}; leave --gradients out"
+        )
+
+
+def _check_beside(sidecar: Path) -> None:
+    """Refuse, as `check_image` does, what a sidecar tells of; what it leaves out is let through."""
+    said = said_beside(sidecar)
+    if said.get("NonlinearGradientCorrection") is True:
+        raise _already(f"NonlinearGradientCorrection in {sidecar}")
+    check_image(said.get("ImageType"), said.get("PatientPosition") or HEAD_FIRST_SUPINE)
+
+
+def _already(found: str) -> InputError:
+    return InputError(
+        f"expected a scan not yet corrected for gradient nonlinearity, found {found}: "
+        "the scanner has done it; leave --gradients out"
+    )
 
 
 def warp(data: npt.NDArray[np.float32], shift: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -31,10 +31,6 @@ _LISTED = (
     "NumberOfFrames",
 )
 _NEEDED = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
-# PatientPosition of who lies as gradient coefficients take it, and words of ImageType that say
-# that the scanner has corrected already.
-_HEAD_FIRST_SUPINE = "HFS"
-_CORRECTED = ("DIS2D", "DIS3D")
 # Relative difference of what is the same in two headers, which round.
 _ALIKE = 1e-3
 
@@ -301,16 +297,7 @@ def check_uncorrected(series: Series) -> None:
     ------
     InputError
     """
+    from ..gradients import check_image
+
     header = series.header
-    for word in _CORRECTED:
-        if word in (header.get("ImageType") or ()):
-            raise InputError(
-                f"expected a series not yet corrected for gradient nonlinearity, found {word} in "
-                "its ImageType: the scanner has done it; leave --gradients out"
-            )
-    position = str(header.get("PatientPosition") or "")
-    if position != _HEAD_FIRST_SUPINE:
-        raise InputError(
-            f"expected PatientPosition {_HEAD_FIRST_SUPINE} for gradient coefficients, found "
-            f"{plain(position) or 'none'}; leave --gradients out"
-        )
+    check_image(header.get("ImageType"), header.get("PatientPosition"))

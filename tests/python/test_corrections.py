@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -245,3 +246,36 @@ def test_infer_refuses_corrections_that_cannot_be(infer, tmp_path, capsys):
     assert status == 2
     assert not out.exists()
     assert "scanner coordinates" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "M", "DIS2D"]}, "found DIS2D in its ImageType"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "M", "DIS3D"]}, "found DIS3D in its ImageType"),
+        ({"NonlinearGradientCorrection": True}, "found NonlinearGradientCorrection in"),
+        ({"PatientPosition": "FFS"}, "expected PatientPosition HFS"),
+        ({"PatientPosition": "F\nS"}, "expected PatientPosition HFS"),
+    ],
+)
+def test_a_scan_is_not_corrected_where_its_sidecar_forbids_it(infer, tmp_path, capsys, said, words):
+    (tmp_path / "scan.json").write_text(json.dumps(said))
+    status, out = infer("--gradients", str(tmp_path / "coil.grad"))
+    refused = capsys.readouterr().err
+    assert status == 2 and not out.exists()
+    assert words in refused and len(refused.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"ImageType": ["ORIGINAL", "PRIMARY", "M", "ND"], "PatientPosition": "HFS"},
+        {"NonlinearGradientCorrection": False, "ImageType": 7, "PatientPosition": None},
+        [],
+    ],
+)
+def test_a_sidecar_that_forbids_nothing_lets_a_scan_be_corrected(coil, tmp_path, said):
+    shape, affine = (12, 12, 12), np.diag([9.0, 9, 9, 1])
+    scan = make_scan(head(world(shape, affine)), affine)
+    (tmp_path / "scan.json").write_text(json.dumps(said))
+    correct_gradients(replace(scan, source=str(tmp_path / "scan.nii.gz")), coil)
