@@ -104,7 +104,7 @@ def test_a_run_begins_with_a_trained_model(pairs, tmp_path):
     assert trainer.learning_rate() == pytest.approx(trainer.plan.learning_rate / 3)
     assert "latent_mixture" in trainer.train_step()  # of the second phase
     trainer.save()
-    again = Trainer(TINY, plan(100), pairs, tmp_path / "second")
+    again = Trainer(TINY, plan(100, warmup_steps=1), pairs, tmp_path / "second")
     again.resume()
     assert not again.alone and again.guidance == 0
     again.save()
