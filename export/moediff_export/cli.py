@@ -140,7 +140,7 @@ def _data(args: argparse.Namespace) -> None:
         sources = colin27(args.templates or MRICRON_TEMPLATES) + sources
     slabs = (slab for low, target in found for slab in load_real_pair(low, target, n4=args.n4))
     drawn = simulate_pairs(sources, range(args.pairs), args.seed, mixture, args.workers)
-    progress = tqdm(drawn, total=args.pairs, desc="simulated", unit="pair")
+    progress = tqdm(drawn, total=args.pairs, desc="simulated", unit="pair", disable=not args.pairs)
     try:
         paths = write_shards(slabs, args.output, prefix="real")
         paths += write_shards(progress, args.output)

@@ -12,7 +12,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -43,12 +42,10 @@ class Decoder:
     def __enter__(self) -> Decoder:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
         if self._process is not None:
             self._process.kill()  # it holds nothing that anybody would miss
             self._process.communicate()
@@ -82,10 +79,10 @@ class Decoder:
                 voxels = answers.read(dtype.itemsize * math.prod(shape))
                 return np.frombuffer(voxels, dtype).reshape(shape)
         except (OSError, ValueError) as error:  # an answer that ends with its process
-            self.__exit__(None, None, None)
+            self._end()
             raise InputError(
                 f"expected voxels that their decoder can read in {path.name}, it crashed on them; "
-                "the file is damaged: copy or export it again"
+                "the file is probably damaged: copy or export it again"
             ) from error
         if said["error"] == MemoryError.__name__:
             raise MemoryError

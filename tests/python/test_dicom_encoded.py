@@ -171,7 +171,7 @@ def test_a_decoder_that_crashes_takes_nothing_with_it(tmp_path, monkeypatch):
     folder = packed(tmp_path, "JPEGLSLossless")
     with monkeypatch.context() as crashing:
         crashing.setattr(decoding, "_PROGRAM", "import os, sys; sys.stdin.readline(); os.abort()")
-        with pytest.raises(InputError, match=r"0001\.dcm, it crashed on them; the file is damaged"):
+        with pytest.raises(InputError, match=r"0001\.dcm, it crashed on them; the file is"):
             dicom.load_series(folder)
     np.testing.assert_array_equal(dicom.load_series(folder).scan.data, made.volume()[0])
 
