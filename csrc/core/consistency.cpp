@@ -16,11 +16,14 @@ constexpr int kReach = 2;  // voxels to each side
 constexpr float kWindow[2 * kReach + 1] = {0.0625f, 0.25f, 0.375f, 0.25f, 0.0625f};
 constexpr double kRare = 3;      // in standard deviations: what is larger hardly is noise
 constexpr float kMostAbove = 4;  // times the square of that
+constexpr float kDeeper = 2;     // the truth's ringing, of the result's at the same place, at most
 
-// `shown` becomes `wanted` - `shown`, `wanted` with the sign of `shown`.
-MDR_CLONES void subtract(const float* wanted, float* shown, int64_t count) {
+// `shown` becomes `wanted` - `shown`. A scan is a magnitude: what rings below zero it shows folded
+// up, so `wanted` has the sign of `shown`. But what is brighter than ringing, with noise of `rare`,
+// can be is there, however the result rings where it lacks it.
+MDR_CLONES void subtract(const float* wanted, float rare, float* shown, int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
-    const bool folded = shown[i] < 0 && wanted[i] > 0;
+    const bool folded = shown[i] < 0 && wanted[i] > 0 && wanted[i] <= rare - kDeeper * shown[i];
     shown[i] = (folded ? -wanted[i] : wanted[i]) - shown[i];
   }
 }
@@ -133,12 +136,14 @@ double enforce_consistency(Parallel& parallel, float* result, const VolumeShape&
     filter_kspace(parallel, residual.data(), seen, profile.axis,
                   profile.gains(along(scan_shape), along(seen)));
   }
+  const double averaged = static_cast<double>(seen.voxels()) / scan_shape.voxels();
+  const double variance = sigma * sigma * averaged;
+  const auto rare = static_cast<float>(kRare * std::sqrt(variance));
   parallel.ranges(seen.nz, 1, [&](int64_t z, int64_t) {
-    subtract(scan + z * seen.slice(), residual.slice(static_cast<int>(z)), seen.slice());
+    subtract(scan + z * seen.slice(), rare, residual.slice(static_cast<int>(z)), seen.slice());
   });
   wanted.release();
-  const double averaged = static_cast<double>(seen.voxels()) / scan_shape.voxels();
-  const float largest = keep_signal(parallel, residual, sigma * sigma * averaged, kappa);
+  const float largest = keep_signal(parallel, residual, variance, kappa);
   add_resampled_kspace(parallel, residual.data(), seen, result, shape);
   return largest;
 }

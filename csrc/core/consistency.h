@@ -21,7 +21,9 @@ constexpr double kKappa = 0.85;
 // profile ||A x| - y| <= 3.17 sigma in every voxel, for kappa = 0.85.
 //
 // A scan is a magnitude, so where A x, with the ringing of the cut, is below zero, it is compared
-// with -y: s is the sign of A x. Where y itself is below zero the scan is none, and s is 1. On an
+// with -y: s is the sign of A x. But for ringing y is too bright where it is above 3 sigma - 2 A x:
+// there it is compared as it is, s is 1, lest what x lacks come back dark because x rings where it
+// lacks it. Where y itself is below zero the scan is none, and s is 1, too. On an
 // axis where the result is coarser than the scan, both are compared at the result's resolution.
 // `sigma` is the scan's noise standard deviation. Returns the largest correction made at the scan's
 // resolution, in the volumes' unit.

@@ -15,6 +15,7 @@ from .slice_profile import gains
 
 WINDOW = np.array([1, 4, 6, 4, 1]) / 16
 RARE, MOST_ABOVE = 3, 4  # residuals that count for more, in standard deviations; how far above
+DEEPER = 2  # how much deeper than the volume the truth may ring below zero
 SMALLEST = 1e-300  # keeps 0 / 0 away where there is neither noise nor residual
 
 
@@ -33,7 +34,8 @@ def enforce_consistency(
     noise = kappa**2 * variance
     seen = acquired(result, scan.shape, profile)
     wanted = resample_kspace(scan, common)
-    residual = np.where((seen < 0) & (wanted > 0), -wanted, wanted) - seen
+    folded = (seen < 0) & (wanted > 0) & (wanted <= most_ringing(seen, variance))
+    residual = np.where(folded, -wanted, wanted) - seen
     power = residual**2
     above = power / max(RARE**2 * variance, SMALLEST)
     power *= np.clip(above, 1, MOST_ABOVE) ** 3
@@ -41,6 +43,11 @@ def enforce_consistency(
         power = correlate1d(power, WINDOW, axis, mode="reflect")
     residual *= 1 - noise / np.maximum(power, max(noise, SMALLEST))
     return result + resample_kspace(residual, result.shape), float(np.abs(residual).max())
+
+
+def most_ringing(seen: npt.NDArray[np.float64], variance: float) -> npt.NDArray[np.float64]:
+    """The largest magnitude of ringing, with noise, where a volume rings as in `seen`."""
+    return RARE * math.sqrt(variance) - DEEPER * seen
 
 
 def acquired(
