@@ -8,6 +8,7 @@ namespace mdr {
 
 ExpertMask plan_tile(float* gates, int experts, int cells, float threshold) {
   const ExpertMask all = (ExpertMask{1} << experts) - 1;
+  if (threshold <= 0) return all;
   ExpertMask active = all;
   for (int i = 0; i < experts; ++i) {
     const float* map = gates + int64_t{i} * cells;

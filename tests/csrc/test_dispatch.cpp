@@ -20,6 +20,14 @@ const Claim keeps("threshold 0 keeps every expert and every bit of the gates", [
   check(gates == before, "gates changed");
 });
 
+const Claim lowest("at threshold 0 not even gates below 0, which no softmax gives, leave one out",
+                   [] {
+                     std::vector<float> gates = {-1, -2, 0.5f, 1, 3, 4};
+                     const std::vector<float> before = gates;
+                     equal(plan_tile(gates.data(), 3, 2, 0.0f), 0b111u);
+                     check(gates == before, "gates changed");
+                   });
+
 const Claim skips("an expert below the threshold everywhere is skipped, the rest sum to 1", [] {
   std::vector<float> gates = {0.01f, 0.04f, 0.2f, 0.05f, 0.79f, 0.91f};
   equal(plan_tile(gates.data(), 3, 2, 0.05f), 0b110u);
