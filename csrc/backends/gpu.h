@@ -2,12 +2,12 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "backends/backend.h"
 #include "core/error.h"
+#include "core/one_at_a_time.h"
 #include "ops/gated_step.h"
 #include "ops/gather_rows.h"
 #include "ops/start_latent.h"
@@ -121,11 +121,11 @@ class GpuDevice : public Device {
   virtual bool captures() const = 0;
   // Whether the experts run side by side, each on a stream and in scratch of its own.
   virtual bool concurrent() const = 0;
-  // Held by a run: engines keep what they were last called with, so its runs follow each other.
-  std::mutex& in_use() const { return in_use_; }
+  // Used by a run: engines keep what they were last called with, so its runs follow each other.
+  OneAtATime& runs() const { return runs_; }
 
  private:
-  mutable std::mutex in_use_;
+  mutable OneAtATime runs_;
 };
 
 // Bytes that a run may take where `asked` were asked for; 0: nine tenths of what is free.

@@ -1,9 +1,8 @@
 #pragma once
 
-#include <condition_variable>
+#include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 
 #include "capi/log.h"
 #include "core/model.h"
@@ -16,9 +15,7 @@ struct LoadedEngine {
   std::shared_ptr<const Model> model;
   int64_t memory_limit = 0;
   Log log;
-  std::mutex mutex;
-  std::condition_variable changed;
-  int runs = 0;  // mdr_enhance() calls under way
+  std::atomic<int> runs{0};  // mdr_enhance() calls under way
 };
 
 // For mdr_engine_load(), and for tests that bring a device of their own.

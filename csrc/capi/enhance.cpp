@@ -9,14 +9,28 @@
 #include "backends/gpu.h"
 #include "capi/device_copy.h"
 #include "capi/status.h"
-#include "capi/turn.h"
 #include "capi/watch.h"
 #include "core/pipeline.h"
 
 namespace mdr::capi {
 namespace {
 
-constexpr int kMostSamples = 1000;
+// A run among those under way that share an engine.
+class Share {
+ public:
+  explicit Share(LoadedEngine& engine)
+      : engine_(engine), threads_(engine.model->device().threads() / ++engine.runs) {}
+  ~Share() { --engine_.runs; }
+  Share(const Share&) = delete;
+  Share& operator=(const Share&) = delete;
+
+  // This run's part of the host's threads.
+  int threads() const { return std::max(1, threads_); }
+
+ private:
+  LoadedEngine& engine_;
+  const int threads_;
+};
 
 struct CoreGrid {
   VolumeShape shape;
@@ -55,14 +69,6 @@ const GpuDevice* gpu_for(const LoadedEngine& engine, int32_t memory) {
 }
 
 PipelineOptions options_of(const mdr_enhance_params& params) {
-  if (params.samples < 1 || params.samples > kMostSamples) {
-    fail(ErrorKind::input, kEnhance, ": expected 1 to ", kMostSamples, " samples, found ",
-         params.samples, "; probably never set; start from mdr_enhance_default_params()");
-  }
-  if (params.tiles < 0) {
-    refuse(MDR_INVALID_ARGUMENT, kEnhance, ": expected 0 tiles (the best number) or more, found ",
-           params.tiles, "; probably never set; start from mdr_enhance_default_params()");
-  }
   PipelineOptions options;
   options.sampling.steps = params.steps;
   options.sampling.seed = params.seed;
@@ -108,7 +114,7 @@ mdr_report enhance(LoadedEngine& engine, const float* scan, const mdr_grid& grid
   }
   options.memory_limit = engine.memory_limit;
 
-  const Turn turn(engine, watch);
+  const Share share(engine);
   std::vector<float> fetched;
   if (gpu) {
     fetched.resize(from.shape.voxels());
@@ -124,7 +130,7 @@ mdr_report enhance(LoadedEngine& engine, const float* scan, const mdr_grid& grid
   PipelineOutput output;
   output.volume = result.get();
   const PipelineReport made = enhance_scan(model, scan, from.shape, from.spacing, options, output,
-                                           observer, turn.threads());
+                                           observer, share.threads());
   watch.look();
   if (gpu) {
     to_device(gpu->gpu(), result.get(), to.voxels(), params.stream, out);

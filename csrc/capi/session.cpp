@@ -10,19 +10,18 @@ namespace {
 // A session's use by one call.
 class Use {
  public:
-  explicit Use(mdr_session& session) : session_(session) {
+  Use(const char* where, const mdr_session& session) : session_(session) {
     if (!session_.busy.exchange(true)) return;
-    refuse(MDR_INVALID_ARGUMENT,
-           "mdr_enhance: expected a session that is not in use, found one "
-           "that enhances at this moment; another thread or a callback "
-           "probably shares it; make a session for each thread");
+    refuse(MDR_INVALID_ARGUMENT, where,
+           ": expected a session that is not in use, found one that is at this moment; another "
+           "thread or a callback probably shares it; make a session for each thread");
   }
   ~Use() { session_.busy = false; }
   Use(const Use&) = delete;
   Use& operator=(const Use&) = delete;
 
  private:
-  mdr_session& session_;
+  const mdr_session& session_;
 };
 
 }  // namespace
@@ -64,7 +63,7 @@ mdr_status mdr_enhance(mdr_session* session, const float* scan, const mdr_grid* 
     need(scan, kEnhance, "scan");
     need(grid, kEnhance, "grid");
     need(out, kEnhance, "out");
-    const Use use(*session);
+    const Use use(kEnhance, *session);
     session->report =
         enhance(*session->loaded, scan, *grid, taken(kEnhance, params), out, out_voxels);
   });
@@ -77,6 +76,7 @@ mdr_status mdr_session_report(const mdr_session* session, mdr_report* report) {
   constexpr const char* kName = "mdr_session_report";
   return guarded([&] {
     need(session, kName, "session");
+    const Use use(kName, *session);
     if (session->report.struct_size == 0) {
       refuse(MDR_INVALID_ARGUMENT, kName,
              ": expected a session that has enhanced a volume, found "

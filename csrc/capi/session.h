@@ -8,6 +8,6 @@
 
 struct mdr_session {
   std::shared_ptr<mdr::capi::LoadedEngine> loaded;
-  std::atomic<bool> busy{false};
+  mutable std::atomic<bool> busy{false};
   mdr_report report{};  // of the last run that went well; struct_size 0 before
 };

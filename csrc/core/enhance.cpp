@@ -107,7 +107,7 @@ EnhanceReport run(const std::vector<TilePlan>& plans, const std::vector<Tile>& t
                   SliceBlend& blend, const EnhanceObserver& observer) {
   const Device& device = plans.front().model->device();
   if (const auto* gpu = dynamic_cast<const GpuDevice*>(&device)) {
-    const std::lock_guard<std::mutex> lock(gpu->in_use());
+    const OneAtATime::Use use(gpu->runs(), observer.poll);
     return GpuScheduler(plans.front(), tiles, batch, blend).run(observer);
   }
   const int tiles_under_way =

@@ -1,15 +1,14 @@
 #include "core/fitted_models.h"
 
 #include <algorithm>
-#include <chrono>
 #include <iterator>
 
 #include "core/model.h"
+#include "core/poll.h"
 
 namespace mdr {
 namespace {
 
-constexpr std::chrono::milliseconds kPollEvery{100};
 // Heads of one protocol need the same sizes in each plane; each holds its engines' memory.
 constexpr size_t kMostKept = kMostPlanes * kMostTileSizes;
 

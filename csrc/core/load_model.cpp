@@ -1,7 +1,6 @@
 #include "core/load_model.h"
 
 #include <algorithm>
-#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <exception>
@@ -11,10 +10,10 @@
 #include <utility>
 #include <vector>
 
+#include "core/poll.h"
+
 namespace mdr {
 namespace {
-
-constexpr std::chrono::milliseconds kPollEvery{100};
 
 struct CallerLeft {};
 

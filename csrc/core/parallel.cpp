@@ -8,10 +8,10 @@
 #include <utility>
 #include <vector>
 
+#include "core/poll.h"
+
 namespace mdr {
 namespace {
-
-constexpr std::chrono::milliseconds kPollEvery{100};
 
 // What the threads of one loop share.
 class Ranges {

@@ -2,15 +2,16 @@
 
 #include <algorithm>
 #include <chrono>
+#include <system_error>
 #include <utility>
 
 #include "core/error.h"
+#include "core/poll.h"
 
 namespace mdr {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::chrono::milliseconds kPollEvery{100};
 
 const HostDevice& host(const std::vector<TilePlan>& plans) {
   return static_cast<const HostDevice&>(plans.front().model->device());
@@ -130,7 +131,11 @@ void Scheduler::call_done(int unit, const char* stage, double seconds,
   if (error) {
     stop(error);
   } else if (--states_[unit].calls_under_way == 0) {
-    ready_.push(unit);
+    try {
+      ready_.push(unit);
+    } catch (...) {  // the engine that calls this could do nothing with it
+      stop(std::current_exception());
+    }
   }
   changed_.notify_all();
 }
@@ -210,7 +215,11 @@ EnhanceReport Scheduler::run(const EnhanceObserver& observer) {
   try {
     admit();
     const int count = std::max(1, std::min(host(plans_).threads(), window_));
-    for (int i = 0; i < count; ++i) workers.emplace_back([this] { work(); });
+    try {
+      for (int i = 0; i < count; ++i) workers.emplace_back([this] { work(); });
+    } catch (const std::system_error&) {  // the system gives no more: those that are there do
+      if (workers.empty()) throw;
+    }
     watch(observer);
   } catch (...) {
     const Lock lock(mutex_);

@@ -156,7 +156,7 @@ MDR_API mdr_status mdr_engine_describe(const mdr_engine* engine, mdr_engine_info
 
 /* A float32 volume, x fastest, then y, then z: voxel (x, y, z) is at x + nx * (y + ny * z). x goes
  * from left to right, y from back to front, z from foot to head. A slab is a volume, too: each axis
- * has 8 voxels or more, and at most 8192. */
+ * has 8 voxels or more, and at most 8192; a volume has at most 1.5e9 in all. */
 typedef struct mdr_grid {
   int32_t nx, ny, nz;
   double voxel_mm[3]; /* edges along x, y and z */
@@ -181,11 +181,11 @@ typedef struct mdr_enhance_params {
   double noise_sigma;
   uint64_t seed;   /* of the noise: the same scan, settings and seed give the same voxels */
   int32_t steps;   /* of the sampler; 0: the bundle's own number */
-  int32_t samples; /* results averaged, with the seeds from seed on; default 1 */
+  int32_t samples; /* results averaged, with the seeds from seed on; default 1, at most 1000 */
   int32_t data_consistency; /* default 1: the result agrees with the scan at its resolution */
-  int32_t tiles;            /* under way at once; 0: the best for the device. Same result. */
-  uint32_t deadline_ms;     /* 0: none */
-  int32_t memory;           /* where scan and out lie: an mdr_memory; default MDR_HOST_MEMORY */
+  int32_t tiles; /* under way at once, up to 1024; 0: the best for the device. Same result. */
+  uint32_t deadline_ms; /* 0: none */
+  int32_t memory;       /* where scan and out lie: an mdr_memory; default MDR_HOST_MEMORY */
   /* A cudaStream_t for device memory: the scan is read after what was queued there before, and out
    * is whole when the call returns. NULL: the default stream. */
   void* stream;
