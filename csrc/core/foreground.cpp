@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 
 #include "core/block_mask.h"
@@ -53,10 +54,10 @@ std::vector<double> block_means(Parallel& parallel, const float* volume, const F
 // The level that parts tissue from background; below all values without a background.
 double signal_level(const std::vector<double>& means) {
   const double bright = percentile(means, 99.5);
+  const auto is_dark = [&](double mean) { return mean < kHighestLevel * bright; };
   std::vector<double> dark;
-  for (const double mean : means) {
-    if (mean < kHighestLevel * bright) dark.push_back(mean);
-  }
+  dark.reserve(std::count_if(means.begin(), means.end(), is_dark));
+  std::copy_if(means.begin(), means.end(), std::back_inserter(dark), is_dark);
   const auto count = static_cast<double>(means.size());
   if (dark.empty() || static_cast<double>(dark.size()) < kSmallestBackground * count) {
     return -std::numeric_limits<double>::infinity();
@@ -65,6 +66,13 @@ double signal_level(const std::vector<double>& means) {
   for (double& value : dark) value = std::abs(value - middle);
   const double spread = 1.4826 * percentile(dark, 50);
   return std::min(std::max(kLowestLevel * bright, middle + 4 * spread), kHighestLevel * bright);
+}
+
+BlockMask bright_blocks(const std::vector<double>& means) {
+  const double level = signal_level(means);
+  BlockMask bright(means.size());
+  for (size_t i = 0; i < means.size(); ++i) bright[i] = means[i] > level;
+  return bright;
 }
 
 // Where the blocks under slices [first, last] of blocks have foreground along an axis, as [low,
@@ -132,10 +140,7 @@ Foreground find_foreground(Parallel& parallel, const float* volume, const Volume
   const auto blocks = [](int n, int size) { return (n + size - 1) / size; };
   found.blocks = {blocks(shape.nz, found.block[0]), blocks(shape.ny, found.block[1]),
                   blocks(shape.nx, found.block[2])};
-  const std::vector<double> means = block_means(parallel, volume, found);
-  const double level = signal_level(means);
-  found.inside.resize(means.size());
-  for (size_t i = 0; i < means.size(); ++i) found.inside[i] = means[i] > level;
+  found.inside = bright_blocks(block_means(parallel, volume, found));
   drop_specks(found.inside, found.blocks, kSmallestPiece);
   fill_holes(found.inside, found.blocks);
   found.reach = grown(found.inside, found.blocks, margin);

@@ -81,10 +81,14 @@ int64_t resampling(const VolumeShape& from, const VolumeShape& to, int threads) 
   return std::max(each + kept, kept + 2 * largest) * kFloat;
 }
 
-// Masks of core/foreground.cpp, a byte a block each.
-int64_t masks(const VolumeShape& in, const std::array<double, 3>& spacing_mm) {
+// Bytes a block that core/foreground.cpp keeps, two masks, and that it takes to find them: means,
+// those of the dark ones, and either's copy for percentiles; later a mask, labels, and cells to
+// visit, in a list that grows.
+constexpr int64_t kMasks = 2, kFindingMasks = 30;
+
+int64_t blocks(const VolumeShape& in, const std::array<double, 3>& spacing_mm) {
   const auto [z, y, x] = block_voxels(spacing_mm);
-  return 2 * int64_t{(in.nz + z - 1) / z} * ((in.ny + y - 1) / y) * ((in.nx + x - 1) / x);
+  return int64_t{(in.nz + z - 1) / z} * ((in.ny + y - 1) / y) * ((in.nx + x - 1) / x);
 }
 
 // What core/order_statistics.cpp and core/noise_level.cpp hold: a histogram of each thread and of
@@ -112,8 +116,11 @@ Peaks peaks_of(const VolumeShape& in, const VolumeShape& out,
   const int64_t compared = 2 * seen.voxels() * kFloat;
   Peaks peaks;
   peaks.before_tiles =
-      result + more + scan + masks(in, spacing_mm) + kSmall +
-      std::max(between(in, out) * kFloat + resampling(in, out, threads), measuring(in, threads));
+      result + more + scan + kSmall +
+      std::max(kFindingMasks * blocks(in, spacing_mm),
+               kMasks * blocks(in, spacing_mm) +
+                   std::max(between(in, out) * kFloat + resampling(in, out, threads),
+                            measuring(in, threads)));
   // A slice of each thread is what turning a plane back takes after its tiles.
   const int64_t held_slices = std::max(3 + bundle.tile_slices / 2, turned > 0 ? threads : 0);
   peaks.beside_tiles = result + 2 * more + turned * result +

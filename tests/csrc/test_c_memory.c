@@ -5,6 +5,9 @@
 
 static const mdr_grid kLarge = {48, 44, 24, {2.0, 2.0, 2.0}};
 
+/* Blocks of its foreground are single voxels. */
+static const mdr_grid kCoarse = {96, 96, 80, {2.1, 2.1, 2.1}};
+
 /* Of few slices: what threads hold of each is more than what the volumes take. */
 static const mdr_grid kSlab = {512, 384, 8, {1.0, 1.0, 2.0}};
 
@@ -72,6 +75,11 @@ int main(void) {
   for (params.planes = 1; params.planes <= 2; ++params.planes) {
     check_limit(&kSlab, scan, &params);
   }
+  free(scan);
+  scan = make_large_scan(&kCoarse);
+  params.output_mm = 1.25;
+  params.planes = 1;
+  check_limit(&kCoarse, scan, &params);
   free(scan);
   puts("all claims hold");
   return 0;
