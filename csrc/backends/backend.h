@@ -16,7 +16,6 @@ struct BackendInfo {
   std::string version;
   std::vector<std::string> devices;
   std::vector<std::string> precisions;
-  bool automatic = true;  // whether "auto" may choose it where it is available
 };
 
 // What the caller asks for; "auto" lets the backend choose. threads 0: all cores of this process.
@@ -36,6 +35,7 @@ struct EngineReport {
   double seconds = 0;
   bool cached = false;
   std::string reason;  // why it was built, or not kept; empty when it came from the cache
+  bool lost = false;   // it was to be kept, and could not
 };
 
 // One ONNX file to be made an engine. Tensors have the batch first.
@@ -51,7 +51,11 @@ struct EngineSource {
 struct TensorInfo {
   std::string name;
   std::vector<int64_t> dims;  // without the batch
-  int64_t elements() const;
+  int64_t elements() const {
+    int64_t count = 1;
+    for (const int64_t dim : dims) count *= dim;
+    return count;
+  }
 };
 
 // A compiled module: a HostEngine, or a GpuEngine (backends/gpu.h).
@@ -104,6 +108,10 @@ class HostDevice : public Device {
 class Backend {
  public:
   virtual ~Backend() = default;
+  virtual std::string name() const = 0;
+  // Whether "auto" may choose it where it is available.
+  virtual bool automatic() const { return true; }
+  // May start the backend to find out.
   virtual BackendInfo info() const = 0;
   // Throws Error(ErrorKind::backend) when the device or precision is not there.
   virtual std::shared_ptr<Device> open(const DeviceRequest& request) const = 0;

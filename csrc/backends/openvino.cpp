@@ -212,6 +212,7 @@ class OpenvinoDevice : public HostDevice {
       model.export_model(blob);
     } catch (const std::exception& error) {
       report.reason = "not kept: " + one_line(error);
+      report.lost = true;
       return;
     }
     const std::string bytes = blob.str();
@@ -222,6 +223,7 @@ class OpenvinoDevice : public HostDevice {
       report.path = cache.path(key).string();
     } else {
       report.reason = failure;
+      report.lost = true;
     }
   }
 
@@ -234,6 +236,7 @@ class OpenvinoDevice : public HostDevice {
 
 class OpenvinoBackend : public Backend {
  public:
+  std::string name() const override { return kName; }
   BackendInfo info() const override {
     BackendInfo info{kName, false, "", version(), {}, {}};
     try {

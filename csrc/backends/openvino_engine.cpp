@@ -1,6 +1,7 @@
 #include "backends/openvino_engine.h"
 
 #include <algorithm>
+#include <new>
 #include <sstream>
 #include <utility>
 
@@ -109,7 +110,10 @@ void OpenvinoEngine::finish(Slot& slot, std::exception_ptr error) {
     if (error) std::rethrow_exception(error);
   } catch (const ov::Cancelled&) {
   } catch (const std::exception& reason) {
-    error = std::make_exception_ptr(failure(reason));
+    try {
+      error = std::make_exception_ptr(failure(reason));
+    } catch (const std::bad_alloc&) {  // no memory for words: the error as it came
+    }
   }
   const Done done = std::exchange(slot.done, nullptr);
   {

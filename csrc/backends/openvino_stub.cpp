@@ -10,7 +10,8 @@ constexpr const char* kReason =
 
 class AbsentBackend : public Backend {
  public:
-  BackendInfo info() const override { return {"openvino", false, kReason, "", {}, {}}; }
+  std::string name() const override { return "openvino"; }
+  BackendInfo info() const override { return {name(), false, kReason, "", {}, {}}; }
   std::shared_ptr<Device> open(const DeviceRequest&) const override {
     fail(ErrorKind::backend, "openvino: expected the backend, but ", kReason);
   }

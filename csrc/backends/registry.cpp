@@ -4,12 +4,6 @@
 
 namespace mdr {
 
-int64_t TensorInfo::elements() const {
-  int64_t count = 1;
-  for (const int64_t dim : dims) count *= dim;
-  return count;
-}
-
 std::vector<std::unique_ptr<Backend>> all_backends() {
   std::vector<std::unique_ptr<Backend>> backends;
   backends.push_back(make_tensorrt_backend());
@@ -21,13 +15,14 @@ std::vector<std::unique_ptr<Backend>> all_backends() {
 std::shared_ptr<Device> open_device(const std::string& name, const DeviceRequest& request) {
   std::string known;
   for (const auto& backend : all_backends()) {
+    known += (known.empty() ? "" : ", ") + backend->name();
+    const bool named = name == backend->name();
+    if (!named && !(name == "auto" && backend->automatic())) continue;
     const BackendInfo info = backend->info();
-    if (name == info.name && !info.available) {
+    if (info.available) return backend->open(request);
+    if (named) {
       fail(ErrorKind::backend, "backend: expected ", name, " to be usable, but ", info.reason);
     }
-    const bool chosen = name == info.name || (name == "auto" && info.automatic);
-    if (info.available && chosen) return backend->open(request);
-    known += (known.empty() ? "" : ", ") + info.name;
   }
   if (name == "auto") {
     fail(ErrorKind::backend, "backend: expected one usable backend, found none of ", known,

@@ -122,10 +122,11 @@ class NativeBackend : public Backend {
   NativeBackend(std::string name, std::function<std::unique_ptr<TensorRTRuntime>()> open_runtime)
       : name_(std::move(name)), open_runtime_(std::move(open_runtime)) {}
 
+  std::string name() const override { return name_; }
+  bool automatic() const override { return false; }
   BackendInfo info() const override {
     BackendInfo info;
     info.name = name_;
-    info.automatic = false;
     try {
       info.version = open_runtime_()->version();
       for (const GpuIdentity& gpu : list_cuda_gpus()) info.devices.push_back(gpu.name);

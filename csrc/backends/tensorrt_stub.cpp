@@ -11,7 +11,8 @@ constexpr const char* kReason =
 
 class AbsentBackend : public Backend {
  public:
-  BackendInfo info() const override { return {"tensorrt", false, kReason, "", {}, {}}; }
+  std::string name() const override { return "tensorrt"; }
+  BackendInfo info() const override { return {name(), false, kReason, "", {}, {}}; }
   std::shared_ptr<Device> open(const DeviceRequest&) const override {
     fail(ErrorKind::backend, "tensorrt: expected the backend, but ", kReason);
   }

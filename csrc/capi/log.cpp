@@ -6,11 +6,8 @@
 namespace mdr::capi {
 
 void tell(const Log& log, const EngineReport& report) {
-  const bool lost = !report.cached && report.path.empty() &&
-                    report.reason.rfind("not kept", 0) == 0 &&
-                    report.reason.find("no engines folder") == std::string::npos;
   const std::string reason = report.reason.empty() ? "" : " (" + report.reason + ")";
-  log(lost ? MDR_LOG_WARNING : MDR_LOG_INFO, report.module, ": ",
+  log(report.lost ? MDR_LOG_WARNING : MDR_LOG_INFO, report.module, ": ",
       report.cached ? "loaded" : "built", " for ", report.backend, " ", report.device, " ",
       report.precision, " in ", seconds_text(report.seconds), reason);
 }

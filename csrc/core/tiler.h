@@ -18,6 +18,9 @@ struct VolumeShape {
   int nz = 0, ny = 0, nx = 0;
   int64_t slice() const { return int64_t{ny} * nx; }
   int64_t voxels() const { return slice() * nz; }
+  bool operator==(const VolumeShape& other) const {
+    return nz == other.nz && ny == other.ny && nx == other.nx;
+  }
 };
 
 struct TileSpacing {

@@ -24,8 +24,4 @@ class Voxels {
   std::unique_ptr<float[]> data_;
 };
 
-inline bool operator==(const VolumeShape& a, const VolumeShape& b) {
-  return a.nz == b.nz && a.ny == b.ny && a.nx == b.nx;
-}
-
 }  // namespace mdr

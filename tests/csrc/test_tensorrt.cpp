@@ -291,7 +291,7 @@ const Claim unproven("a library that is there has its release told, and auto doe
                          const auto backend = make_native_backend(product.backend, product.open);
                          equal(backend->info().name, product.backend);
                          equal(backend->info().version, std::string(kVersion));
-                         check(!backend->info().automatic, "auto may choose it");
+                         check(!backend->automatic(), "auto may choose it");
                          computer.library().failing = "createInferRuntime";
                          const BackendInfo info = backend->info();
                          check(!info.available &&
