@@ -157,8 +157,10 @@ class Comparison:
     def look_at_experts(
         self, session: Session, bundle: Path, subject: Subject, scanned: Scanned
     ) -> None:
-        """Mean gates by region, and one slice as each expert alone makes it."""
+        """Mean gates by region, and a few slices as each expert alone makes them."""
         gates = read_gates(session, scanned.scan, subject.grid.spacing[2])
+        _, z = subject.shown
+        each = run_each_expert(load_reference(bundle), scanned.scan, subject, z, self.seed)
         self.findings.gates.append(
             {
                 "subject": subject.name,
@@ -166,13 +168,13 @@ class Comparison:
                 "regions": list(EXPERT_NAMES),
                 "experts": list(EXPERT_NAMES),
                 "mean": gates_by_region(gates, subject.regions).tolist(),
+                "slices": each.mixture.shape[2],
+                "psnr": each.psnr_by_region(subject),
             }
         )
-        _, z = subject.shown
-        each = run_each_expert(load_reference(bundle), scanned.scan, subject, z, self.seed)
         png = figures.draw_experts(
-            each.mixture,
-            each.alone,
+            each.mixture[..., z - each.first],
+            each.alone[..., z - each.first],
             gates[:, :, z].transpose(2, 0, 1),
             subject.regions[..., z],
             EXPERT_NAMES,

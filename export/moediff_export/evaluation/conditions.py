@@ -38,7 +38,9 @@ CONDITIONS = (
     Condition("x2, 1 % noise", (2.0, 2.0, 2.0), 1.0, lesions=True),
     Condition("x2, 3 % noise", (2.0, 2.0, 2.0), 3.0, lesions=True),
     Condition("x1.5, 1 % noise", (1.5, 1.5, 1.5), 1.0),
+    Condition("x1.5, 3 % noise", (1.5, 1.5, 1.5), 3.0),
     Condition("slices x3, 1 % noise", (1.0, 1.0, 3.0), 1.0),
+    Condition("slices x3, 3 % noise", (1.0, 1.0, 3.0), 3.0),
 )
 
 

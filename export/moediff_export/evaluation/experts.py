@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,14 +16,17 @@ from torch import Tensor, nn
 from moediff_rt import Session
 from moediff_rt.io import as_scan
 
+from ..config import EXPERT_NAMES
 from ..data.held_out import Subject
 from ..enhance import enhance_volume
 from ..model import MoEDiffSR
 from .methods import prepare_for_model
+from .metrics import peak_intensity, psnr
 
 Volume = NDArray[np.float32]
 
-CONTEXT = 2  # slices above and below the one shown
+SLICES = 12  # that each expert alone enhances
+CONTEXT = 2  # slices above and below them that are read
 
 
 @contextmanager
@@ -42,44 +46,59 @@ def one_expert(model: MoEDiffSR, expert: int) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class ExpertSlices:
-    """One axial slice as the mixture and as each expert alone makes it.
+class ExpertSlab:
+    """A few axial slices as the mixture and as each expert alone makes them.
 
     Attributes
     ----------
-    z : int
-    mixture : ndarray, float32, (nx, ny), in the scan's intensity unit
-    alone : ndarray, float32, (experts, nx, ny)
+    first : int
+        Where in the subject they begin.
+    mixture : ndarray, float32, (nx, ny, slices), in the scan's intensity unit
+    alone : ndarray, float32, (experts, nx, ny, slices)
     """
 
-    z: int
+    first: int
     mixture: Volume
     alone: Volume
+
+    def psnr_by_region(self, subject: Subject) -> dict[str, list[float]]:
+        """PSNR in each region, dB: of the mixture, of each expert alone; NaN where it is not."""
+        part = slice(self.first, self.first + self.mixture.shape[2])
+        truth, regions = subject.truth[..., part], subject.regions[..., part]
+        peak = peak_intensity(subject.truth, subject.brain)
+
+        def by_region(image: Volume) -> list[float]:
+            return [psnr(image, truth, r, peak) if r.any() else math.nan for r in regions]
+
+        alone = zip(EXPERT_NAMES, map(by_region, self.alone), strict=True)
+        return {"mixture": by_region(self.mixture), **dict(alone)}
 
 
 def run_each_expert(
     model: MoEDiffSR, scan: Nifti1Image, subject: Subject, z: int, seed: int = 0
-) -> ExpertSlices:
-    """Run the PyTorch reference on one axial slice, gated and with each expert alone.
+) -> ExpertSlab:
+    """Run the PyTorch reference on `SLICES` axial slices around ``z``, and each expert alone.
 
     Before data consistency, which hides part of what an expert does.
     """
     prepared = prepare_for_model(scan, subject.grid)
-    first = max(z - CONTEXT, 0)
-    part = slice(first, z + CONTEXT + 1)
+    depth = len(prepared.volume)
+    first = max(min(z - SLICES // 2, depth - SLICES), 0)
+    last = min(first + SLICES, depth)
+    begin = max(first - CONTEXT, 0)
+    part = slice(begin, last + CONTEXT)
     volume, boxes = np.ascontiguousarray(prepared.volume[part]), prepared.boxes[part]
 
     def middle() -> Volume:
-        return enhance_volume(model, volume, boxes, seed=seed)[z - first].T * np.float32(
-            prepared.scale
-        )
+        made = enhance_volume(model, volume, boxes, seed=seed)[first - begin : last - begin]
+        return made.T * np.float32(prepared.scale)
 
     mixture = middle()
     alone = []
     for expert in range(len(model.experts)):
         with one_expert(model, expert):
             alone.append(middle())
-    return ExpertSlices(z, mixture, np.stack(alone))
+    return ExpertSlab(first, mixture, np.stack(alone))
 
 
 def read_gates(session: Session, scan: Nifti1Image, spacing: float) -> Volume:

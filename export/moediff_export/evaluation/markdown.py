@@ -13,14 +13,16 @@ Groups = Mapping[tuple[str, str], Mapping[str, Mapping[str, Any]]]
 
 
 def to_markdown(results: Mapping[str, Any]) -> str:
-    """Where it comes from, what was scored, and what was asked of it: three tables."""
+    """Where it comes from, what was scored, experts alone, and what was asked: tables."""
     source = results["provenance"]
     head = f"Bundle {source['bundle']['name']}, {source['date']}.\n"
     if source["settings"]["quick"]:
         head += "A quick run on a slab: not figures to quote.\n"
     groups = by_place(results["scores"])
-    parts = [head, _peaks(groups), _measures(groups), _claims(results["claims"])]
-    return "\n".join(parts)
+    parts = [head, _peaks(groups), _measures(groups)]
+    if results["gates"]:
+        parts.append(_experts(results["gates"]))
+    return "\n".join([*parts, _claims(results["claims"])])
 
 
 def _peaks(groups: Groups) -> str:
@@ -55,6 +57,17 @@ def _measures(groups: Groups) -> str:
     measures = ["SSIM", "HaarPSI", "HFEN", "MS-SSIM, head"]
     where = ["PSNR: deep white", "cortex", "junction", "head"]
     return _table(["subject, scan", "method", *measures, *where], rows)
+
+
+def _experts(tables: Sequence[Mapping[str, Any]]) -> str:
+    """PSNR by region of the mixture and of each expert alone, before data consistency."""
+    rows = []
+    for table in tables:
+        for i, region in enumerate(table["regions"]):
+            values = [f"{psnr[i]:.2f}" for psnr in table["psnr"].values()]
+            rows.append([table["subject"], region.replace("_", " "), *values])
+    names = [name.replace("_", " ") for name in tables[0]["psnr"]]
+    return _table(["subject", "PSNR in, dB", *names], rows)
 
 
 def _claims(claims: Sequence[Mapping[str, Any]]) -> str:

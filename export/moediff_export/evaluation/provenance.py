@@ -8,7 +8,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,9 +30,19 @@ PACKAGES = (
 def sha256(path: Path) -> str:
     """SHA-256 of a file, or of the SHA-256s of a folder's files in the order of their names."""
     if path.is_dir():
-        listed = (f"{sha256(file)}  {file.name}\n" for file in sorted(path.iterdir()))
-        return hashlib.sha256("".join(listed).encode()).hexdigest()
+        return _listed(sorted(path.iterdir()))
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _listed(files: Sequence[Path]) -> str:
+    """SHA-256 of the list that ``sha256sum`` prints of files."""
+    lines = (f"{sha256(file)}  {file.name}\n" for file in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def modules_sha256(bundle: Path) -> str:
+    """What ``sha256sum *.onnx | sha256sum`` gives in a bundle's folder."""
+    return _listed(sorted(bundle.glob("*.onnx")))
 
 
 def processor() -> str:
@@ -57,7 +67,8 @@ def describe_run(
 ) -> dict[str, Any]:
     """Everything that is needed to repeat a run, JSON-ready.
 
-    The bundle's SHA-256 is that of `bundle.json`, which names those of all its other files.
+    The bundle's SHA-256 is that of `bundle.json`, which names those of all its other files; a
+    figure from this report that is written into it later changes it. That of its modules stays.
     """
     values = json.loads((bundle / "bundle.json").read_text())
     versions = {}
@@ -73,6 +84,7 @@ def describe_run(
             "name": values.get("name", bundle.name),
             "path": str(bundle),
             "sha256": sha256(bundle / "bundle.json"),
+            "modules_sha256": modules_sha256(bundle),
             "created": values.get("created"),
             "steps": values["sampler"]["steps"],
             "planes": values["sampler"].get("planes", 1),

@@ -218,8 +218,24 @@ def _gates(tables: Rows) -> list[str]:
         parts += [
             page.heading(f"{t['subject']}: {t['condition']}", 3),
             page.table(columns, rows, best=best),
+            page.paragraph(
+                f"PSNR in each region of {t['slices']} slices, dB, before data consistency: of the "
+                "mixture, and where one expert does all of it."
+            ),
+            _experts_alone(t),
         ]
     return parts
+
+
+def _experts_alone(table: Mapping[str, Any]) -> str:
+    """The mixture's and each lone expert's PSNR by region, the best expert's in bold."""
+    columns = list(table["psnr"])
+    rows, best = [], {}
+    for i, region in enumerate(table["regions"]):
+        values = [table["psnr"][name][i] for name in columns]
+        best[i, 1 + values.index(max(values[1:]), 1)] = True
+        rows.append([region.replace("_", " "), *(f"{value:.2f}" for value in values)])
+    return page.table(["region", *(name.replace("_", " ") for name in columns)], rows, best=best)
 
 
 def _lesions(rows: Rows, sets: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -1,12 +1,14 @@
 """One call makes the whole report, from a bundle, on a slab."""
 
 import json
+import subprocess
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from moediff_export.cli import main
+from moediff_export.config import EXPERT_NAMES
 from moediff_export.data.held_out import load_subject, simulate_scan
 from moediff_export.evaluation import claims, run
 from moediff_export.evaluation.command import named_checkpoint
@@ -61,7 +63,10 @@ def test_the_json_holds_every_table(report):
         assert set(row["masks"]) == {"head", "brain", "centrum_semiovale", "cortex", "junction"}
         assert all(np.isfinite(list(m.values())).all() for m in row["masks"].values())
     assert [row["steps"] for row in values["steps"]] == [1, 2, 4]
-    assert np.allclose(np.sum(values["gates"][0]["mean"], axis=1), 1, atol=0.02)
+    gates = values["gates"][0]
+    assert np.allclose(np.sum(gates["mean"], axis=1), 1, atol=0.02)
+    assert list(gates["psnr"]) == ["mixture", *EXPERT_NAMES] and gates["slices"] == 12
+    assert np.isfinite(list(gates["psnr"].values())).all()
     assert {"truth", claims.SCAN_RESOLUTION, CUBIC, OURS} <= {
         row["method"] for row in values["lesions"]
     }
@@ -71,6 +76,9 @@ def test_the_json_holds_every_table(report):
 def test_the_json_says_where_it_comes_from(report, tiny_bundle):
     source = json.loads((report[0] / "report.json").read_text())["provenance"]
     assert len(source["bundle"]["sha256"]) == 64
+    listed = "sha256sum *.onnx | sha256sum"
+    found = subprocess.run(listed, shell=True, cwd=tiny_bundle, capture_output=True, check=True)
+    assert found.stdout.decode().split()[0] == source["bundle"]["modules_sha256"]
     assert source["settings"]["quick"] and source["settings"]["seed"] == 0
     assert source["versions"]["torch"] == torch.__version__
     assert source["command"] and source["date"] and source["machine"]["cores"] >= 1
@@ -89,7 +97,7 @@ def test_the_page_needs_no_other_file(report):
 
 def test_the_tables_are_markdown(report):
     folder, results = report
-    head, *measured, asked = (folder / "report.md").read_text().split("\n\n")
+    head, *measured, alone, asked = (folder / "report.md").read_text().split("\n\n")
     assert "Bundle tiny" in head and "not figures to quote" in head
     peaks, others = ([line.split(" | ") for line in table.splitlines()] for table in measured)
     psnr = {row["method"]: row["masks"]["brain"]["psnr"] for row in results["scores"]}
@@ -99,6 +107,10 @@ def test_the_tables_are_markdown(report):
     assert peaks[2][np.argmax(found) + 1].startswith("**")
     assert peaks[2][-1] == f"{psnr[OURS] - psnr[CUBIC]:+.2f} dB |"
     assert [row[1] for row in others[2:]] == list(psnr)
+    lines = [line.split(" | ") for line in alone.splitlines()[2:]]
+    expected = [list(row) for row in zip(*results["gates"][0]["psnr"].values(), strict=True)]
+    found = [[float(cell.strip("| ")) for cell in row[2:]] for row in lines]
+    assert np.allclose(found, expected, atol=0.006)
     # Bars within a cell, those of a norm, are no borders.
     rows = asked.replace(r"\|", "").splitlines()
     assert len(rows) == 2 + len(results["claims"]) and {row.count("|") for row in rows} == {5}
