@@ -30,6 +30,7 @@ STAGES = (
     "postprocess",
     "save",
 )
+MODEL = ("conditioner", "decoder")
 GROWTH = {
     "volume": "output voxels",
     "steps": "steps",
@@ -130,7 +131,17 @@ def stage_table(ways: Sequence[Record]) -> str:
         [stage, *(shown(way["stages"][stage]) if stage in way["stages"] else "" for way in ways)]
         for stage in order
     ]
-    return table(["stage", *(way["way"] for way in ways)], rows)
+    rest = ["all but experts, conditioner and decoder", *(share_of_rest(way) for way in ways)]
+    return table(["stage", *(way["way"] for way in ways)], [*rows, rest])
+
+
+def share_of_rest(way: Record) -> str:
+    """What of a way's time, in percent, no expert, conditioner or decoder has."""
+    stages = way["stages"]
+    named = [stage for stage in stages if stage in MODEL or stage.startswith("expert")]
+    if not named:
+        return ""
+    return f"{100 * (1 - sum(stages[stage] for stage in named) / way['seconds']):.1f} %"
 
 
 def plain_table(records: Sequence[Record]) -> str:

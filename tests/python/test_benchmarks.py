@@ -53,6 +53,18 @@ def test_stages_are_those_of_the_median_run(seconds, run):
     assert median_run(seconds, range(len(seconds))) == run
 
 
+@pytest.mark.parametrize(
+    ("stages", "share"),
+    [
+        ({"experts": 0.5, "conditioner": 0.25, "decoder": 0.25, "save": 0.1}, "50.0 %"),
+        ({"expert_0": 0.5, "expert_1": 1.0, "gate": 0.1}, "25.0 %"),
+        ({"save": 0.1}, ""),
+    ],
+)
+def test_what_no_large_network_has_is_counted(stages, share):
+    assert report.share_of_rest(volume_record("any", 2.0, stages=stages)) == share
+
+
 def test_no_ratio_is_made_up_without_our_own_figure():
     with pytest.raises(ValueError, match="expected a record of moediff-rt"):
         report.ratios_line(WAYS[:1])
