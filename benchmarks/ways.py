@@ -146,6 +146,8 @@ def run_networks(networks: Networks, bundle: _core.Bundle, scan_file: Path, outp
     clock.lap("model")
     enforce_consistency(volume, prepared.measured, sigma, profile=profile)
     volume *= np.float32(prepared.scale)
+    if scan.data.min() >= 0:
+        np.maximum(volume, 0, out=volume)
     result = axes.from_ras(volume.T)
     image = to_image(result, scan.grid.resized(result.shape).affine, scan)
     clock.lap("postprocess")

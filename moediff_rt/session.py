@@ -403,7 +403,11 @@ class Session:
         progress: Progress | None = None,
         cancel: Cancel | None = None,
     ) -> Inferred:
-        """As `infer`, with the expert weights, the spread and an account of the run."""
+        """As `infer`, with the expert weights, the spread and an account of the run.
+
+        Of a scan without voxels below zero, a magnitude, neither has the result, `Inferred.run`'s
+        included: `run` and `enhance` leave the model's ringing below zero as it is.
+        """
         axes = AxisOrder.nearest_ras(scan.affine)
         run = self.run(
             axes.to_ras(scan.data),
@@ -420,6 +424,8 @@ class Session:
             cancel=cancel,
         )
         data = axes.from_ras(run.data)
+        if scan.data.min() >= 0:
+            np.maximum(data, 0, out=data)
         affine = scan.grid.resized(data.shape).affine
         gates = None
         if run.gates is not None:

@@ -104,6 +104,19 @@ def test_a_scan_says_how_it_was_acquired_unless_the_caller_does(session):
         assert run.slice_profile == pytest.approx(profile), given
 
 
+@pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.float32])
+def test_an_image_without_voxels_below_zero_comes_back_without(session, dtype):
+    data = np.where(head() > 300, head(), 0)  # extracted: the model rings into the air
+    assert session.run(data, 2.0).data.min() < -1
+    inferred = session.infer_scan(
+        scan_from_image(nib.Nifti1Image(data.astype(dtype), np.diag([2, 2, 2, 1])))
+    )
+    assert np.asanyarray(inferred.image.dataobj).min() == inferred.run.data.min() == 0
+    data[0, 0, 0] = -1
+    signed = nib.Nifti1Image(data.astype(np.float32), np.diag([2, 2, 2, 1]))
+    assert np.asanyarray(session.infer(signed).dataobj).min() < -1
+
+
 def test_an_enhanced_volume_says_how_it_was_made(session):
     progress = []
     run = session.run(

@@ -159,4 +159,6 @@ def enhance_with_model(
     planes = choose_planes(model.config, spacing, prepared.volume.shape)
     volume = enhance_in_planes(model, prepared.volume, prepared.foreground, planes, seed)
     enforce_consistency(volume, prepared.measured, sigma, profile=profile)
+    if prepared.measured.min() >= 0:
+        np.maximum(volume, 0, out=volume)
     return np.ascontiguousarray(volume.T * np.float32(prepared.scale))
