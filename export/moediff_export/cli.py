@@ -48,6 +48,13 @@ def _get_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="real pairs: take the 7T scan's bias field off (needs SimpleITK)",
     )
+    data.add_argument(
+        "--gradients",
+        type=Path,
+        metavar="FILE",
+        help="simulated slabs: what bends them, a coil's coefficients (Siemens's .grad form); "
+        "otherwise coils drawn at random",
+    )
     data.add_argument("--painted", type=float, help="share painted from tissue maps (default 0.6)")
     data.add_argument("--seed", type=int, default=0)
     data.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
@@ -116,12 +123,16 @@ def _get_parser() -> argparse.ArgumentParser:
 
 
 def _data(args: argparse.Namespace) -> None:
+    from moediff_rt.gradients import read_coil
+
     from .data.bids import find_pairs, load_real_pair
     from .data.pairs import Mixture, simulate_pairs
     from .data.shards import write_shards
     from .data.sources import MRICRON_TEMPLATES, colin27, scan_source
 
-    mixture = Mixture() if args.painted is None else Mixture(args.painted)
+    mixture = Mixture(coil=read_coil(args.gradients) if args.gradients else None)
+    if args.painted is not None:
+        mixture = replace(mixture, painted=args.painted)
     if not 0 <= mixture.painted <= 1:
         raise ValueError(f"data: expected a share of 0 to 1 for --painted, got {mixture.painted:g}")
     if args.pairs < 0 or not (args.pairs or args.real):

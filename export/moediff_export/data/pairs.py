@@ -11,6 +11,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from moediff_rt.gradients import GradientCoil
+
 from . import scanner, structures
 from .anatomy import (
     draw_points,
@@ -62,9 +64,12 @@ class Mixture:
     ----------
     painted : float
         Share that is painted from tissue maps; the others keep their source's intensities.
+    coil : GradientCoil, optional
+        What bends all of them; otherwise each has a coil of its own, drawn at random.
     """
 
     painted: float = 0.6
+    coil: GradientCoil | None = None
 
 
 @dataclass(frozen=True)
@@ -104,12 +109,14 @@ def low_field_matrix(rng: Generator, shape: tuple[int, int, int]) -> tuple[tuple
     return matrix, kind >= 0.7 and rng.random() < 2 / 3
 
 
-def draw_anatomy(rng: Generator, source: Source, painted: bool) -> Anatomy:
+def draw_anatomy(
+    rng: Generator, source: Source, painted: bool, coil: GradientCoil | None = None
+) -> Anatomy:
     """Draw a slab: the source bent at random, painted or as it is, whole or the brain alone."""
     coarsest = OUTPUT_MM[1] if painted else COARSEST_MM
     finest = OUTPUT_MM[0] if painted else max(source.finest, OUTPUT_MM[0])
     spacing = finest * (coarsest / finest) ** rng.random()
-    coil = scanner.random_coil(rng, rng.uniform(0, COIL_STRENGTH))
+    coil = coil or scanner.random_coil(rng, rng.uniform(0, COIL_STRENGTH))
     at = node_positions(SLAB, spacing) + rng.uniform(-1, 1, 3) * ISOCENTRE_MM
     shift, jacobian = scanner.distortion(coil, at[..., ::-1])  # (x, y, z) there
     shift = np.moveaxis(shift[..., ::-1], -1, 0)
@@ -150,8 +157,8 @@ def make_pair(rng: Generator, sources: list[Source], mixture: Mixture | None = N
     """
     weights = np.array([s.weight for s in sources])
     source = sources[rng.choice(len(sources), p=weights / weights.sum())]
-    painted = rng.random() < (mixture or Mixture()).painted
-    anatomy = draw_anatomy(rng, source, painted)
+    mixture = mixture or Mixture()
+    anatomy = draw_anatomy(rng, source, rng.random() < mixture.painted, mixture.coil)
     bias = scanner.log_bias_field(rng, SLAB, rng.uniform(0.0, 0.2))
     target = anatomy.image * np.exp(bias - anatomy.jacobian)
 

@@ -25,7 +25,7 @@ from moediff_export.data.tissue import cluster_levels, tissue_maps
 from nibabel.nifti1 import Nifti1Image
 from scipy import ndimage
 
-from moediff_rt.gradients import GradientCoil
+from moediff_rt.gradients import GradientCoil, read_coil
 
 
 def test_truncation_keeps_what_the_low_field_matrix_encodes():
@@ -181,6 +181,26 @@ def test_drawn_anatomy_is_an_image_with_regions(phantom, painted):
     drawn = draw_anatomy(np.random.default_rng(5), phantom, painted)
     assert drawn.image.shape == drawn.jacobian.shape == SLAB and drawn.regions.shape == (3, *SLAB)
     assert drawn.image.min() >= 0 and drawn.regions.sum(0).max() <= 1 + 1e-5
+
+
+def test_a_coil_that_is_given_bends_every_slab(phantom, tmp_path):
+    straight = GradientCoil(250.0, {})
+    pairs = [make_pair(np.random.default_rng(5), [phantom], Mixture(coil=straight))]
+    assert not pairs[0].jacobian.any()
+    lines = "0.25 m = R0\n 1 A(3,0) 0.1 z\n 2 A(3,1) 0.1 x\n"
+    (tmp_path / "coil.grad").write_text(lines)
+    coil = read_coil(tmp_path / "coil.grad")
+    pairs += [make_pair(np.random.default_rng(5), [phantom], Mixture(coil=coil)) for _ in range(2)]
+    assert pairs[1].jacobian.any() and np.any(pairs[1].target != pairs[0].target)
+    np.testing.assert_array_equal(pairs[1].target, pairs[2].target)
+
+
+@pytest.mark.parametrize("text", ["", "no coil"])
+def test_coefficients_that_are_none_are_refused_before_slabs_are_made(tmp_path, capsys, text):
+    (tmp_path / "coil.grad").write_text(text)
+    given = ["--gradients", str(tmp_path / "coil.grad")]
+    assert main(["data", "-o", str(tmp_path / "shards"), "--pairs", "1", *given]) == 2
+    assert "coil.grad" in capsys.readouterr().err and not (tmp_path / "shards").exists()
 
 
 def test_an_extracted_brain_is_whole_voxels_near_the_border():
