@@ -16,7 +16,7 @@ help:
 	@echo "make lint   formatting, linting and type checks"
 	@echo "make bench  the benchmarks, against five other ways (BENCH=quick: 2 to 3 minutes)"
 	@echo "make gpu-check  on a GPU machine: build, GPU tests, figures (SCAN=head.nii.gz)"
-	@echo "make train  shards, training and bundle, in runs/ (STEPS=6000)"
+	@echo "make train  shards, training and bundle, in runs/ (PAIRS, SEED, STEPS)"
 	@echo "make study  what the model is compared with, trained and evaluated, in runs/study"
 	@echo "make ablation  which training data transfer: trained and evaluated, in runs/ablation"
 	@echo "make clean  remove what the above made"
@@ -120,11 +120,13 @@ gpu-check:
 
 # Training goes on where it stopped, and its bundle is that of the last save.
 RUNS ?= runs
-STEPS ?= 6000
+PAIRS ?= 6000
+SEED ?= 4
+STEPS ?= 12000
 THREADS ?= 0
 $(RUNS)/shards: | $(VENV)/.authoring
 	rm -rf $@.part
-	$(BIN)/moediff-export data -o $@.part
+	$(BIN)/moediff-export data -o $@.part --pairs $(PAIRS) --seed $(SEED)
 	mv $@.part $@
 
 train: $(VENV)/.authoring | $(RUNS)/shards

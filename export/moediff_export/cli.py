@@ -167,7 +167,7 @@ def _train(args: argparse.Namespace) -> int:
     import torch
 
     from .data.shards import read_shards
-    from .training.checkpoint import has_checkpoint
+    from .training.checkpoint import has_checkpoint, read_checkpoint
     from .training.curves import rewind
     from .training.plan import TrainingPlan
     from .training.trainer import Trainer
@@ -176,6 +176,10 @@ def _train(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     config, losses = apply_variant(args.variant, get_config(args.config))
+    if begun := args.output / "checkpoint" if args.resume else args.start:
+        _, record = read_checkpoint(begun)  # its attention is its weights' own
+        cosines = bool(record.get("config", {}).get("cosine_attention"))
+        config = replace(config, cosine_attention=cosines)
     plan = TrainingPlan(
         args.max_minutes,
         args.max_steps,

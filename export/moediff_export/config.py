@@ -59,6 +59,8 @@ class ModelConfig:
         Whether the gate weighs the experts token by token; otherwise evenly.
     decoder_sees_scan : bool
         Whether the decoder gets the slices beside the latent.
+    cosine_attention : bool
+        Whether the junction expert's attention scores are cosines instead of products.
     gate_threshold : float
         An expert whose gate stays below this over a whole tile is not run for that tile.
     planes : int
@@ -99,6 +101,7 @@ class ModelConfig:
     experts: tuple[str, ...] = EXPERT_NAMES
     gated: bool = True
     decoder_sees_scan: bool = True
+    cosine_attention: bool = False
 
     def __post_init__(self) -> None:
         if self.smallest_tile > self.tile or any(
@@ -162,6 +165,7 @@ EDGE = ModelConfig(
     steps=1,
     start_timestep=150,
     planes=2,
+    cosine_attention=True,
 )
 
 # The paper's sizes: 1024 codes of length 512 on an 8 x 8 grid, base width 128, T = 1000.

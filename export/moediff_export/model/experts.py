@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from ..config import ModelConfig
 from .blocks import LATENT_GAIN, TimeEmbedding, TimeResBlock, conv1, conv3, upsample
 
+SMALLEST_NORM = 1e-6
+
 
 class EdgeEnhancement(nn.Module):
     """Adds what learned derivative filters see: faint edges in flat deep white matter.
@@ -61,13 +63,16 @@ class HighFrequencyAttention(nn.Module):
 class NonLocalAttention(nn.Module):
     """Self-attention over the whole grid: the grey-white boundary continues far away.
 
-    Source: non-local networks (Wang et al. 2018), embedded Gaussian form.
+    Source: non-local networks (Wang et al. 2018), embedded Gaussian form. With ``cosines`` of
+    queries and keys in place of their products (query-key normalisation, Henry et al. 2020): in
+    long runs products grew until each cell looked at a single other one.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, cosines: bool = False) -> None:
         super().__init__()
         inner = channels // 2
-        self.scale = inner**-0.5
+        self.cosines = cosines
+        self.scale = inner**0.5 if cosines else inner**-0.5
         self.qkv = nn.Conv2d(channels, 3 * inner, 1)
         self.out = nn.Conv2d(inner, channels, 1)
         nn.init.zeros_(self.out.weight)
@@ -77,6 +82,8 @@ class NonLocalAttention(nn.Module):
         """Map (N, C, h, w) to the same shape; starts as the identity."""
         h, w = x.shape[2], x.shape[3]
         q, k, v = self.qkv(x).flatten(2).chunk(3, dim=1)
+        if self.cosines:
+            q, k = (a / a.norm(dim=1, keepdim=True).clamp_min(SMALLEST_NORM) for a in (q, k))
         weights = (q.transpose(1, 2) @ k * self.scale).softmax(-1)
         mixed = v @ weights.transpose(1, 2)
         return x + self.out(mixed.reshape(-1, v.shape[1], h, w))
@@ -105,7 +112,7 @@ class Expert(nn.Module):
         self.middle = nn.ModuleList(
             TimeResBlock(widths[-1], widths[-1], time_dim) for _ in range(blocks)
         )
-        self.speciality = self.make_speciality(widths)
+        self.speciality = self.make_speciality(config, widths)
         self.up = nn.ModuleList()
         self.up_blocks = nn.ModuleList()
         for i in range(len(widths) - 2, -1, -1):
@@ -115,7 +122,7 @@ class Expert(nn.Module):
             )
         self.out = conv3(widths[0], config.latent_channels, gain=0.02)
 
-    def make_speciality(self, widths: list[int]) -> nn.ModuleDict:
+    def make_speciality(self, config: ModelConfig, widths: list[int]) -> nn.ModuleDict:
         """Modules keyed by UNet level (0 = finest), applied on the way up; (N, C, h, w) each."""
         return nn.ModuleDict()
 
@@ -172,7 +179,7 @@ class Expert(nn.Module):
 class CentrumSemiovaleExpert(Expert):
     """Deep white matter: edge enhancement at the finest level."""
 
-    def make_speciality(self, widths: list[int]) -> nn.ModuleDict:
+    def make_speciality(self, config: ModelConfig, widths: list[int]) -> nn.ModuleDict:
         """Edge enhancement on the finest grid."""
         return nn.ModuleDict({"0": EdgeEnhancement(widths[0])})
 
@@ -180,7 +187,7 @@ class CentrumSemiovaleExpert(Expert):
 class CortexExpert(Expert):
     """Sulci and gyri: high-frequency attention at every level of the way up."""
 
-    def make_speciality(self, widths: list[int]) -> nn.ModuleDict:
+    def make_speciality(self, config: ModelConfig, widths: list[int]) -> nn.ModuleDict:
         """High-frequency attention on every grid but the coarsest."""
         return nn.ModuleDict(
             {str(i): HighFrequencyAttention(width) for i, width in enumerate(widths[:-1])}
@@ -190,9 +197,11 @@ class CortexExpert(Expert):
 class JunctionExpert(Expert):
     """Grey-white matter junction: non-local attention at the coarsest level."""
 
-    def make_speciality(self, widths: list[int]) -> nn.ModuleDict:
+    def make_speciality(self, config: ModelConfig, widths: list[int]) -> nn.ModuleDict:
         """Non-local attention on the coarsest grid."""
-        return nn.ModuleDict({str(len(widths) - 1): NonLocalAttention(widths[-1])})
+        return nn.ModuleDict(
+            {str(len(widths) - 1): NonLocalAttention(widths[-1], config.cosine_attention)}
+        )
 
 
 EXPERTS: dict[str, type[Expert]] = {

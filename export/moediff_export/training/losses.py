@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 REGION_FLOOR = 0.02  # what an expert's loss still counts outside its region
-PRIOR_POWER = 1.5
+PRIOR_POWER = 2
 SPECTRUM_WINDOW = 16  # pixels
 SMALLEST = 1e-6
 

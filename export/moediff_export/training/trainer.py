@@ -160,6 +160,8 @@ class Trainer:
         """
         trained, progress = load_trained(checkpoint)
         try:
+            if trained.config.cosine_attention != self.config.cosine_attention:
+                raise RuntimeError("attention scores of another kind")
             self.model.load_state_dict(trained.state_dict())
         except RuntimeError as error:
             raise CheckpointError(

@@ -71,6 +71,14 @@ def test_a_module_computes_in_any_tile_what_pytorch_computes(tiny_model, tiny_bu
                 assert relative_error(ours, theirs.numpy()) <= 3e-6, (item.name, height, width)
 
 
+def test_attention_of_cosines_is_exported_and_read_back(tmp_path):
+    model = random_model(get_config("tiny", cosine_attention=True))
+    write_bundle(model, tmp_path / "bundle", card())  # holds each module against PyTorch
+    again = load_reference(tmp_path / "bundle")
+    assert again.config == model.config
+    assert next(iter(again.experts[2].speciality.values())).cosines
+
+
 def test_a_model_of_one_tile_size_is_exported_for_it_alone(tmp_path):
     item = list_modules(random_model(get_config("tiny", smallest_tile=64)))[0]
     export_module(item, tmp_path / "encoder.onnx")

@@ -14,7 +14,7 @@ from moediff_export.model.conditioner import (
     shuffle_cells,
     to_windows,
 )
-from moediff_export.model.experts import EdgeEnhancement
+from moediff_export.model.experts import EdgeEnhancement, NonLocalAttention
 from moediff_export.training.step import REPORTED, LossPlan, TrainingStep, draw
 from moediff_export.training.variants import apply_variant, arithmetic
 
@@ -194,6 +194,18 @@ def test_edge_filters_and_their_mix_are_one_convolution():
         edges.mix.weight.normal_()
         edges.mix.bias.normal_()
         torch.testing.assert_close(edges(x), x + edges.mix(edges.filters(x)))
+
+
+@pytest.mark.parametrize("cosines", [False, True])
+def test_cosines_leave_attention_as_it_is_however_large_queries_grow(cosines):
+    attention, x = NonLocalAttention(8, cosines), torch.randn(2, 8, 5, 6)
+    assert torch.equal(attention(x), x)  # starts as the identity
+    torch.nn.init.normal_(attention.out.weight)
+    before = attention(x)
+    with torch.no_grad():
+        for part in (attention.qkv.weight, attention.qkv.bias):
+            part[:8] *= 1000  # queries and keys
+    assert torch.allclose(attention(x), before, atol=1e-4) == cosines
 
 
 def test_the_stem_reads_both_latents_as_if_they_were_one():

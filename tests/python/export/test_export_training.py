@@ -119,6 +119,20 @@ def test_weights_that_do_not_fit_are_no_beginning(pairs, tmp_path):
         Trainer(TINY, plan(1), pairs, tmp_path / "second").start_from(first.checkpoint)
 
 
+def test_a_run_has_the_attention_of_the_weights_that_it_begins_with(pairs, tmp_path):
+    cosines = get_config("tiny", cosine_attention=True)
+    first = Trainer(cosines, plan(1), pairs, tmp_path / "first")
+    first.save()
+    with pytest.raises(CheckpointError, match="weights that fit"):
+        Trainer(TINY, plan(1), pairs, tmp_path / "second").start_from(first.checkpoint)
+    write_shards(pairs, tmp_path / "data")
+    command = ["train", str(tmp_path / "data"), "--config", "tiny", "--crop", "64"]
+    command += ["--max-minutes", "1", "--max-steps", "1", "-o", str(tmp_path / "run")]
+    assert main([*command, "--from", str(first.checkpoint)]) == 0
+    assert main([*command, "--resume"]) == 0
+    assert load_trained(tmp_path / "run/checkpoint")[0].config == cosines
+
+
 def test_a_beginning_that_is_refused_leaves_the_log(pairs, tmp_path, capsys):
     write_shards(pairs, tmp_path / "data")
     (tmp_path / "run").mkdir()
