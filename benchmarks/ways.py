@@ -162,7 +162,8 @@ def open_torch(name: str, full_tiles: bool = False) -> tuple[Way, str]:
 
     Its tiles are fitted to the head, or with ``full_tiles`` as large as they can be.
     """
-    model = load_reference(default_bundle())
+    # As training has it, and as convolutions on a CPU work: a tenth to a fifth faster.
+    model = load_reference(default_bundle()).to(memory_format=torch.channels_last)
     low = name == "PyTorch bf16"
     if name == "PyTorch compile":
         low = Session().model.precision == "bf16"

@@ -126,10 +126,10 @@ def metrics_of(report: dict[str, Any]) -> list[dict[str, Any]]:
                 place = places.setdefault((row["subject"], row["condition"]), {})
                 for metric in ("psnr", "ssim"):
                     place[f"{metric}_{name}"] = round(row["masks"]["brain"][metric], 4)
-    except KeyError as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(
-            "metrics_of: expected report.json of moediff-export evaluate, found one without "
-            f"{error}; was it written by another release?"
+            "metrics_of: expected report.json of moediff-export evaluate, found another "
+            f"({type(error).__name__}: {error}); was it written by another release?"
         ) from error
     return [{"subject": s, "scan": c, "in": "brain", **v} for (s, c), v in places.items()]
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from moediff_rt.errors import MoediffError
 
 from . import __version__
+from .arguments import natural, positive
 from .config import CONFIGS, get_config
 from .errors import CheckpointError, ExportError
 from .evaluation.command import add_arguments as add_evaluation_arguments
@@ -56,8 +57,8 @@ def _get_parser() -> argparse.ArgumentParser:
         "otherwise coils drawn at random",
     )
     data.add_argument("--painted", type=float, help="share painted from tissue maps (default 0.6)")
-    data.add_argument("--seed", type=int, default=0)
-    data.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+    data.add_argument("--seed", type=natural, default=0)
+    data.add_argument("--workers", type=positive, default=os.cpu_count(), help="processes")
 
     train = commands.add_parser("train", help="train a model; stop and resume at any time")
     train.add_argument("data", type=Path, help="folder of shards")
@@ -86,8 +87,8 @@ def _get_parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--cuda-graphs", action="store_true", help="replay a step's kernels (NVIDIA GPU)"
     )
-    train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--threads", type=int, default=0, help="CPU threads (0: all)")
+    train.add_argument("--seed", type=natural, default=0)
+    train.add_argument("--threads", type=natural, default=0, help="CPU threads (0: all)")
 
     average = commands.add_parser(
         "average", help="one model of several: runs that began --from one, and that one"
@@ -240,6 +241,11 @@ def _onnx(args: argparse.Namespace) -> None:
     card = {"description": "MoEDiff-SR", "license": "unspecified", "training": {}, "metrics": {}}
     if args.card:
         card |= read_object(args.card)
+        if not isinstance(card["training"], dict):
+            raise ValueError(
+                f"onnx: expected an object as training in {args.card}, found {card['training']!r}; "
+                "say what the model was trained on by names, or leave it out"
+            )
     card["training"] = {**card["training"], **progress}
     if args.report:
         card["metrics"] = [m for path in args.report for m in metrics_of(read_object(path))]

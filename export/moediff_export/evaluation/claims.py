@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isnan
+from math import isnan, nan, sqrt
+from statistics import mean, stdev
 from typing import Any
 
 from ..config import EXPERT_NAMES
@@ -146,11 +147,22 @@ def _lesions(rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
                 Claim(
                     f"{what}, of the truth's: {where}",
                     f"at least {scan[key]:.3f}, {SCAN_RESOLUTION}",
-                    f"{ours[key]:.3f}",
+                    f"{ours[key]:.3f} ({_paired(ours, scan, key)})",
                     ours[key] >= scan[key],
                 )
             )
     return claims
+
+
+def _paired(ours: Mapping[str, Any], scan: Mapping[str, Any], key: str) -> str:
+    """The mean difference over the lesions that ``key`` is of, and its standard error."""
+    gaps = [
+        a["relative_contrast"] - b["relative_contrast"]
+        for a, b in zip(ours["each"], scan["each"], strict=True)
+        if a["small"] == key.endswith("_small")
+    ]
+    error = stdev(gaps) / sqrt(len(gaps)) if len(gaps) > 1 else nan
+    return f"{mean(gaps):+.3f}, standard error {error:.3f}"
 
 
 def _consistency(rows: Sequence[Mapping[str, Any]]) -> list[Claim]:

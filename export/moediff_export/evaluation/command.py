@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from ..arguments import natural
 from ..data.subjects import SUBJECTS
 from .conditions import CONDITIONS
 
@@ -55,8 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quick", action="store_true", help="24 slices alone: to compare, not to quote"
     )
     parser.add_argument("--steps", type=int, help="sampler steps (the bundle's own)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads (0: all)")
+    parser.add_argument("--seed", type=natural, default=0)
+    parser.add_argument("--threads", type=natural, default=0, help="CPU threads (0: all)")
     parser.add_argument("--overwrite", action="store_true", help="replace a report that is there")
 
 

@@ -31,7 +31,7 @@ from .consistency import scan_residual
 from .experts import gates_by_region, read_gates, run_each_expert
 from .lesion_study import study_lesions
 from .methods import CUBIC, NON_LOCAL_MEANS, OURS, Method, prepare_for_model, read_scan
-from .metrics import Weights, head_mask, peak_intensity, score
+from .metrics import Weights, head_mask, inner_brain, peak_intensity, score
 from .report import Figure
 
 Volume = NDArray[np.float32]
@@ -57,9 +57,15 @@ class Findings:
 
 
 def masks_of(subject: Subject) -> dict[str, Weights]:
-    """Head, brain and each expert's region, by name."""
+    """Head, brain, the brain without its rim, and each expert's region, by name."""
     regions = dict(zip(EXPERT_NAMES, subject.regions, strict=True))
-    return {"head": head_mask(subject.brain), "brain": subject.brain, **regions}
+    inner = inner_brain(subject.brain)
+    return {
+        "head": head_mask(subject.brain),
+        "brain": subject.brain,
+        "inner_brain": inner if inner.any() else subject.brain,
+        **regions,
+    }
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def _measures(groups: Groups) -> str:
         for name, row in by_method.items():
             masks = row["masks"]
             brain, head = masks["brain"], masks["head"]
-            regions = [masks[r]["psnr"] for r in ("centrum_semiovale", "cortex", "junction")]
+            parts = ("inner_brain", "centrum_semiovale", "cortex", "junction", "head")
             rows.append(
                 [
                     f"{subject}, {condition}",
@@ -51,11 +51,11 @@ def _measures(groups: Groups) -> str:
                     *(f"{brain[measure]:.4f}" for measure in ("ssim", "haarpsi")),
                     f"{brain['hfen']:.3f}",
                     f"{head['ms_ssim']:.4f}",
-                    *(f"{psnr:.2f}" for psnr in (*regions, head["psnr"])),
+                    *(f"{masks[part]['psnr']:.2f}" for part in parts),
                 ]
             )
     measures = ["SSIM", "HaarPSI", "HFEN", "MS-SSIM, head"]
-    where = ["PSNR: deep white", "cortex", "junction", "head"]
+    where = ["PSNR: deeper than 3 voxels", "deep white", "cortex", "junction", "head"]
     return _table(["subject, scan", "method", *measures, *where], rows)
 
 

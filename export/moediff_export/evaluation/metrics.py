@@ -22,6 +22,7 @@ LOG_SIGMA = 1.5  # voxels
 SSIM_SIGMA = 1.5  # voxels
 MS_SSIM_EDGE = 176  # pixels: the smallest slice that five scales of a window of 11 fit into
 HEAD_MARGIN = 3  # voxels of air around the head that count as head
+RIM = 3  # voxels of a brain where most of the error lies if it was extracted before the scan
 
 
 def peak_intensity(truth: Volume, weights: Weights) -> float:
@@ -57,7 +58,13 @@ def psnr(image: Volume, truth: Volume, weights: Weights, peak: float | None = No
 def ssim_map(image: Volume, truth: Volume, peak: float) -> Volume:
     """Structural similarity of each voxel (Wang et al. 2004), Gaussian window of 1.5 voxels."""
     _, each = structural_similarity(
-        image, truth, data_range=peak, gaussian_weights=True, sigma=SSIM_SIGMA, full=True
+        image,
+        truth,
+        data_range=peak,
+        gaussian_weights=True,
+        sigma=SSIM_SIGMA,
+        use_sample_covariance=False,
+        full=True,
     )
     return each
 
@@ -114,6 +121,11 @@ def hfen(image: Volume, truth: Volume, weights: Weights) -> float:
     detail = laplacian_of_gaussian(truth)
     error = laplacian_of_gaussian(image) - detail
     return math.sqrt(weighted_mean(error**2, weights) / weighted_mean(detail**2, weights))
+
+
+def inner_brain(brain: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The brain deeper than `RIM` voxels; the volume's faces are no rim."""
+    return np.asarray(ndimage.binary_erosion(brain, iterations=RIM, border_value=1))
 
 
 def head_mask(brain: NDArray[np.bool_]) -> NDArray[np.bool_]:

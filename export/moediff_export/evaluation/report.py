@@ -174,6 +174,7 @@ def _scores(scores: Rows) -> list[str]:
             ("HFEN", _metric("brain", "hfen"), 4, -1),
             ("HaarPSI", _metric("brain", "haarpsi"), 4, 1),
             ("PSNR: head", _metric("head", "psnr"), 2, 1),
+            ("deeper than 3 voxels", _metric("inner_brain", "psnr"), 2, 1),
             ("deep white", _metric("centrum_semiovale", "psnr"), 2, 1),
             ("cortex", _metric("cortex", "psnr"), 2, 1),
             ("junction", _metric("junction", "psnr"), 2, 1),

@@ -157,4 +157,5 @@ def under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _beside(folder: Path, suffix: str) -> Path:
-    return folder.with_name(f"{folder.name}.{suffix}")
+    """Where a checkpoint is made, or put aside: a name that nobody keeps anything under."""
+    return folder.with_name(f".{folder.name}.moediff-{suffix}")

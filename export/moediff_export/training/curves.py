@@ -17,9 +17,14 @@ def append_row(path: Path, row: dict[str, float]) -> None:
         writer.writerow(row)
 
 
+def _logs(folder: Path) -> list[Path]:
+    """A run's own CSVs among what else lies in its folder."""
+    return sorted([*folder.glob("losses-*.csv"), *folder.glob("validation.csv")])
+
+
 def rewind(folder: Path, step: int) -> None:
-    """Drop what the CSVs of a run folder say of later steps."""
-    for path in folder.glob("*.csv"):
+    """Drop what the CSVs of a run say of later steps."""
+    for path in _logs(folder):
         with open(path, newline="") as file:
             header, *rows = list(csv.reader(file))
         at = header.index("step")
@@ -45,7 +50,7 @@ def plot_run(folder: Path) -> Path:
     from matplotlib.figure import Figure
 
     series: dict[str, tuple[list[float], list[float]]] = {}
-    for path in sorted(folder.glob("*.csv")):
+    for path in _logs(folder):
         columns = read_rows(path)
         for name, values in columns.items():
             if name not in ("step", "minutes"):

@@ -99,8 +99,8 @@ def check_plan(config: ModelConfig, plan: TrainingPlan, pairs: list[Pair]) -> No
         without anatomy.
     """
     for name, value in (("minutes", plan.minutes), ("steps", plan.steps), ("batch", plan.batch)):
-        if value is not None and not value > 0:
-            raise ValueError(f"train: expected {name} above 0, got {value}")
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"train: expected {name} above 0 and finite, got {value}")
     if plan.precision not in PRECISIONS:
         raise ValueError(
             f"train: expected a precision of {' or '.join(PRECISIONS)}, got {plan.precision!r}; "

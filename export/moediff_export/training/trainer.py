@@ -193,7 +193,7 @@ class Trainer:
                 f"resume: expected a run of the configuration {self.config.name}, found another in "
                 f"{self.checkpoint}; pass the run's own --config and --variant, or another --output"
             )
-        if missing := {"optimizer", "joint_from", "plan"} - set(record):
+        if missing := {"optimizer", "joint_from", "plan", "averaged"} - set(record):
             raise CheckpointError(
                 f"resume: expected a run of this release, found {self.checkpoint} without "
                 f"{', '.join(sorted(missing))}; is it an average, or of an earlier release? Begin "
@@ -210,7 +210,7 @@ class Trainer:
             self.plan = replace(self.plan, steps=record["plan"]["steps"])
         self.step_module.module.load_state_dict(under(tensors, "model/"))
         self.averaged.module.load_state_dict(under(tensors, "averaged/"))
-        self.averaged.n_averaged.fill_(record["steps"])
+        self.averaged.n_averaged.fill_(record["averaged"])  # steps that were skipped are not
         self.optimizer.load_state_dict(unpack(record["optimizer"], tensors))
         self.step, self.elapsed = record["steps"], 60 * record["minutes"]
         self.joint_from = record["joint_from"]
@@ -229,6 +229,7 @@ class Trainer:
             "config": self.config.to_dict(),
             "plan": asdict(self.plan),
             "steps": self.step,
+            "averaged": int(self.averaged.n_averaged),
             "joint_from": self.joint_from,
             "minutes": self.elapsed / 60,
             "machine": machine(self.fabric),

@@ -70,6 +70,41 @@ def test_equal_images_are_perfect_and_noise_makes_every_metric_worse():
     assert multiscale[0] == pytest.approx(1) and multiscale[0] > multiscale[1] > multiscale[2]
 
 
+def test_ssim_is_its_formula():
+    """Wang et al. 2004, equation 13, with a Gaussian window cut at 3.5 of its deviations."""
+    truth = smooth_volume()
+    image = with_noise(0.9 * truth + 0.05, 0.03)
+
+    def mean(values):
+        return ndimage.gaussian_filter(values.astype(np.float64), 1.5, truncate=3.5)
+
+    mu_x, mu_y = mean(image), mean(truth)
+    var_x, var_y = mean(image**2.0) - mu_x**2, mean(truth**2.0) - mu_y**2
+    both = mean(image.astype(np.float64) * truth) - mu_x * mu_y
+    c1, c2 = 0.01**2, 0.03**2
+    expected = (2 * mu_x * mu_y + c1) * (2 * both + c2)
+    expected /= (mu_x**2 + mu_y**2 + c1) * (var_x + var_y + c2)
+    inside = (slice(6, -6),) * 3
+    found = metrics.ssim_map(image, truth, 1.0)
+    np.testing.assert_allclose(found[inside], expected[inside], atol=1e-4)
+
+
+def test_ms_ssim_of_two_greys_is_their_luminance_at_the_coarsest_scale():
+    truth = np.full((180, 184, 3), 0.8, np.float32)
+    luminance = (2 * 0.8 * 0.5 + 0.01**2) / (0.8**2 + 0.5**2 + 0.01**2)
+    found = metrics.ms_ssim(truth - np.float32(0.3), truth, np.ones(truth.shape, bool), 1.0)
+    # float32 variances of greys are not quite 0. The next scale's weight is 0.01 away.
+    assert found == pytest.approx(luminance**0.1333, abs=5e-4)
+
+
+def test_the_inner_brain_is_deeper_than_three_voxels():
+    brain = np.zeros((20, 20, 12), bool)
+    brain[4:16, 4:16] = True  # through both faces of the volume
+    expected = np.zeros_like(brain)
+    expected[7:13, 7:13] = True
+    np.testing.assert_array_equal(metrics.inner_brain(brain), expected)
+
+
 def test_hfen_of_a_scaled_image_is_the_change_of_scale():
     truth = smooth_volume()
     everywhere = np.ones(truth.shape, bool)

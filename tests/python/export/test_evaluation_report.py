@@ -63,7 +63,7 @@ def test_the_json_holds_every_table(report):
         "trilinear", CUBIC, "zero-filling", "non-local means", OURS,
     }  # fmt: skip
     for row in values["scores"]:
-        assert set(row["masks"]) == {"head", "brain", "centrum_semiovale", "cortex", "junction"}
+        assert set(row["masks"]) == {"head", "brain", "inner_brain", *EXPERT_NAMES}
         assert all(np.isfinite(list(m.values())).all() for m in row["masks"].values())
     assert [row["steps"] for row in values["steps"]] == [1, 2, 4]
     gates = values["gates"][0]
@@ -222,6 +222,43 @@ def test_a_claim_is_met_by_what_was_measured(ours, met):
     assert gain.met is met and gain.measured == f"{ours - 30:+.2f} dB"
     mixture = [c for c in checked if "single expert" in c.what]
     assert len(mixture) == 2 and all(c.met for c in mixture)
+
+
+def lesion_row(method, contrast, false):
+    each = [
+        {"small": small, "relative_contrast": contrast + step}
+        for small in (False, True)
+        for step in (-0.1, 0.1)
+    ]
+    kinds = dict.fromkeys(("relative_contrast", "relative_contrast_small"), contrast)
+    counts = dict.fromkeys(("false_lesions", "false_lesions_beside"), false)
+    place = {"subject": "sharp", "condition": "x2, 1 % noise"}
+    return {**place, "method": method, "each": each, **kinds, **counts}
+
+
+@pytest.mark.parametrize("met", [True, False])
+def test_each_kind_of_claim_may_be_met_or_not(met):
+    sign = 1 if met else -1
+    own, other = 0.4 + 0.2 * sign, 0.3 - 0.1 * sign
+    mean = [[own if i == j else other for j in range(3)] for i in range(3)]
+    scan = lesion_row(claims.SCAN_RESOLUTION, 0.7, 0)
+    ours = lesion_row(OURS, 0.7 + 0.2 * sign, 2 - 2 * sign)
+    results = {
+        "scores": scores(40.0, 30.0, 40.0 - 0.3 * sign),
+        "gates": [{"subject": "sharp", "mean": mean}],
+        "lesions": [ours, lesion_row(CUBIC, 0.5, 1), scan],
+        "consistency": [{"method": OURS, "rms": 1 - 0.5 * sign}],
+        "steps": [
+            {"steps": 1, "default": 1, "psnr": 40.0},
+            {"steps": 50, "default": 1, "psnr": 40.1 - 0.2 * sign},
+        ],
+    }
+    checked = [c for c in claims.check_claims(results) if "cubic, brain" not in c.what]
+    checked = [c for c in checked if not c.what.startswith(("SSIM", "HaarPSI"))]
+    assert len(checked) == 2 + 3 + 4 + 1 + 1
+    assert {c.met for c in checked} == {met}, [c for c in checked if c.met != met]
+    contrast = next(c for c in checked if c.what.startswith("lesion contrast"))
+    assert f"{0.2 * sign:+.3f}, standard error 0.000" in contrast.measured
 
 
 def test_blurred_subjects_are_scanned_once():

@@ -14,8 +14,16 @@ def test_checkpoints_are_whole_or_the_old_ones(tmp_path):
     with pytest.raises(TypeError):
         write_checkpoint(folder, {"a": torch.arange(4.0)}, {"steps": {1, 2}})
     assert read_checkpoint(folder)[1]["steps"] == 1
-    folder.rename(tmp_path / "checkpoint.old")  # as a kill between two renames leaves it
+    folder.rename(tmp_path / ".checkpoint.moediff-old")  # as a kill between two renames leaves it
     assert torch.equal(read_checkpoint(folder)[0]["a"], torch.arange(3.0))
+
+
+def test_nothing_beside_a_checkpoint_is_lost(tmp_path):
+    for name in ("run.old", "run.new", "run"):
+        write_checkpoint(tmp_path / name, {"a": torch.ones(1)}, {"steps": 1})
+    write_checkpoint(tmp_path / "run", {"a": torch.ones(1)}, {"steps": 2})
+    found = {p.name: read_checkpoint(p)[1]["steps"] for p in tmp_path.iterdir()}
+    assert found == {"run": 2, "run.old": 1, "run.new": 1}
 
 
 def test_checkpoint_files_stay_small_enough_to_travel(tmp_path, monkeypatch):

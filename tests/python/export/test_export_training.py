@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,13 @@ from moediff_export.config import SMALL, TINY, get_config
 from moediff_export.data.shards import write_shards
 from moediff_export.errors import CheckpointError
 from moediff_export.training.checkpoint import load_trained, read_checkpoint, write_checkpoint
-from moediff_export.training.curves import append_row, plot_gate_convergence, read_rows
+from moediff_export.training.curves import (
+    append_row,
+    plot_gate_convergence,
+    plot_run,
+    read_rows,
+    rewind,
+)
 from moediff_export.training.plan import Rhythm, TrainingPlan
 from moediff_export.training.step import LossPlan
 from moediff_export.training.trainer import Trainer
@@ -131,6 +138,35 @@ def test_a_run_has_the_attention_of_the_weights_that_it_begins_with(pairs, tmp_p
     assert main([*command, "--from", str(first.checkpoint)]) == 0
     assert main([*command, "--resume"]) == 0
     assert load_trained(tmp_path / "run/checkpoint")[0].config == cosines
+
+
+def test_a_run_leaves_what_else_lies_in_its_folder(pairs, tmp_path):
+    own = {"own.csv": "step,mine\n5,6\n", "participants.csv": "id\n", "empty.csv": ""}
+    for name, text in own.items():
+        (tmp_path / name).write_text(text)
+    append_row(tmp_path / "validation.csv", {"step": 5, "enhanced": 30})
+    rewind(tmp_path, 0)
+    assert not read_rows(tmp_path / "validation.csv")
+    plot_run(tmp_path)
+    assert {name: (tmp_path / name).read_text() for name in own} == own
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--threads", "-1"], "whole number from 0"),
+        (["--seed", "-1"], "whole number from 0"),
+        (["--max-minutes", "inf"], "above 0 and finite"),
+        (["--max-minutes", "nan"], "above 0 and finite"),
+    ],
+)
+def test_numbers_that_make_no_run_are_refused_in_a_line(pairs, tmp_path, capsys, given, words):
+    write_shards(pairs, tmp_path / "data")
+    command = ["train", str(tmp_path / "data"), "--config", "tiny", "--crop", "64"]
+    command += ["--max-minutes", "1", "--max-steps", "1", "-o", str(tmp_path / "run"), *given]
+    with suppress(SystemExit):
+        assert main(command) == 2
+    assert words in capsys.readouterr().err
 
 
 def test_a_beginning_that_is_refused_leaves_the_log(pairs, tmp_path, capsys):
@@ -296,6 +332,14 @@ def test_a_gradient_that_is_not_finite_moves_nothing(pairs, tmp_path):
     trainer.train_pairs = [spoilt]
     assert float(trainer.train_step()["skipped"]) == 1
     assert all(torch.equal(a, b) for a, b in zip(before, trainer.model.parameters(), strict=True))
+    trainer.save()
+    again = Trainer(TINY, plan(100), pairs, tmp_path)
+    again.resume()
+    trainer.train_pairs = again.train_pairs
+    for one in (trainer, again):
+        one.train_step()
+    for a, b in zip(again.averaged.parameters(), trainer.averaged.parameters(), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_a_resumed_run_drops_what_it_logged_after_its_last_save(pairs, tmp_path):
