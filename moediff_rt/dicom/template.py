@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+from .files import PATIENT
 from .intensity import decimal
 from .kinds import words
 from .package import pydicom
@@ -112,7 +113,8 @@ def template_of(headers: Sequence[Any]) -> Any:
             continue
         if element.keyword in _LEFT_OUT or (is_enhanced and (tag >> 8) in _ENHANCED_ONLY):
             continue
-        if all(tag in header and header[tag] == element for header in headers[1:]):
+        said_by_all = all(tag in header and header[tag] == element for header in headers[1:])
+        if said_by_all or element.keyword in PATIENT:
             template[tag] = copy.deepcopy(element)
     _add_times(template, headers)
     if is_enhanced:

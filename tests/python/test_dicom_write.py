@@ -208,6 +208,16 @@ def test_what_differs_from_slice_to_slice_is_not_said_of_the_result(session, tmp
     assert "LargestImagePixelValue" not in out[0]
 
 
+@pytest.mark.parametrize("patient", ["", "P-1", "P\u00e4\u00df"])
+def test_the_patient_is_the_source_s_whoever_it_is(session, tmp_path, patient):
+    images = made.classic()
+    for k, image in enumerate(images):
+        image.PatientID = image.PatientName = patient
+        image["PatientID"].VR = "SH" if k % 2 else "LO"
+    out, _series, _result = enhanced(session, tmp_path, images)
+    assert all(image.PatientID == image.PatientName == patient for image in out)
+
+
 def test_a_bare_source_gives_what_the_standard_requires(session, tmp_path):
     keep = "SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID ImagePositionPatient"
     keep += " ImageOrientationPatient PixelSpacing Rows Columns SamplesPerPixel BitsAllocated"
