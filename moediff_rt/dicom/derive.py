@@ -202,7 +202,7 @@ def _describe(
     template.DerivationCodeSequence = [_code("113085", "Spatial resampling")]
     template.ReferencedSeriesSequence = [_referenced_series(source)]
     template.ContributingEquipmentSequence = [
-        *(header.get("ContributingEquipmentSequence") or []),
+        *(template.get("ContributingEquipmentSequence") or []),
         _equipment(how, created),
     ]
 

@@ -38,14 +38,15 @@ _LEFT_OUT = frozenset(
     DimensionIndexSequence DimensionOrganizationType ConcatenationUID
     SOPInstanceUIDOfConcatenationSource InConcatenationNumber InConcatenationTotalNumber
     ConcatenationFrameOffsetNumber RepresentativeFrameNumber FrameIncrementPointer
-    ContributingEquipmentSequence ContributingSOPInstancesReferenceSequence
-    ContributingSourcesSequence
+    ContributingSOPInstancesReferenceSequence ContributingSourcesSequence
     ConversionSourceAttributesSequence ReferencedImageEvidenceSequence SourceImageEvidenceSequence
     MACParametersSequence DigitalSignaturesSequence EncryptedAttributesSequence
     HL7StructuredDocumentReferenceSequence RetrieveAETitle RetrieveURL InstanceAvailability
     StorageMediaFileSetUID StorageMediaFileSetID
     """.split()
 )
+# The first image speaks for all.
+_OF_FIRST = (*PATIENT, "ContributingEquipmentSequence")
 # Curves, audio and overlays: repeating groups, drawn on the source's grid.
 _DRAWN_GROUPS = (0x5000, 0x6000)
 # Tags 0008,92xx, 0018,90xx and 0018,91xx: of enhanced images alone.
@@ -91,8 +92,8 @@ _FUNCTIONAL_GROUPS = {
 def template_of(headers: Sequence[Any]) -> Any:
     """Gather what all images of a series say alike and what stays true of a derived one.
 
-    Private attributes are left out: vendors keep in them what holds for their own voxels and grid,
-    and readers trust it more than the standard's.
+    Private attributes are left out, in sequences too: vendors keep in them what holds for their own
+    voxels and grid, and readers trust it more than the standard's.
 
     Parameters
     ----------
@@ -114,7 +115,7 @@ def template_of(headers: Sequence[Any]) -> Any:
         if element.keyword in _LEFT_OUT or (is_enhanced and (tag >> 8) in _ENHANCED_ONLY):
             continue
         said_by_all = all(tag in header and header[tag] == element for header in headers[1:])
-        if said_by_all or element.keyword in PATIENT:
+        if said_by_all or element.keyword in _OF_FIRST:
             template[tag] = copy.deepcopy(element)
     _add_times(template, headers)
     if is_enhanced:
@@ -129,6 +130,7 @@ def template_of(headers: Sequence[Any]) -> Any:
     for keyword in _REQUIRED:
         if keyword not in template:
             setattr(template, keyword, None)
+    template.remove_private_tags()
     return template
 
 
@@ -164,7 +166,8 @@ def _add_functional_groups(template: Any, header: Any) -> None:
             value = {"COLUMN": "COL"}.get(value, value)
         if keyword == "InversionTime" and not isinstance(value, float):
             value = value[0]
-        setattr(template, keyword, decimal(value) if isinstance(value, float) else value)
+        value = decimal(value) if isinstance(value, float) else copy.deepcopy(value)
+        setattr(template, keyword, value)
 
 
 def _scanning_sequence(header: Any) -> list[str]:

@@ -218,6 +218,29 @@ def test_the_patient_is_the_source_s_whoever_it_is(session, tmp_path, patient):
     assert all(image.PatientID == image.PatientName == patient for image in out)
 
 
+@pytest.mark.parametrize("kind", ["classic", "enhanced"])
+def test_nothing_private_is_written_at_any_depth(session, tmp_path, kind):
+    images = made.classic() if kind == "classic" else [made.enhanced()]
+    for image in images:
+        inner, outer = made._item(CodeMeaning="kept"), made._item(CodeMeaning="kept")
+        outer.EquivalentCodeSequence = [inner]
+        for item in (inner, outer):
+            item.add_new(0x00290010, "LO", "SIEMENS CSA HEADER")
+            item.add_new(0x00291010, "LO", "secret")
+        image.ProcedureCodeSequence = image.ContributingEquipmentSequence = [outer]
+        if kind == "enhanced":
+            anatomy = made._item(AnatomicRegionSequence=[outer])
+            image.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [anatomy]
+    out, series, _result = enhanced(session, tmp_path, images)
+    for image in out:
+        said = ["ProcedureCodeSequence", "ContributingEquipmentSequence"]
+        for keyword in said + ["AnatomicRegionSequence"] * (kind == "enhanced"):
+            item = image[keyword][0]
+            assert item.CodeMeaning == item.EquivalentCodeSequence[0].CodeMeaning == "kept"
+        assert not [element for element in image.iterall() if element.tag.is_private]
+    assert series.header.ProcedureCodeSequence[0][0x00291010].value == "secret", "still as read"
+
+
 def test_a_bare_source_gives_what_the_standard_requires(session, tmp_path):
     keep = "SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID ImagePositionPatient"
     keep += " ImageOrientationPatient PixelSpacing Rows Columns SamplesPerPixel BitsAllocated"
