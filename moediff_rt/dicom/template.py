@@ -117,6 +117,9 @@ def template_of(headers: Sequence[Any]) -> Any:
         said_by_all = all(tag in header and header[tag] == element for header in headers[1:])
         if said_by_all or element.keyword in _OF_FIRST:
             template[tag] = copy.deepcopy(element)
+    if len({tuple(words(header.get("SpecificCharacterSet"))) for header in headers}) > 1:
+        # Each was decoded from its own; this one has the letters of all.
+        template.SpecificCharacterSet = "ISO_IR 192"
     _add_times(template, headers)
     if is_enhanced:
         _add_functional_groups(template, first)

@@ -278,6 +278,24 @@ def test_text_is_written_as_it_came_whatever_its_character_set(session, tmp_path
     assert text in (tmp_path / "out" / "00001.dcm").read_bytes()
 
 
+@pytest.mark.parametrize("first", ["ISO_IR 192", "ISO_IR 100", None])
+def test_text_of_several_character_sets_is_written_in_one_that_is_named(session, tmp_path, first):
+    images = made.classic()
+    for k, image in enumerate(images):
+        image.SpecificCharacterSet = "ISO_IR 100" if k % 2 else "ISO_IR 192"
+        image.ProcedureCodeSequence = [made._item(CodeMeaning="Sch\u00e4del")]
+    if first is None:
+        del images[0].SpecificCharacterSet
+    else:
+        images[0].SpecificCharacterSet = first
+    out, _series, _result = enhanced(session, tmp_path, images)
+    for image in out:
+        assert image.SpecificCharacterSet == "ISO_IR 192"
+        assert image.PatientName == "M\u00fcller^J\u00fcrgen"
+        assert image.InstitutionName == "H\u00f4pital"
+        assert image.ProcedureCodeSequence[0].CodeMeaning == "Sch\u00e4del"
+
+
 def test_lossy_compression_of_the_source_stays_said(session, tmp_path):
     images = made.classic()
     images[3].LossyImageCompression = "01"
