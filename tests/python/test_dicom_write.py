@@ -170,6 +170,62 @@ def test_equal_results_have_equal_uids_and_others_have_others(session, tmp_path)
         assert len(uid) <= 64 and 0 < int(uid.removeprefix("2.25.")) < 2**128
 
 
+def derived_from(folder, images, how="how", day=1, **options):
+    """A series derived without a model, whose voxels are its source's."""
+    series = dicom.load_series(made.save(folder, images, **options))
+    when = datetime.datetime(2026, 1, day, tzinfo=datetime.timezone.utc)
+    return dicom.derive(series, np.asfortranarray(series.scan.data), how, created=when)
+
+
+def every(images, **attributes):
+    for image in images:
+        for keyword, value in attributes.items():
+            setattr(image, keyword, value)
+    return images
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"PatientID": "P-2"},
+        {"PatientName": "Other^Person"},
+        {"StudyDate": "20250103"},
+        {"InstitutionName": "Elsewhere"},
+        {"ImageComments": "moved"},
+        {"RepetitionTime": "2301"},
+        {"WindowCenter": "401"},
+        {"ProcedureCodeSequence": [made._item(CodeMeaning="Skull")]},
+    ],
+    ids=lambda attributes: next(iter(attributes)),
+)
+def test_images_that_say_anything_else_have_other_uids(tmp_path, attributes):
+    images = every(made.classic(), ProcedureCodeSequence=[made._item(CodeMeaning="Head")])
+    one = derived_from(tmp_path / "a", images)
+    other = derived_from(tmp_path / "b", every(images, **attributes))
+    uids = {str(image.SOPInstanceUID) for image in (*one.datasets(), *other.datasets())}
+    assert one.uid != other.uid and len(uids) == len(one) + len(other)
+
+
+def test_images_made_later_of_the_same_series_sent_otherwise_have_the_same_uids(tmp_path):
+    item = made._item(CodeMeaning="Head")
+    one = derived_from(tmp_path / "a", every(made.classic(), ProcedureCodeSequence=[item]))
+    images = made.implicit(every(made.classic(), ProcedureCodeSequence=[item]))
+    for image in images:
+        image["ProcedureCodeSequence"].is_undefined_length = True
+    later = derived_from(tmp_path / "b", images, day=2, shuffled=True)
+    assert one.uid == later.uid
+    assert one.dataset(1).SOPInstanceUID == later.dataset(1).SOPInstanceUID
+    assert one.dataset(1).ContentDate != later.dataset(1).ContentDate
+
+
+def test_what_a_description_cannot_hold_tells_results_apart(tmp_path):
+    one, other = (
+        derived_from(tmp_path / end, made.classic(), how="x" * 1024 + end) for end in "ab"
+    )
+    assert one.template.DerivationDescription == other.template.DerivationDescription
+    assert one.uid != other.uid
+
+
 @pytest.mark.parametrize(
     ("offset", "date", "time", "zone"),
     [
