@@ -380,6 +380,17 @@ def test_values_are_stored_to_a_thousandth_whatever_their_range(rng, low, high, 
     np.testing.assert_allclose(values, data, atol=(high - low) / 2000)
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "bound"), [(-0.2, 5, 5e-4), (-40, 990, 0.04), (-40, 3000, 0.5), (-2, -1, 0)]
+)
+def test_nothing_below_zero_is_stored_where_the_source_has_nothing_there(rng, low, high, bound):
+    data = np.asfortranarray(rng.uniform(low, high, (9, 9, 9)).astype(np.float32))
+    stored = store(data, np.abs(data), whole=False)
+    assert stored.numbers.dtype == "u2" and float(stored.intercept) == 0 and float(stored.slope) > 0
+    values = stored.numbers * float(stored.slope)
+    np.testing.assert_allclose(values, np.clip(data, 0, None), atol=bound)
+
+
 def test_numbers_fit_a_decimal_string(rng):
     for value in (rng.standard_normal(2000) * 10.0 ** rng.integers(-12, 12, 2000)).tolist():
         text = decimal(value)
