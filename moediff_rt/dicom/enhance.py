@@ -34,7 +34,7 @@ class EnhancedSeries:
     inferred : Inferred
         The same as NIfTI images, float32, with the maps that were asked for.
     record : dict
-        How it was made: what `provenance.describe` says, and the series' UIDs.
+        What `provenance.describe` says, with both series' UIDs for the source's name.
     """
 
     derived: Derived
@@ -114,16 +114,21 @@ def derived_of(
     *,
     created: datetime.datetime | None = None,
 ) -> EnhancedSeries:
-    """Put a result into a derived series, and both series' UIDs into its record."""
+    """Put a result into a derived series, and both series' UIDs into its record.
+
+    They stand for the source's name, which is left out: folders of DICOM files are often named
+    after the patient.
+    """
     data = np.asanyarray(inferred.image.dataobj)
     derived = derive(series, data, derivation(record), created=created)
     said = record | {
+        "Sources": [{"SHA256": source["SHA256"]} for source in record["Sources"]],
         "Dicom": {
             "SourceSeriesInstanceUID": series.uid,
             "SourceInstances": len(series.instances),
             "SeriesInstanceUID": derived.uid,
             "Instances": len(derived),
-        }
+        },
     }
     return EnhancedSeries(derived, inferred, said)
 

@@ -422,6 +422,22 @@ def test_infer_writes_a_folder_its_record_and_maps(tmp_path, infer, capsys):
         np.testing.assert_allclose(image.affine, grid.affine, atol=1e-4)
 
 
+@pytest.mark.parametrize("named", ["folder", "file", "dot"])
+def test_the_record_names_the_source_by_its_uid_alone(tmp_path, infer, monkeypatch, named):
+    folder = tmp_path / "DOE^JOHN_19700101"
+    source = made.save(folder, made.enhanced())
+    if named == "file":
+        source = (folder / "0001.dcm").rename(folder / "DOE^JOHN.dcm")
+    if named == "dot":
+        monkeypatch.chdir(source)
+    assert infer("." if named == "dot" else source, "-q", "-o", tmp_path / "out") == 0
+    record = json.loads((tmp_path / "out.json").read_text())
+    (said,) = record["Sources"]
+    assert list(said) == ["SHA256"] and len(said["SHA256"]) == 64
+    assert record["Dicom"]["SourceSeriesInstanceUID"] == made.enhanced().SeriesInstanceUID
+    assert "DOE" not in json.dumps(record)
+
+
 def test_an_output_that_exists_is_replaced_only_when_asked(tmp_path, infer, capsys):
     source = made.save(tmp_path / "in", made.classic())
     out = tmp_path / "out"
