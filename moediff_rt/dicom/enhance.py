@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..atomic import check_folder_writable, write_whole
+from ..atomic import write_whole
 from ..provenance import describe
 from .derive import Derived, derivation, derive, is_result
 from .series import Series
@@ -157,7 +157,6 @@ def write(
         The folder holds something, or it cannot be written.
     """
     folder = Path(folder)
-    check_folder_writable(folder, overwrite=overwrite, ours=is_result)
     files = derived.folder()
-    write_whole({folder: files}, overwrite=overwrite)
+    write_whole({folder: files}, overwrite=overwrite, ours=is_result)
     return [folder / name for name in files]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import moediff_rt
-from moediff_rt import cli, dicom
+from moediff_rt import cli, cli_infer_dicom, dicom
 from moediff_rt.cli_infer_dicom import default_folder
 from moediff_rt.dicom.intensity import decimal, store
 
@@ -453,6 +453,39 @@ def test_an_output_that_exists_is_replaced_only_when_asked(tmp_path, infer, caps
     assert infer(source, "-q", "-o", out, "--overwrite") == 2
     assert "found thesis.tex" in capsys.readouterr().err
     assert len(os.listdir(out)) == 53
+
+
+@pytest.mark.parametrize("during", ["run_scan", "write_whole"])
+def test_what_comes_into_a_result_s_folder_during_the_run_is_kept(
+    tmp_path, infer, monkeypatch, capsys, during
+):
+    source, out = made.save(tmp_path / "in", made.classic()), tmp_path / "out"
+    assert infer(source, "-q", "-o", out) == 0
+    before = sorted(path.read_bytes() for path in out.iterdir())
+    real = getattr(cli_infer_dicom, during)
+
+    def late(*args, **options):
+        (out / "notes.txt").write_text("mine")
+        return real(*args, **options)
+
+    monkeypatch.setattr(cli_infer_dicom, during, late)
+    assert infer(source, "-q", "-o", out, "--seed", 3, "--overwrite") == 2
+    assert "found notes.txt" in capsys.readouterr().err
+    assert (out / "notes.txt").read_text() == "mine"
+    (out / "notes.txt").unlink()
+    assert sorted(path.read_bytes() for path in out.iterdir()) == before
+    assert sorted(os.listdir(tmp_path)) == ["in", "out", "out.json"]
+
+
+def test_write_replaces_an_earlier_result_and_nothing_else(tmp_path):
+    derived = derived_from(tmp_path / "in", made.classic())
+    dicom.write(derived, tmp_path / "out")
+    with pytest.raises(moediff_rt.OutputError, match="overwrite"):
+        dicom.write(derived, tmp_path / "out")
+    assert len(dicom.write(derived, tmp_path / "out", overwrite=True)) == len(derived)
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    with pytest.raises(moediff_rt.OutputError, match=r"found notes\.txt"):
+        dicom.write(derived, tmp_path / "out", overwrite=True)
 
 
 def test_a_folder_of_scans_is_none_of_an_earlier_result(tmp_path, infer, capsys):
