@@ -173,6 +173,8 @@ class _Pending:
             _link_new(self.content, self.path)
             self.content.unlink(missing_ok=True)
             return
+        # A folder that has taken the file's name meanwhile is refused.
+        check_writable(self.path, overwrite=True)
         with contextlib.suppress(FileNotFoundError):
             _keep(self.path, self.previous)
         os.replace(self.content, self.path)

@@ -120,6 +120,18 @@ def test_a_file_that_appears_while_writing_is_not_replaced(tmp_path, monkeypatch
     assert contents(tmp_path) == {"b": "theirs"}
 
 
+def test_a_folder_that_takes_a_file_s_place_meanwhile_is_kept(tmp_path):
+    def late(stream):
+        stream.write(b"ours")
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "b").write_text("theirs")
+
+    with pytest.raises(OutputError, match="found the folder"):
+        write_whole({tmp_path / "a": late}, overwrite=True)
+    assert tree(tmp_path) == {"a/b": "theirs"}
+    assert os.listdir(tmp_path) == ["a"]
+
+
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
 def test_an_interrupted_write_leaves_nothing(tmp_path, error):
     def half(stream):
