@@ -78,46 +78,51 @@ def check_folder_writable(path: Path, *, overwrite: bool, ours: Callable[[Path],
         if names and not overwrite:
             raise _exists(path)
         if other := next((name for name in names if not ours(path / name)), None):
-            raise OutputError(
-                f"expected nothing but an earlier result in the folder {path}, found {other}; "
-                "the whole folder would be replaced: give another one with -o"
-            )
+            raise _holds_other(path, other)
     # The folder is renamed into its place: the parent must be writable.
     check_writable(path.with_name(f".{secrets.token_hex(6)}"), overwrite=False)
 
 
-def write_whole(writers: Mapping[Path, Writer | FolderWriter], *, overwrite: bool = False) -> None:
+def write_whole(
+    writers: Mapping[Path, Writer | FolderWriter],
+    *,
+    overwrite: bool = False,
+    ours: Callable[[Path], bool] = lambda _file: False,
+) -> None:
     """Write several files and folders so that all of them appear, complete, or none does.
 
     Each goes under a temporary name in its own folder, is flushed to disk, and is then renamed.
     An empty folder is replaced as if it were not there. When anything fails or interrupts, what
     was there before is there again. Without `overwrite` a file that appears meanwhile is never
-    replaced. Only a crash of the computer or a SIGKILL between two renames can leave some of the
-    files, each of them complete.
+    replaced, and with it no folder in which anything else does. Only a crash of the computer or a
+    SIGKILL between two renames can leave some of the files, each of them complete.
 
     Parameters
     ----------
     writers : mapping of Path to callable, or to a mapping of name to callable
         Called with a binary file object opened for writing; a mapping is a folder's files.
     overwrite : bool
-        Replace files and folders that exist.
+        Replace files that exist, and folders that hold nothing but what is `ours`.
+    ours : callable
+        Says of a file in a folder whether `overwrite` may replace that file; default: of none.
 
     Raises
     ------
     OutputError
-        A file exists and `overwrite` is false, or it cannot be written.
+        A file exists and `overwrite` is false, a folder holds what is not `ours`, or one cannot be
+        written.
     """
     for path, write in writers.items():
         if callable(write):
             check_writable(path, overwrite=overwrite)
         else:
-            check_folder_writable(path, overwrite=overwrite, ours=lambda _file: True)
+            check_folder_writable(path, overwrite=overwrite, ours=ours)
     files = [_Pending.beside(path) for path in writers]
     try:
         for file, write in zip(files, writers.values(), strict=True):
             file.fill(write)
         for file in files:
-            file.publish(overwrite=overwrite)
+            file.publish(overwrite=overwrite, ours=ours)
         for folder in {path.parent for path in writers}:
             sync_folder(folder)
     except BaseException as error:
@@ -159,30 +164,41 @@ class _Pending:
             _write_file(self.content / name, write_file)
         sync_folder(self.content)
 
-    def publish(self, *, overwrite: bool) -> None:
+    def publish(self, *, overwrite: bool, ours: Callable[[Path], bool]) -> None:
         """Give the content its name, atomically."""
         if self.content.is_dir():
-            self._publish_folder(overwrite=overwrite)
+            self._publish_folder(overwrite=overwrite, ours=ours)
             return
         if not overwrite:
             _link_new(self.content, self.path)
             self.content.unlink(missing_ok=True)
             return
+        # A folder that has taken the file's name meanwhile is refused.
+        check_writable(self.path, overwrite=True)
         with contextlib.suppress(FileNotFoundError):
             _keep(self.path, self.previous)
         os.replace(self.content, self.path)
 
-    def _publish_folder(self, *, overwrite: bool) -> None:
+    def _publish_folder(self, *, overwrite: bool, ours: Callable[[Path], bool]) -> None:
         """Give the folder its name: a rename replaces no folder but an empty one."""
         if overwrite:
             with contextlib.suppress(FileNotFoundError):
-                os.replace(self.path, self.previous)
+                self._set_aside(ours)
         try:
             os.rename(self.content, self.path)
         except OSError as error:
             if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
                 raise _exists(self.path) from None
             raise
+
+    def _set_aside(self, ours: Callable[[Path], bool]) -> None:
+        """Rename the folder that is there, unless something else came into it meanwhile."""
+        known = set(os.listdir(self.path)) if self.path.is_dir() else set()
+        check_folder_writable(self.path, overwrite=True, ours=ours)
+        os.replace(self.path, self.previous)
+        # The check took a while; from now on nobody finds the folder by its name.
+        if came := sorted(set(os.listdir(self.previous)) - known):
+            raise _holds_other(self.path, came[0])
 
     def take_back(self) -> None:
         """Undo what was done, however far it went."""
@@ -253,6 +269,13 @@ def _link_new(source: Path, path: Path) -> None:
 def _exists(path: Path) -> OutputError:
     return OutputError(
         f"output {path} exists already; give another name with -o, or --overwrite to replace it"
+    )
+
+
+def _holds_other(path: Path, name: str) -> OutputError:
+    return OutputError(
+        f"expected nothing but an earlier result in the folder {path}, found {name}; "
+        "the whole folder would be replaced: give another one with -o"
     )
 
 

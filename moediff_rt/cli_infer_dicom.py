@@ -94,6 +94,6 @@ def infer_dicom(options: argparse.Namespace) -> int:
         paths.sidecar: record_writer(made.record),
         **map_writers(paths, ran),
     }
-    write_whole(writers, overwrite=options.overwrite)
+    write_whole(writers, overwrite=options.overwrite, ours=is_result)
     say_written(options, paths, made.record)
     return 0

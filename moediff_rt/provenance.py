@@ -28,7 +28,8 @@ def describe(
 ) -> dict[str, Any]:
     """Everything needed to make the result again, as plain JSON values.
 
-    Paths are reduced to names: a sidecar travels, folders with patients' names must not.
+    Paths are reduced to names: a sidecar travels, folders with patients' names must not. A DICOM
+    source's name is such a folder's: `dicom.enhance.derived_of` takes it out.
 
     Returns
     -------

@@ -42,7 +42,8 @@ class Derived:
     Attributes
     ----------
     uid : str
-        Its SeriesInstanceUID. Equal results of equal sources have equal UIDs.
+        Its SeriesInstanceUID, made of all that its images say but when they were made: equal
+        results have equal ones, any others have others.
     source : Series
     template : pydicom Dataset
         What all its images say alike.
@@ -160,39 +161,52 @@ def derive(
     shape = data.shape[:3]
     affine = source.scan.grid.resized(shape).affine
     stored = store(data, source.scan.data, whole=source.whole)
-    digest = hashlib.sha256()
-    for instance in source.instances:
-        digest.update(f"{instance.header.SOPInstanceUID}\n".encode())
-    digest.update(f"{how}\n{affine.tolist()}\n{stored.slope}\n{stored.intercept}\n".encode())
-    for k in range(shape[2]):
-        digest.update(stored.numbers[..., k].tobytes(order="F"))
-    uid = _uid(source.uid, digest.hexdigest())
+    backwards = _numbered_backwards(source)
     with quiet():
         template = template_of([instance.header for instance in source.instances])
-        _describe(template, source, uid, how, created or datetime.datetime.now().astimezone())
+        _describe(template, source, how)
         _describe_grid(template, affine, shape)
         _describe_voxels(template, source, stored, window(data, source.frames))
-    return Derived(uid, source, template, stored, affine, _numbered_backwards(source))
+        slices = [(frame.instance.header.SOPInstanceUID, frame.index) for frame in source.frames]
+        said = _said(template), slices, how, affine.tolist(), backwards
+        digest = hashlib.sha256(ascii(said).encode())
+        for k in range(shape[2]):
+            digest.update(stored.numbers[..., k].tobytes(order="F"))
+        uid = _uid(source.uid, digest.hexdigest())
+        _stamp(template, uid, created or datetime.datetime.now().astimezone())
+    return Derived(uid, source, template, stored, affine, backwards)
 
 
-def _describe(
-    template: Any, source: Series, uid: str, how: str, created: datetime.datetime
-) -> None:
+def _said(dataset: Any) -> list[Any]:
+    """What a dataset says, however its file was encoded."""
+    return [
+        (int(element.tag), list(map(_said, element.value)) if element.VR == "SQ" else element.value)
+        for element in dataset
+    ]
+
+
+def _stamp(template: Any, uid: str, created: datetime.datetime) -> None:
+    """Name a result, and say when it was made: equal ones may be made at other times."""
+    template.SeriesInstanceUID = uid
+    created = _in_zone_of(template, created)
+    date, time = created.strftime("%Y%m%d"), created.strftime("%H%M%S.%f")
+    for what in ("InstanceCreation", "Series", "Content"):
+        setattr(template, f"{what}Date", date)
+        setattr(template, f"{what}Time", time)
+    equipment = template.ContributingEquipmentSequence[-1]
+    equipment.ContributionDateTime = created.strftime("%Y%m%d%H%M%S.%f%z")
+
+
+def _describe(template: Any, source: Series, how: str) -> None:
     header = source.header
     template.SOPClassUID = MR_IMAGE
     template.Modality = "MR"
-    template.SeriesInstanceUID = uid
     template.FrameOfReferenceUID = header.get("FrameOfReferenceUID") or _uid(source.uid, "frame")
     template.SeriesNumber = _series_number(header)
     size = min(voxel_sizes(source.scan.affine))
     suffix = " MoEDiff-SR (research)"
     said = str(header.get("SeriesDescription") or f"{size:.3g} mm")
     template.SeriesDescription = said[: _LONG_STRING - len(suffix)] + suffix
-    created = _in_zone_of(template, created)
-    date, time = created.strftime("%Y%m%d"), created.strftime("%H%M%S.%f")
-    for what in ("InstanceCreation", "Series", "Content"):
-        setattr(template, f"{what}Date", date)
-        setattr(template, f"{what}Time", time)
     # Words of enhanced images are of another list.
     kept = words(header.get("ImageType"))[2:] if header.SOPClassUID == MR_IMAGE else []
     template.ImageType = ["DERIVED", "PRIMARY", *(kept or ["M"]), OURS]
@@ -202,8 +216,8 @@ def _describe(
     template.DerivationCodeSequence = [_code("113085", "Spatial resampling")]
     template.ReferencedSeriesSequence = [_referenced_series(source)]
     template.ContributingEquipmentSequence = [
-        *(header.get("ContributingEquipmentSequence") or []),
-        _equipment(how, created),
+        *(template.get("ContributingEquipmentSequence") or []),
+        _equipment(how),
     ]
 
 
@@ -312,12 +326,11 @@ def _code(value: str, meaning: str) -> Any:
     return item
 
 
-def _equipment(how: str, created: datetime.datetime) -> Any:
+def _equipment(how: str) -> Any:
     item = pydicom().Dataset()
     item.PurposeOfReferenceCodeSequence = [_code("109102", "Processing Equipment")]
     item.Manufacturer = item.ManufacturerModelName = "moediff-rt"
     item.SoftwareVersions = __version__
-    item.ContributionDateTime = created.strftime("%Y%m%d%H%M%S.%f%z")
     item.ContributionDescription = how[:_SHORT_TEXT]
     return item
 

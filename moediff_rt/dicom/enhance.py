@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..atomic import check_folder_writable, write_whole
+from ..atomic import write_whole
 from ..provenance import describe
 from .derive import Derived, derivation, derive, is_result
 from .series import Series
@@ -34,7 +34,7 @@ class EnhancedSeries:
     inferred : Inferred
         The same as NIfTI images, float32, with the maps that were asked for.
     record : dict
-        How it was made: what `provenance.describe` says, and the series' UIDs.
+        What `provenance.describe` says, with both series' UIDs for the source's name.
     """
 
     derived: Derived
@@ -114,16 +114,21 @@ def derived_of(
     *,
     created: datetime.datetime | None = None,
 ) -> EnhancedSeries:
-    """Put a result into a derived series, and both series' UIDs into its record."""
+    """Put a result into a derived series, and both series' UIDs into its record.
+
+    They stand for the source's name, which is left out: folders of DICOM files are often named
+    after the patient.
+    """
     data = np.asanyarray(inferred.image.dataobj)
     derived = derive(series, data, derivation(record), created=created)
     said = record | {
+        "Sources": [{"SHA256": source["SHA256"]} for source in record["Sources"]],
         "Dicom": {
             "SourceSeriesInstanceUID": series.uid,
             "SourceInstances": len(series.instances),
             "SeriesInstanceUID": derived.uid,
             "Instances": len(derived),
-        }
+        },
     }
     return EnhancedSeries(derived, inferred, said)
 
@@ -152,7 +157,6 @@ def write(
         The folder holds something, or it cannot be written.
     """
     folder = Path(folder)
-    check_folder_writable(folder, overwrite=overwrite, ours=is_result)
     files = derived.folder()
-    write_whole({folder: files}, overwrite=overwrite)
+    write_whole({folder: files}, overwrite=overwrite, ours=is_result)
     return [folder / name for name in files]

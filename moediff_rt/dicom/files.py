@@ -18,6 +18,8 @@ _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
 # What files are told apart by. One that is no UID has taken in what follows it in a damaged file.
 _IDENTITIES = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _UID = re.compile(r"[0-9.]{0,64}")
+# Whom a scan is of: said of its result too, or there is no result.
+PATIENT = ("PatientID", "PatientName")
 # Strings of one line: once decoded, no control character belongs in them.
 _ONE_LINE = frozenset(("AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "SH", "TM", "UI"))
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -130,7 +132,7 @@ def read_header(path: Path, keywords: Sequence[str] | None = None) -> Any:
     Raises
     ------
     InputError
-        It is damaged, also where what it is told apart by is no UID.
+        It is damaged, also where what it is told apart by is no UID; or its patient cannot be read.
     """
     dicom = pydicom()
     try:
@@ -141,15 +143,23 @@ def read_header(path: Path, keywords: Sequence[str] | None = None) -> Any:
                 force=True,
                 specific_tags=None if keywords is None else list(keywords),
             )
+            patient = {name: header.get_item(name) for name in PATIENT if name in header}
             _decode(header)
             for keyword in _IDENTITIES:
                 if not _UID.fullmatch(str(header.get(keyword) or "")):
                     raise ValueError(f"{keyword} is no UID")
-            return header
     except MemoryError:
         raise
     except Exception as error:
         raise unreadable(path, error) from error
+    for keyword, encoded in patient.items():
+        if keyword not in header or not _is_text(header[keyword], encoded.value):
+            raise InputError(
+                f"expected {keyword} in {path.name} as text of its SpecificCharacterSet, found "
+                "something else; a character set that is not the text's, or a damaged header? "
+                "Export the series again"
+            )
+    return header
 
 
 def _decode(dataset: Any) -> None:
@@ -167,6 +177,13 @@ def _decode(dataset: Any) -> None:
         if element.VR in _ONE_LINE and element.keyword not in _IDENTITIES:
             if any(_CONTROL.search(str(value)) for value in _values(element)):
                 del dataset[tag]
+
+
+def _is_text(element: Any, encoded: Any) -> bool:
+    """Say whether an attribute was decoded without control characters and replaced letters."""
+    text = "".join(map(str, _values(element)))
+    replaced = "\ufffd" in text and "\ufffd".encode() not in encoded
+    return not (replaced or _CONTROL.search(text))
 
 
 def _values(element: Any) -> Sequence[Any]:

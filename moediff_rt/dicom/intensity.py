@@ -71,9 +71,11 @@ def store(data: npt.NDArray[np.float32], source: npt.NDArray[np.float32], *, who
     Stored
     """
     low, high = float(data.min()), float(data.max())
+    if unsigned := bool(source.min() >= 0):
+        low, high = max(low, 0.0), max(high, 0.0)
     fine = high - low >= _FINE_LEVELS and -_LARGEST <= low and high <= _LARGEST
     if whole or fine:
-        kind = np.dtype("u2" if source.min() >= 0 else "i2")
+        kind = np.dtype("u2" if unsigned else "i2")
         return Stored(_rounded(data, 1.0, 0.0, kind), "1", "0")
     intercept = decimal(min(low, 0.0))
     # Rounded up, so that the largest value still fits.

@@ -15,7 +15,7 @@ from ..checks import check_values
 from ..errors import InputError
 from ..grid import voxel_sizes
 from ..io import MIN_UNSCALED_LEVELS, Scan
-from .files import Instance, find_files, frame_count, plain, read_header
+from .files import PATIENT, Instance, find_files, frame_count, plain, read_header
 from .frames import Frame, frames_of
 from .kinds import READ, check_kind_of, sop_class_name
 from .package import quiet
@@ -250,7 +250,7 @@ def _common_thickness(frames: Sequence[Frame]) -> float | None:
 
 
 def _check_identity(instances: Sequence[Instance]) -> None:
-    """Refuse files that do not say what they are, or of several studies or frames of reference."""
+    """Refuse files that do not say what they are, or of several studies, frames or patients."""
     for instance in instances:
         for keyword in _NEEDED:
             if not instance.header.get(keyword):
@@ -258,7 +258,7 @@ def _check_identity(instances: Sequence[Instance]) -> None:
                     f"expected {keyword} in {instance.name}, found none; "
                     "its header was stripped: export the series again"
                 )
-    for keyword in ("StudyInstanceUID", "FrameOfReferenceUID", "PatientID"):
+    for keyword in ("StudyInstanceUID", "FrameOfReferenceUID", *PATIENT):
         if len({str(instance.header.get(keyword, "")) for instance in instances}) > 1:
             raise InputError(
                 f"expected one {keyword} in a series, found several among "

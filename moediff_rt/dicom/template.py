@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+from .files import PATIENT
 from .intensity import decimal
 from .kinds import words
 from .package import pydicom
@@ -37,14 +38,15 @@ _LEFT_OUT = frozenset(
     DimensionIndexSequence DimensionOrganizationType ConcatenationUID
     SOPInstanceUIDOfConcatenationSource InConcatenationNumber InConcatenationTotalNumber
     ConcatenationFrameOffsetNumber RepresentativeFrameNumber FrameIncrementPointer
-    ContributingEquipmentSequence ContributingSOPInstancesReferenceSequence
-    ContributingSourcesSequence
+    ContributingSOPInstancesReferenceSequence ContributingSourcesSequence
     ConversionSourceAttributesSequence ReferencedImageEvidenceSequence SourceImageEvidenceSequence
     MACParametersSequence DigitalSignaturesSequence EncryptedAttributesSequence
     HL7StructuredDocumentReferenceSequence RetrieveAETitle RetrieveURL InstanceAvailability
     StorageMediaFileSetUID StorageMediaFileSetID
     """.split()
 )
+# The first image speaks for all.
+_OF_FIRST = (*PATIENT, "ContributingEquipmentSequence")
 # Curves, audio and overlays: repeating groups, drawn on the source's grid.
 _DRAWN_GROUPS = (0x5000, 0x6000)
 # Tags 0008,92xx, 0018,90xx and 0018,91xx: of enhanced images alone.
@@ -90,8 +92,8 @@ _FUNCTIONAL_GROUPS = {
 def template_of(headers: Sequence[Any]) -> Any:
     """Gather what all images of a series say alike and what stays true of a derived one.
 
-    Private attributes are left out: vendors keep in them what holds for their own voxels and grid,
-    and readers trust it more than the standard's.
+    Private attributes are left out, in sequences too: vendors keep in them what holds for their own
+    voxels and grid, and readers trust it more than the standard's.
 
     Parameters
     ----------
@@ -112,8 +114,12 @@ def template_of(headers: Sequence[Any]) -> Any:
             continue
         if element.keyword in _LEFT_OUT or (is_enhanced and (tag >> 8) in _ENHANCED_ONLY):
             continue
-        if all(tag in header and header[tag] == element for header in headers[1:]):
+        said_by_all = all(tag in header and header[tag] == element for header in headers[1:])
+        if said_by_all or element.keyword in _OF_FIRST:
             template[tag] = copy.deepcopy(element)
+    if len({tuple(words(header.get("SpecificCharacterSet"))) for header in headers}) > 1:
+        # Each was decoded from its own; this one has the letters of all.
+        template.SpecificCharacterSet = "ISO_IR 192"
     _add_times(template, headers)
     if is_enhanced:
         _add_functional_groups(template, first)
@@ -127,6 +133,7 @@ def template_of(headers: Sequence[Any]) -> Any:
     for keyword in _REQUIRED:
         if keyword not in template:
             setattr(template, keyword, None)
+    template.remove_private_tags()
     return template
 
 
@@ -162,7 +169,8 @@ def _add_functional_groups(template: Any, header: Any) -> None:
             value = {"COLUMN": "COL"}.get(value, value)
         if keyword == "InversionTime" and not isinstance(value, float):
             value = value[0]
-        setattr(template, keyword, decimal(value) if isinstance(value, float) else value)
+        value = decimal(value) if isinstance(value, float) else copy.deepcopy(value)
+        setattr(template, keyword, value)
 
 
 def _scanning_sequence(header: Any) -> list[str]:

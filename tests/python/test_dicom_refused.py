@@ -134,6 +134,18 @@ def two_frames_of_reference(images):
     images[3].FrameOfReferenceUID = made.new_uid()
 
 
+def two_patients(images):
+    images[3].PatientID = "P-2"
+
+
+def two_names(images):
+    images[3].PatientName = "M\u00fcller^Jens"
+
+
+def one_without_a_name(images):
+    del images[3].PatientName
+
+
 def video(images):
     import pydicom.encaps
     from pydicom.uid import HEVCMP51
@@ -192,6 +204,9 @@ MATRIX = [
     (spectroscopy, "MR Spectroscopy Storage"),
     (two_studies, "expected one StudyInstanceUID"),
     (two_frames_of_reference, "expected one FrameOfReferenceUID"),
+    (two_patients, "expected one PatientID in a series, found several"),
+    (two_names, "expected one PatientName in a series, found several"),
+    (one_without_a_name, "expected one PatientName in a series, found several"),
     (video, "HEVC/H.265"),
     (black, "all voxels are zero"),
 ]
@@ -317,6 +332,41 @@ def test_messages_show_no_control_characters_of_a_character_set_that_is_not_name
     made.save(tmp_path / "in" / "other", made.enhanced())
     with pytest.raises(InputError, match=r"#7 't1 \u00c3\?' \(26 images") as refusal:
         dicom.load_series(tmp_path / "in")
+    assert is_one_plain_line(str(refusal.value))
+
+
+@pytest.mark.parametrize(
+    ("named", "was", "becomes", "keyword"),
+    [
+        ("ISO_IR 100", b"LO\4\0P-1 ", b"LO\4\0P\t1 ", "PatientID"),
+        ("ISO_IR 100", b"LO\4\0P-1 ", b"LO\x0c\0\x1b$B;3ED\x1b(B1 ", "PatientID"),
+        ("ISO_IR 192", b"LO\4\0P-1 ", b"LO\4\0P-\xfc1", "PatientID"),
+        ("ISO_IR 192", b"LO\4\0P-1 ", b"LO\6\0P\\P-\xfc1", "PatientID"),
+        ("ISO_IR 100", b"LO\4\0P-1 ", b"FD\4\0P-1 ", "PatientID"),
+        ("ISO_IR 192", b"PN\6\0Doe^Al", b"PN\6\0D\xfce^Al", "PatientName"),
+        ("ISO_IR 100", b"PN\6\0Doe^Al", b"PN\x0c\0\x1b$B;3ED\x1b(B^A", "PatientName"),
+        ("ISO_IR 100", b"PN\6\0Doe^Al", b"FD\6\0Doe^Al", "PatientName"),
+    ],
+    ids=[
+        "a tab",
+        "escapes",
+        "no UTF-8",
+        "one of two no UTF-8",
+        "no text",
+        "a name, no UTF-8",
+        "a name with escapes",
+        "a name that is no text",
+    ],
+)
+def test_a_patient_who_cannot_be_read_is_refused(tmp_path, named, was, becomes, keyword):
+    images = every(made.classic(), SpecificCharacterSet=named, PatientName="Doe^Al")
+    folder = made.save(tmp_path / "in", images)
+    for path in folder.iterdir():
+        whole = path.read_bytes()
+        assert whole.count(was) == 1
+        path.write_bytes(whole.replace(was, becomes))
+    with pytest.raises(InputError, match=rf"expected {keyword} in 0001\.dcm as text of") as refusal:
+        dicom.load_series(folder)
     assert is_one_plain_line(str(refusal.value))
 
 

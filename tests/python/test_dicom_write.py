@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import datetime
-import json
-import os
-import signal
 import struct
 
 import dicom_series as made
-import nibabel as nib
 import numpy as np
 import pytest
 
 import moediff_rt
-from moediff_rt import cli, dicom
-from moediff_rt.cli_infer_dicom import default_folder
+from moediff_rt import dicom
 from moediff_rt.dicom.intensity import decimal, store
 
 pytest.importorskip("pydicom", reason="pydicom is not installed: pip install '.[dicom]'")
@@ -26,17 +21,6 @@ def session(tiny_bundle, tmp_path_factory):
     cache = tmp_path_factory.mktemp("engines")
     with moediff_rt.Session(tiny_bundle, threads=1, engines_dir=cache) as one:
         yield one
-
-
-@pytest.fixture
-def infer(tiny_bundle, tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("MOEDIFF_RT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-
-    def run(*args: object) -> int:
-        options = ["--bundle", str(tiny_bundle), "--threads", "1"]
-        return cli.main(["infer", *map(str, args), *options])
-
-    return run
 
 
 def enhanced(session, folder, images, **options):
@@ -170,6 +154,62 @@ def test_equal_results_have_equal_uids_and_others_have_others(session, tmp_path)
         assert len(uid) <= 64 and 0 < int(uid.removeprefix("2.25.")) < 2**128
 
 
+def derived_from(folder, images, how="how", day=1, **options):
+    """A series derived without a model, whose voxels are its source's."""
+    series = dicom.load_series(made.save(folder, images, **options))
+    when = datetime.datetime(2026, 1, day, tzinfo=datetime.timezone.utc)
+    return dicom.derive(series, np.asfortranarray(series.scan.data), how, created=when)
+
+
+def every(images, **attributes):
+    for image in images:
+        for keyword, value in attributes.items():
+            setattr(image, keyword, value)
+    return images
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"PatientID": "P-2"},
+        {"PatientName": "Other^Person"},
+        {"StudyDate": "20250103"},
+        {"InstitutionName": "Elsewhere"},
+        {"ImageComments": "moved"},
+        {"RepetitionTime": "2301"},
+        {"WindowCenter": "401"},
+        {"ProcedureCodeSequence": [made._item(CodeMeaning="Skull")]},
+    ],
+    ids=lambda attributes: next(iter(attributes)),
+)
+def test_images_that_say_anything_else_have_other_uids(tmp_path, attributes):
+    images = every(made.classic(), ProcedureCodeSequence=[made._item(CodeMeaning="Head")])
+    one = derived_from(tmp_path / "a", images)
+    other = derived_from(tmp_path / "b", every(images, **attributes))
+    uids = {str(image.SOPInstanceUID) for image in (*one.datasets(), *other.datasets())}
+    assert one.uid != other.uid and len(uids) == len(one) + len(other)
+
+
+def test_images_made_later_of_the_same_series_sent_otherwise_have_the_same_uids(tmp_path):
+    item = made._item(CodeMeaning="Head")
+    one = derived_from(tmp_path / "a", every(made.classic(), ProcedureCodeSequence=[item]))
+    images = made.implicit(every(made.classic(), ProcedureCodeSequence=[item]))
+    for image in images:
+        image["ProcedureCodeSequence"].is_undefined_length = True
+    later = derived_from(tmp_path / "b", images, day=2, shuffled=True)
+    assert one.uid == later.uid
+    assert one.dataset(1).SOPInstanceUID == later.dataset(1).SOPInstanceUID
+    assert one.dataset(1).ContentDate != later.dataset(1).ContentDate
+
+
+def test_what_a_description_cannot_hold_tells_results_apart(tmp_path):
+    one, other = (
+        derived_from(tmp_path / end, made.classic(), how="x" * 1024 + end) for end in "ab"
+    )
+    assert one.template.DerivationDescription == other.template.DerivationDescription
+    assert one.uid != other.uid
+
+
 @pytest.mark.parametrize(
     ("offset", "date", "time", "zone"),
     [
@@ -206,6 +246,39 @@ def test_what_differs_from_slice_to_slice_is_not_said_of_the_result(session, tmp
     assert out[0].PatientComments == "kept"
     assert out[0].AcquisitionTime == "102134", "when the acquisition began"
     assert "LargestImagePixelValue" not in out[0]
+
+
+@pytest.mark.parametrize("patient", ["", "P-1", "P\u00e4\u00df"])
+def test_the_patient_is_the_source_s_whoever_it_is(session, tmp_path, patient):
+    images = made.classic()
+    for k, image in enumerate(images):
+        image.PatientID = image.PatientName = patient
+        image["PatientID"].VR = "SH" if k % 2 else "LO"
+    out, _series, _result = enhanced(session, tmp_path, images)
+    assert all(image.PatientID == image.PatientName == patient for image in out)
+
+
+@pytest.mark.parametrize("kind", ["classic", "enhanced"])
+def test_nothing_private_is_written_at_any_depth(session, tmp_path, kind):
+    images = made.classic() if kind == "classic" else [made.enhanced()]
+    for image in images:
+        inner, outer = made._item(CodeMeaning="kept"), made._item(CodeMeaning="kept")
+        outer.EquivalentCodeSequence = [inner]
+        for item in (inner, outer):
+            item.add_new(0x00290010, "LO", "SIEMENS CSA HEADER")
+            item.add_new(0x00291010, "LO", "secret")
+        image.ProcedureCodeSequence = image.ContributingEquipmentSequence = [outer]
+        if kind == "enhanced":
+            anatomy = made._item(AnatomicRegionSequence=[outer])
+            image.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [anatomy]
+    out, series, _result = enhanced(session, tmp_path, images)
+    for image in out:
+        said = ["ProcedureCodeSequence", "ContributingEquipmentSequence"]
+        for keyword in said + ["AnatomicRegionSequence"] * (kind == "enhanced"):
+            item = image[keyword][0]
+            assert item.CodeMeaning == item.EquivalentCodeSequence[0].CodeMeaning == "kept"
+        assert not [element for element in image.iterall() if element.tag.is_private]
+    assert series.header.ProcedureCodeSequence[0][0x00291010].value == "secret", "still as read"
 
 
 def test_a_bare_source_gives_what_the_standard_requires(session, tmp_path):
@@ -245,6 +318,24 @@ def test_text_is_written_as_it_came_whatever_its_character_set(session, tmp_path
     assert text in (tmp_path / "out" / "00001.dcm").read_bytes()
 
 
+@pytest.mark.parametrize("first", ["ISO_IR 192", "ISO_IR 100", None])
+def test_text_of_several_character_sets_is_written_in_one_that_is_named(session, tmp_path, first):
+    images = made.classic()
+    for k, image in enumerate(images):
+        image.SpecificCharacterSet = "ISO_IR 100" if k % 2 else "ISO_IR 192"
+        image.ProcedureCodeSequence = [made._item(CodeMeaning="Sch\u00e4del")]
+    if first is None:
+        del images[0].SpecificCharacterSet
+    else:
+        images[0].SpecificCharacterSet = first
+    out, _series, _result = enhanced(session, tmp_path, images)
+    for image in out:
+        assert image.SpecificCharacterSet == "ISO_IR 192"
+        assert image.PatientName == "M\u00fcller^J\u00fcrgen"
+        assert image.InstitutionName == "H\u00f4pital"
+        assert image.ProcedureCodeSequence[0].CodeMeaning == "Sch\u00e4del"
+
+
 def test_lossy_compression_of_the_source_stays_said(session, tmp_path):
     images = made.classic()
     images[3].LossyImageCompression = "01"
@@ -273,6 +364,17 @@ def test_values_are_stored_to_a_thousandth_whatever_their_range(rng, low, high, 
     np.testing.assert_allclose(values, data, atol=(high - low) / 2000)
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "bound"), [(-0.2, 5, 5e-4), (-40, 990, 0.04), (-40, 3000, 0.5), (-2, -1, 0)]
+)
+def test_nothing_below_zero_is_stored_where_the_source_has_nothing_there(rng, low, high, bound):
+    data = np.asfortranarray(rng.uniform(low, high, (9, 9, 9)).astype(np.float32))
+    stored = store(data, np.abs(data), whole=False)
+    assert stored.numbers.dtype == "u2" and float(stored.intercept) == 0 and float(stored.slope) > 0
+    values = stored.numbers * float(stored.slope)
+    np.testing.assert_allclose(values, np.clip(data, 0, None), atol=bound)
+
+
 def test_numbers_fit_a_decimal_string(rng):
     for value in (rng.standard_normal(2000) * 10.0 ** rng.integers(-12, 12, 2000)).tolist():
         text = decimal(value)
@@ -280,91 +382,12 @@ def test_numbers_fit_a_decimal_string(rng):
         assert float(text) == pytest.approx(value, rel=1e-8)
 
 
-def test_infer_writes_a_folder_its_record_and_maps(tmp_path, infer, capsys):
-    source = made.save(tmp_path / "t1", made.classic(), shuffled=True)
-    picture = tmp_path / "look.png"
-    assert infer(source, "--save-gates", "--samples", 2, "--figure", picture, "--seed", 5) == 0
-    out = default_folder(source)
-    assert capsys.readouterr().out.split() == [
-        str(out),
-        str(tmp_path / "t1_desc-moediffsr.json"),
-        str(tmp_path / "t1_desc-moediffsr_gates.nii.gz"),
-        str(tmp_path / "t1_desc-moediffsr_uncertainty.nii.gz"),
-        str(picture),
-    ]
-    assert len(os.listdir(out)) == 52 and len(os.listdir(tmp_path)) == 6
-    record = json.loads((tmp_path / "t1_desc-moediffsr.json").read_text())
-    assert record["Settings"]["Seed"] == 5 and record["InputShape"] == [28, 30, 26]
-    assert record["Dicom"]["Instances"] == 52
-    assert str(tmp_path) not in json.dumps(record)
-    grid = dicom.load_series(source).scan.grid.resized((56, 60, 52))
-    for name, shape in (("gates", (56, 60, 52, 3)), ("uncertainty", (56, 60, 52))):
-        image = nib.load(tmp_path / f"t1_desc-moediffsr_{name}.nii.gz")
-        assert image.shape == shape
-        np.testing.assert_allclose(image.affine, grid.affine, atol=1e-4)
-
-
-def test_an_output_that_exists_is_replaced_only_when_asked(tmp_path, infer, capsys):
-    source = made.save(tmp_path / "in", made.classic())
-    out = tmp_path / "out"
-    out.mkdir()
-    assert infer(source, "-q", "-o", out) == 0, "an empty folder is as good as none"
-    first = made.read(out)[0].SeriesInstanceUID
-    assert infer(source, "-q", "-o", out, "--seed", 3) == 2
-    assert "--overwrite" in capsys.readouterr().err
-    assert made.read(out)[0].SeriesInstanceUID == first
-    assert infer(source, "-q", "-o", out, "--seed", 3, "--overwrite") == 0
-    assert made.read(out)[0].SeriesInstanceUID != first
-    (out / "thesis.tex").write_text("mine")
-    assert infer(source, "-q", "-o", out, "--overwrite") == 2
-    assert "found thesis.tex" in capsys.readouterr().err
-    assert len(os.listdir(out)) == 53
-
-
-def test_a_folder_of_scans_is_none_of_an_earlier_result(tmp_path, infer, capsys):
-    source, out = made.save(tmp_path / "in", made.classic()), tmp_path / "out"
-    assert infer(source, "-q", "-o", out) == 0
-    made.classic()[0].save_as(out / "00099.dcm")
-    (out / "00100.dcm").write_text("no image")
-    for name in ("00099.dcm", "00100.dcm"):
-        assert infer(source, "-q", "-o", out, "--overwrite") == 2
-        assert f"found {name}" in capsys.readouterr().err
-        (out / name).unlink()
-    assert infer(source, "-q", "-o", out, "--overwrite") == 0
-
-
-@pytest.mark.parametrize("call", [1, 20, 53])
-def test_a_signal_while_writing_leaves_nothing(tmp_path, infer, monkeypatch, call):
-    from moediff_rt import atomic
-
-    source = made.save(tmp_path / "in", made.classic())
-    real, calls = os.fsync, 0
-
-    def fsync(handle: int) -> None:
-        nonlocal calls
-        calls += 1
-        real(handle)
-        if calls == call:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(atomic.os, "fsync", fsync)
-    assert infer(source, "-q", "-o", tmp_path / "out") == 128 + signal.SIGTERM
-    assert os.listdir(tmp_path) == ["in"]
-
-
-def test_the_result_is_no_scan_to_enhance_again(tmp_path, infer, capsys):
-    source = made.save(tmp_path / "in", made.classic())
-    assert infer(source, "-q", "-o", tmp_path / "out") == 0
-    assert infer(tmp_path / "out", "-q") == 2
-    assert "a result of moediff-rt" in capsys.readouterr().err
-
-
-def test_nothing_of_the_patient_is_said(tmp_path, infer, capfd):
-    images = made.classic()
-    for image in images:
-        image.StudyTime = "not a time"  # pydicom warns of it, with the value
-    source = made.save(tmp_path / "in", images)
-    capfd.readouterr()
-    assert infer(source, "-v") == 0
-    said = capfd.readouterr()
-    assert "ller" not in said.err + said.out and "not a time" not in said.err
+def test_write_replaces_an_earlier_result_and_nothing_else(tmp_path):
+    derived = derived_from(tmp_path / "in", made.classic())
+    dicom.write(derived, tmp_path / "out")
+    with pytest.raises(moediff_rt.OutputError, match="overwrite"):
+        dicom.write(derived, tmp_path / "out")
+    assert len(dicom.write(derived, tmp_path / "out", overwrite=True)) == len(derived)
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    with pytest.raises(moediff_rt.OutputError, match=r"found notes\.txt"):
+        dicom.write(derived, tmp_path / "out", overwrite=True)

@@ -120,6 +120,18 @@ def test_a_file_that_appears_while_writing_is_not_replaced(tmp_path, monkeypatch
     assert contents(tmp_path) == {"b": "theirs"}
 
 
+def test_a_folder_that_takes_a_file_s_place_meanwhile_is_kept(tmp_path):
+    def late(stream):
+        stream.write(b"ours")
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "b").write_text("theirs")
+
+    with pytest.raises(OutputError, match="found the folder"):
+        write_whole({tmp_path / "a": late}, overwrite=True)
+    assert tree(tmp_path) == {"a/b": "theirs"}
+    assert os.listdir(tmp_path) == ["a"]
+
+
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
 def test_an_interrupted_write_leaves_nothing(tmp_path, error):
     def half(stream):
@@ -157,6 +169,10 @@ def test_a_missing_folder_is_refused(tmp_path):
         write_whole({Path(tmp_path, "nowhere", "out.nii"): put(b"new")})
 
 
+def is_number(file: Path) -> bool:
+    return file.name.isdigit()
+
+
 def tree(folder: Path) -> dict[str, str]:
     files = (path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_text() for path in files}
@@ -169,7 +185,7 @@ def test_a_folder_appears_with_its_files(tmp_path, before):
     if before == "an old folder":
         (tmp_path / "out" / "9").write_text("old")
     writers = {tmp_path / "out": {"1": put(b"one"), "2": put(b"two")}, tmp_path / "a": put(b"a")}
-    write_whole(writers, overwrite=before == "an old folder")
+    write_whole(writers, overwrite=before == "an old folder", ours=is_number)
     assert tree(tmp_path) == {"out/1": "one", "out/2": "two", "a": "a"}
     assert sorted(os.listdir(tmp_path)) == ["a", "out"]
 
@@ -207,7 +223,65 @@ def test_a_folder_with_other_files_is_not_replaced(tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
     (tmp_path / "1").write_text("old")
     with pytest.raises(OutputError, match=r"found thesis\.tex"):
-        check_folder_writable(tmp_path, overwrite=True, ours=lambda file: file.name.isdigit())
+        check_folder_writable(tmp_path, overwrite=True, ours=is_number)
+
+
+def test_a_folder_s_files_are_replaced_only_where_somebody_says_whose_they_are(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "9").write_text("old")
+    with pytest.raises(OutputError, match="found 9"):
+        write_whole({tmp_path / "out": {"1": put(b"one")}}, overwrite=True)
+    assert tree(tmp_path) == {"out/9": "old"}
+
+
+@pytest.mark.parametrize("when", ["while writing", "while checking"])
+def test_what_comes_into_a_folder_meanwhile_is_kept(tmp_path, when):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "9").write_text("old")
+    (tmp_path / "a").write_text("old a")
+    written = False
+
+    def come():
+        (tmp_path / "out" / "notes").write_text("mine")
+
+    def late(stream):
+        nonlocal written
+        written = True
+        stream.write(b"one")
+        if when == "while writing":
+            come()
+
+    def ours(file):
+        if written and when == "while checking":
+            come()
+        return is_number(file)
+
+    with pytest.raises(OutputError, match="found notes"):
+        writers = {tmp_path / "a": put(b"a"), tmp_path / "out": {"1": late}}
+        write_whole(writers, overwrite=True, ours=ours)
+    assert tree(tmp_path) == {"out/9": "old", "out/notes": "mine", "a": "old a"}
+    assert sorted(os.listdir(tmp_path)) == ["a", "out"]
+
+
+@pytest.mark.parametrize("taken", ["file", "link"])
+def test_what_takes_a_folder_s_place_meanwhile_is_kept(tmp_path, taken):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "8").write_text("mine")
+    (tmp_path / "out").mkdir()
+
+    def late(stream):
+        (tmp_path / "out").rmdir()
+        if taken == "file":
+            (tmp_path / "out").write_text("mine")
+        else:
+            (tmp_path / "out").symlink_to("elsewhere")
+        stream.write(b"one")
+
+    with pytest.raises(OutputError, match="file or a link"):
+        write_whole({tmp_path / "out": {"1": late}}, overwrite=True, ours=is_number)
+    assert sorted(os.listdir(tmp_path)) == ["elsewhere", "out"]
+    assert (tmp_path / "elsewhere" / "8").read_text() == "mine"
+    assert taken == "link" or (tmp_path / "out").read_text() == "mine"
 
 
 @pytest.mark.parametrize("error", ERRORS)
@@ -223,7 +297,7 @@ def test_whatever_fails_the_old_folder_is_there_again(
     fail_after(monkeypatch, name, calls, error, done=done)
     writers = {tmp_path / "out": {"1": put(b"one")}, tmp_path / "a": put(b"a")}
     try:
-        write_whole(writers, overwrite=True)
+        write_whole(writers, overwrite=True, ours=is_number)
     except (OutputError, KeyboardInterrupt, RuntimeError):
         monkeypatch.undo()
         assert tree(tmp_path) == {"out/9": "old", "a": "old a"}
