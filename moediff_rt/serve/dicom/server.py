@@ -109,7 +109,7 @@ class DicomServer:
             *address,
             title,
             accepted,
-            reception=Reception(spool, arrivals, limits, room.metrics, self._log),
+            reception=Reception(spool, arrivals, limits, hold, room.metrics, self._log),
             limits=limits,
             hold=hold,
             metrics=room.metrics,
