@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -89,12 +90,17 @@ def output_paths(
     )
     paths = OutputPaths(image, sidecar_path(image), gates, deviation, drawing)
     check_names(paths, source)
-    if paths.sidecar.resolve() == sidecar_path(source).resolve():
+    if real(paths.sidecar) == real(sidecar_path(source)):
         raise InputError(
             f"expected an output whose sidecar is not the input's, got {paths.sidecar} for both; "
             "the original is never replaced: give another name with -o"
         )
     return paths
+
+
+def real(path: Path) -> Path:
+    """A path without links; unlike `Path.resolve`, also of one that links to itself."""
+    return Path(os.path.realpath(path))
 
 
 def check_figure(figure: str | None) -> Path | None:
@@ -106,8 +112,8 @@ def check_figure(figure: str | None) -> Path | None:
 
 def check_names(paths: OutputPaths, source: Path) -> None:
     """Refuse outputs that would replace the input or one another."""
-    resolved = [path.resolve() for path in paths.all()]
-    if source.resolve() in resolved:
+    resolved = [real(path) for path in paths.all()]
+    if real(source) in resolved:
         raise InputError(
             f"expected an output other than the input, got {source} for both; "
             "the original is never replaced: give another name with -o"

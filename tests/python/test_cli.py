@@ -366,6 +366,15 @@ def test_info_names_backends_cuda_bundle_and_cache(capsys, tmp_path, monkeypatch
     assert ("not in this build: nvcc" in shown) is not _core.cuda_built()
 
 
+def test_info_says_why_a_cache_cannot_be_read(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("MOEDIFF_RT_CACHE", str(tmp_path / ("a" * 300)))
+    assert cli.main(["info"]) == 0
+    assert "too long; check its permissions, or set MOEDIFF_RT_CACHE" in capsys.readouterr().out
+    assert cli.main(["info", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["cache"]
+    assert "too long" in found["error"] and found["entries"] == []
+
+
 def test_importing_the_package_loads_nothing_heavy():
     program = (
         "import sys, moediff_rt, moediff_rt.cli; moediff_rt.cli._get_parser();"

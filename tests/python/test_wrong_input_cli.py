@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -135,3 +136,46 @@ def test_a_damaged_bundle(capsys, folder, tiny_bundle, tmp_path, damage):
 def test_no_bundle(capsys, folder, tmp_path):
     said = refused(capsys, folder, folder / "scan.nii.gz", "--bundle", tmp_path / "none")
     assert "none" in said
+
+
+@pytest.fixture
+def closed(folder, monkeypatch):
+    """A folder in which nobody may search, for root neither."""
+    inside = folder / "closed"
+    inside.mkdir()
+    (inside / "scan.nii.gz").write_bytes((folder / "scan.nii.gz").read_bytes())
+    stat = os.stat
+
+    def refuse(path, **options):
+        found = str(path)
+        if os.path.islink(found):
+            found = os.readlink(found)
+        if found.startswith(f"{inside}/"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    return inside
+
+
+def test_a_scan_in_a_folder_that_may_not_be_searched(capsys, folder, closed):
+    for name in ("scan.nii.gz", "scan.dcm", "folder"):
+        assert "permission" in refused(capsys, folder, closed / name)
+
+
+def test_a_tree_with_a_link_into_such_a_folder(capsys, folder, closed):
+    (folder / "tree").mkdir()
+    (folder / "tree" / "0001.dcm").symlink_to(closed / "scan.nii.gz")
+    said = refused(capsys, folder, folder / "tree")
+    assert "Permission denied" in said and "0001.dcm" in said
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".dcm", ""])
+def test_a_name_too_long(capsys, folder, ending):
+    assert "too long" in refused(capsys, folder, folder / f"{'a' * 300}{ending}")
+
+
+def test_an_output_that_is_a_link_to_itself(capsys, folder, tiny_bundle):
+    (folder / "loop.nii").symlink_to("loop.nii")
+    options = ("-o", folder / "loop.nii", "--bundle", tiny_bundle)
+    assert "exists already" in refused(capsys, folder, folder / "scan.nii.gz", *options)
