@@ -10,7 +10,7 @@ import threading
 import time
 
 from ..hold import Hold
-from ..listening import cannot_listen, check_at_least, say_listening
+from ..listening import cannot_listen, check_numbers, say_listening
 from ..logs import Log
 from ..room import Room
 from .answers import Answers, Settings
@@ -158,7 +158,7 @@ def serve_mrd(options: argparse.Namespace, room: Room) -> None:
     InputError
         An option cannot be used, or the address cannot be listened on.
     """
-    check_at_least(options, hold=0.01, stop_after=0, idle_timeout=1, max_connections=1)
+    check_numbers(options, hold=0.01, stop_after=0, idle_timeout=1, max_connections=1)
     with room.model.turn() as session:
         bundle = session.bundle
     limits = Limits(idle_seconds=options.idle_timeout)
