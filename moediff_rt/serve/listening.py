@@ -39,6 +39,23 @@ the default
             )
 
 
+def listen(host: str, port: int) -> socket.socket:
+    """Listen on an address of any family; on IPv4 where a name has both.
+
+    Raises
+    ------
+    InputError
+        The address cannot be listened on.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        families = [family for family, *_rest in found]
+        family = socket.AF_INET if socket.AF_INET in families else families[0]
+        return socket.create_server((host, port), family=family, backlog=64)
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise cannot_listen(host, port, error) from error
+
+
 def cannot_listen(host: str, port: int, error: Exception) -> InputError:
     """Say that an address cannot be listened on."""
     return InputError(

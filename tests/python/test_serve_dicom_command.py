@@ -264,6 +264,7 @@ BOUNDED = (
         *((["--send-to", "a:1:PACS", option, "inf"], f"1e+09 for {option}") for option in BOUNDED),
         (["--send-to", "a:104:PACS", "--hold", "1e300"], "1e+09 for --hold"),
         (["--send-to", "a:104:PACS", "--host", "256.0.0.1"], "--host"),
+        (["--send-to", "a:104:PACS", "--host", "a" * 300], "--host"),
         (["--send-to", "a:104:PACS", "--spool", "/dev/null"], "--spool"),
     ],
 )

@@ -454,6 +454,7 @@ def test_nothing_is_held_after_the_answer(server):
         (["--stop-after", "inf"], "1e+09 for --stop-after"),
         (["--max-connections", "0"], "--max-connections"),
         (["--host", "256.0.0.1"], "--host"),
+        (["--host", "a" * 300], "--host"),
     ],
 )
 def test_wrong_options_are_refused_in_one_line(tiny_bundle, capsys, options, words):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
-import socket
 import threading
 import time
 
 from ..hold import Hold
-from ..listening import cannot_listen, check_numbers, say_listening
+from ..listening import check_numbers, listen, say_listening
 from ..logs import Log
 from ..room import Room
 from .answers import Answers, Settings
@@ -62,10 +61,7 @@ class MrdServer:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._log = Log("mrd")
-        try:
-            self._listener = socket.create_server((host, port), backlog=64)
-        except (OSError, OverflowError) as error:
-            raise cannot_listen(host, port, error) from error
+        self._listener = listen(host, port)
         self._listener.settimeout(TICK_SECONDS)
 
     @property
