@@ -18,7 +18,7 @@ from .atomic import FolderWriter, Writer, check_writable, write_whole
 from .cli_options import open_session, why_backend
 from .errors import InputError
 from .io import Scan, image_writer, load_scan, nifti_stem, record_writer, sidecar_path
-from .progress import progress_on
+from .progress import progress_on, say
 from .results import Inferred
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def run_scan(options: argparse.Namespace, scan: Scan) -> Ran:
 
     def note(text: str) -> None:
         if not options.quiet:
-            print(text, file=sys.stderr, flush=True)
+            say(text, sys.stderr)
 
     corrections = plan_corrections(options.gradients, n4=options.n4)
     with open_session(options) as session:
