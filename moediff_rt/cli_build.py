@@ -32,7 +32,7 @@ def build_engines(options: argparse.Namespace) -> int:
     """Run the command; errors are the caller's to report."""
     from .tensorrt.package import BACKENDS
 
-    folder = Path(options.output or cache.engines_dir())
+    folder = Path(cache.engines_path(options.output))
     if options.backend in BACKENDS:
         _build_tensorrt(options, folder)
     else:
@@ -63,7 +63,7 @@ def _build_tensorrt(options: argparse.Namespace, folder: Path) -> None:
     from . import _core
     from .tensorrt import engines
 
-    bundle = _core.load_bundle(os.fspath(options.bundle or cache.default_bundle()))
+    bundle = _core.load_bundle(cache.bundle_path(options.bundle))
     _make_folder(folder)
     log = BuildLog(sys.stderr, len(bundle.modules))
     built = engines.build_engines(

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import __version__, cache
 from .cli_build import table
-from .errors import BackendError, BundleError
+from .errors import BackendError, BundleError, InputError
 
 _CUDA_OPS = {
     True: "in this build",
@@ -66,8 +66,8 @@ def _bundle(path: Path) -> dict[str, Any]:
     from . import _core
 
     try:
-        bundle = _core.load_bundle(str(path))
-    except BundleError as error:
+        bundle = _core.load_bundle(cache.bundle_path(path))
+    except (BundleError, InputError) as error:
         return {"path": str(path), "error": " ".join(str(error).split())}
     manifest = json.loads(bundle.json)
     card = {

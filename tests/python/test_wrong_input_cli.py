@@ -179,3 +179,21 @@ def test_an_output_that_is_a_link_to_itself(capsys, folder, tiny_bundle):
     (folder / "loop.nii").symlink_to("loop.nii")
     options = ("-o", folder / "loop.nii", "--bundle", tiny_bundle)
     assert "exists already" in refused(capsys, folder, folder / "scan.nii.gz", *options)
+
+
+def test_a_bundle_or_a_cache_whose_path_is_not_utf8(
+    capsys, folder, tiny_bundle, tmp_path, monkeypatch
+):
+    named = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copytree(tiny_bundle, named)
+    scan = folder / "scan.nii.gz"
+    assert "a bundle folder whose path is UTF-8" in refused(capsys, folder, scan, "--bundle", named)
+    monkeypatch.setenv("MOEDIFF_RT_CACHE", str(named))
+    said = refused(capsys, folder, scan, "--bundle", tiny_bundle)
+    assert "an engine folder (MOEDIFF_RT_CACHE) whose path is UTF-8" in said
+    for backend in ("auto", "tensorrt"):
+        command = ["build-engines", "--backend", backend, "--bundle", str(named)]
+        assert cli.main([*command, "-o", str(tmp_path)]) == 2
+        assert "a bundle folder whose path is UTF-8" in capsys.readouterr().err
+        assert cli.main([*command[:-1], str(tiny_bundle), "-o", str(named)]) == 2
+        assert "an engine folder (MOEDIFF_RT_CACHE) whose path is UTF-8" in capsys.readouterr().err
