@@ -197,3 +197,36 @@ def test_a_bundle_or_a_cache_whose_path_is_not_utf8(
         assert "a bundle folder whose path is UTF-8" in capsys.readouterr().err
         assert cli.main([*command[:-1], str(tiny_bundle), "-o", str(named)]) == 2
         assert "an engine folder (MOEDIFF_RT_CACHE) whose path is UTF-8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "option", ["-o", "--bundle", "--series", "--figure", "--gradients", "--backend", "--spacing"]
+)
+def test_an_option_that_is_empty_is_not_its_default(capsys, folder, tiny_bundle, option):
+    options = ("--bundle", tiny_bundle, option, "")
+    said = refused(capsys, folder, folder / "scan.nii.gz", *options)
+    assert option in said and ("empty" in said or "invalid float" in said)
+
+
+def test_an_empty_input_is_not_the_folder_one_is_in(capsys, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert "argument INPUT: expected a value, got an empty one" in refused(capsys, folder, "")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["build-engines", "-o"],
+        ["build-engines", "--target"],
+        ["serve", "mrd", "--host"],
+        ["serve", "dicom", "--send-to", "a:1:P", "--spool"],
+        ["serve", "dicom", "--send-to", "a:1:P", "--accept-aet"],
+    ],
+    ids=" ".join,
+)
+def test_an_empty_option_of_another_command(capsys, command):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*command, ""])
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert command[-1] in line and "got an empty one" in line
