@@ -6,10 +6,23 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from .errors import InputError
+
 
 def default_bundle() -> Path:
     """Folder of the bundle that ships in the package."""
     return Path(__file__).parent / "bundles" / "edge"
+
+
+def bundle_path(bundle: str | os.PathLike[str] | None) -> str:
+    """Path of a bundle as the core takes it; None is the default one.
+
+    Raises
+    ------
+    InputError
+        It is no path that the core can take.
+    """
+    return path_in_utf8(default_bundle() if bundle is None else bundle, "a bundle folder")
 
 
 def engines_dir(environ: Mapping[str, str] = os.environ) -> Path:
@@ -28,3 +41,42 @@ def engines_dir(environ: Mapping[str, str] = os.environ) -> Path:
     if root := environ.get("XDG_CACHE_HOME"):
         return Path(root) / "moediff-rt" / "engines"
     return Path.home() / ".cache" / "moediff-rt" / "engines"
+
+
+def engines_path(folder: str | os.PathLike[str] | None = None) -> str:
+    """Path of an engine folder as the core takes it; None is `engines_dir()`.
+
+    Raises
+    ------
+    InputError
+        It is no path that the core can take.
+    """
+    what = "an engine folder (MOEDIFF_RT_CACHE)"
+    return path_in_utf8(engines_dir() if folder is None else folder, what)
+
+
+def path_in_utf8(path: str | os.PathLike[str], what: str) -> str:
+    """A path as the core takes it; `what` is what messages call it.
+
+    Raises
+    ------
+    InputError
+        It is empty, or it is not UTF-8: the core has its paths as text.
+
+    Examples
+    --------
+    >>> path_in_utf8(Path("/data/edge"), "a bundle folder")
+    '/data/edge'
+    """
+    text = os.fsdecode(path)
+    if not text:
+        raise InputError(f"expected {what}, got an empty path; leave it out for the default")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        shown = text.encode(errors="backslashreplace").decode()
+        raise InputError(
+            f"expected {what} whose path is UTF-8, got {shown}; was it named on a computer with "
+            "another encoding? Rename it, or give a link to it of another name"
+        ) from None
+    return text

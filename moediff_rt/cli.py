@@ -23,6 +23,7 @@ from .cli_options import (
 )
 from .cli_serve import add_serve
 from .errors import Cancelled, EngineError, MoediffError
+from .progress import say
 
 FAILED = 1
 # As shells say that a signal ended a command; 130 for Ctrl-C, 143 for SIGTERM.
@@ -206,7 +207,7 @@ def main(args: Sequence[str] | None = None) -> int:
         )
     except Exception as error:
         if verbose:
-            traceback.print_exc()
+            say(traceback.format_exc().rstrip(), sys.stderr)
         hint = "" if verbose or options.command != "infer" else "; -v shows the traceback"
         return _say(options, f"unexpected {type(error).__name__}: {error}{hint}", FAILED)
 
@@ -264,5 +265,5 @@ def _run(options: argparse.Namespace) -> int:
 
 def _say(options: argparse.Namespace, message: str, code: int) -> int:
     line = " ".join(message.split())
-    print(f"moediff-rt {options.command}: {line}", file=sys.stderr)
+    say(f"moediff-rt {options.command}: {line}", sys.stderr)
     return code

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from . import cache
 from .cli_options import why_backend
 from .errors import BackendError, OutputError
+from .progress import say
 from .session import Session
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def build_engines(options: argparse.Namespace) -> int:
     """Run the command; errors are the caller's to report."""
     from .tensorrt.package import BACKENDS
 
-    folder = Path(options.output or cache.engines_dir())
+    folder = Path(cache.engines_path(options.output))
     if options.backend in BACKENDS:
         _build_tensorrt(options, folder)
     else:
@@ -54,7 +55,7 @@ def _build_here(options: argparse.Namespace, folder: Path) -> None:
         log = BuildLog(sys.stderr, len(session.bundle.modules))
         model = session.build(force=options.force, on_engine=log.done)
         if options.backend == "auto":
-            print(why_backend(model.backend), file=sys.stderr, flush=True)
+            say(why_backend(model.backend), sys.stderr)
         print(table([_HEADER, *(_row(engine) for engine in model.engines)]))
 
 
@@ -62,7 +63,7 @@ def _build_tensorrt(options: argparse.Namespace, folder: Path) -> None:
     from . import _core
     from .tensorrt import engines
 
-    bundle = _core.load_bundle(os.fspath(options.bundle or cache.default_bundle()))
+    bundle = _core.load_bundle(cache.bundle_path(options.bundle))
     _make_folder(folder)
     log = BuildLog(sys.stderr, len(bundle.modules))
     built = engines.build_engines(
@@ -78,7 +79,7 @@ def _build_tensorrt(options: argparse.Namespace, folder: Path) -> None:
     rows = [(*_row(engine), _error_text(engine)) for engine in built]
     print(table([(*_HEADER, "error (limit)"), *rows]))
     for reason in sorted({engine.unchecked for engine in built if engine.unchecked}):
-        print(f"engines were built but not run: {reason}", file=sys.stderr, flush=True)
+        say(f"engines were built but not run: {reason}", sys.stderr)
 
 
 class BuildLog:
@@ -114,7 +115,7 @@ class BuildLog:
             return
         self._told = now
         line = f"[{self._done + 1}/{self._total}] {module}: {100 * fraction:.0f} %"
-        print(line, end="\r" if terminal else "\n", file=self._stream, flush=True)
+        say(line, self._stream, end="\r" if terminal else "\n")
         self._open = terminal
 
     def done(self, engine: Report) -> None:
@@ -122,7 +123,7 @@ class BuildLog:
         self._done += 1
         what = "cached" if engine.cached else f"built in {engine.seconds:.1f} s"
         line = f"[{self._done}/{self._total}] {engine.module}: {what}"
-        print(line.ljust(40) if self._open else line, file=self._stream, flush=True)
+        say(line.ljust(40) if self._open else line, self._stream)
         self._told = self._clock()
         self._open = False
 

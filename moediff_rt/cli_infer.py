@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from .atomic import FolderWriter, Writer, check_writable, write_whole
 from .cli_options import open_session, why_backend
 from .errors import InputError
 from .io import Scan, image_writer, load_scan, nifti_stem, record_writer, sidecar_path
-from .progress import progress_on
+from .progress import progress_on, say
 from .results import Inferred
 
 if TYPE_CHECKING:
@@ -89,12 +90,17 @@ def output_paths(
     )
     paths = OutputPaths(image, sidecar_path(image), gates, deviation, drawing)
     check_names(paths, source)
-    if paths.sidecar.resolve() == sidecar_path(source).resolve():
+    if real(paths.sidecar) == real(sidecar_path(source)):
         raise InputError(
             f"expected an output whose sidecar is not the input's, got {paths.sidecar} for both; "
             "the original is never replaced: give another name with -o"
         )
     return paths
+
+
+def real(path: Path) -> Path:
+    """A path without links; unlike `Path.resolve`, also of one that links to itself."""
+    return Path(os.path.realpath(path))
 
 
 def check_figure(figure: str | None) -> Path | None:
@@ -106,8 +112,8 @@ def check_figure(figure: str | None) -> Path | None:
 
 def check_names(paths: OutputPaths, source: Path) -> None:
     """Refuse outputs that would replace the input or one another."""
-    resolved = [path.resolve() for path in paths.all()]
-    if source.resolve() in resolved:
+    resolved = [real(path) for path in paths.all()]
+    if real(source) in resolved:
         raise InputError(
             f"expected an output other than the input, got {source} for both; "
             "the original is never replaced: give another name with -o"
@@ -170,7 +176,7 @@ def run_scan(options: argparse.Namespace, scan: Scan) -> Ran:
 
     def note(text: str) -> None:
         if not options.quiet:
-            print(text, file=sys.stderr, flush=True)
+            say(text, sys.stderr)
 
     corrections = plan_corrections(options.gradients, n4=options.n4)
     with open_session(options) as session:

@@ -11,6 +11,7 @@ from .cli_infer import (
     check_figure,
     check_names,
     map_writers,
+    real,
     run_scan,
     say_written,
 )
@@ -28,7 +29,7 @@ def default_folder(source: Path) -> Path:
     >>> default_folder(Path("/data/scan.dcm")).name
     'scan_desc-moediffsr'
     """
-    source = source.resolve()
+    source = real(source)
     name = source.name.removesuffix(".dcm") or "series"
     return source.with_name(f"{name}_desc-moediffsr")
 
@@ -49,7 +50,7 @@ def folder_paths(
             f"expected a folder for a DICOM series, got {folder}; give a folder's name with -o "
             "(for NIfTI convert the result with dcm2niix)"
         )
-    ours, theirs = folder.resolve(), source.resolve()
+    ours, theirs = real(folder), real(source)
     if ours == theirs or ours in theirs.parents or theirs in ours.parents:
         raise InputError(
             f"expected an output apart from the input, got {folder} for {source}; "

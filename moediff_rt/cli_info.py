@@ -10,7 +10,7 @@ from typing import Any
 
 from . import __version__, cache
 from .cli_build import table
-from .errors import BackendError, BundleError
+from .errors import BackendError, BundleError, InputError
 
 _CUDA_OPS = {
     True: "in this build",
@@ -66,8 +66,8 @@ def _bundle(path: Path) -> dict[str, Any]:
     from . import _core
 
     try:
-        bundle = _core.load_bundle(str(path))
-    except BundleError as error:
+        bundle = _core.load_bundle(cache.bundle_path(path))
+    except (BundleError, InputError) as error:
         return {"path": str(path), "error": " ".join(str(error).split())}
     manifest = json.loads(bundle.json)
     card = {
@@ -88,15 +88,19 @@ def _bundle(path: Path) -> dict[str, Any]:
 
 
 def _cache(path: Path) -> dict[str, Any]:
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else []
-    entries = [
-        {"name": file.relative_to(path).as_posix(), "bytes": file.stat().st_size} for file in files
+    found: dict[str, Any] = {"path": str(path), "bytes": 0, "entries": []}
+    try:
+        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else []
+        sizes = [file.stat().st_size for file in files]
+    except OSError as error:
+        what = f"expected a folder that can be read, {error.filename} cannot: {error.strerror}"
+        return {**found, "error": f"{what}; check its permissions, or set MOEDIFF_RT_CACHE"}
+    found["bytes"] = sum(sizes)
+    found["entries"] = [
+        {"name": file.relative_to(path).as_posix(), "bytes": size}
+        for file, size in zip(files, sizes, strict=True)
     ]
-    return {
-        "path": str(path),
-        "bytes": sum(file.stat().st_size for file in files),
-        "entries": entries,
-    }
+    return found
 
 
 def info(options: argparse.Namespace) -> int:
@@ -131,14 +135,15 @@ def _as_text(found: dict[str, Any]) -> str:
             f"  output   voxels {spacing['output_min']:g} to {spacing['output_max']:g} mm",
             *_card_lines(bundle["card"], indent=2),
         ]
-    entries = found["cache"]["entries"]
-    lines += [
-        "",
-        "Engine cache",
-        f"  path     {found['cache']['path']}",
-        f"  size     {found['cache']['bytes'] / 1e6:.1f} MB in {len(entries)} files",
-        *(f"    {entry['name']}  {entry['bytes'] / 1e6:.1f} MB" for entry in entries),
-    ]
+    kept = found["cache"]
+    lines += ["", "Engine cache", f"  path     {kept['path']}"]
+    if "error" in kept:
+        lines.append(f"  error    {kept['error']}")
+    else:
+        lines += [
+            f"  size     {kept['bytes'] / 1e6:.1f} MB in {len(kept['entries'])} files",
+            *(f"    {entry['name']}  {entry['bytes'] / 1e6:.1f} MB" for entry in kept["entries"]),
+        ]
     return "\n".join(lines)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from .session import Session
@@ -11,8 +11,23 @@ if TYPE_CHECKING:
 WRONG_INPUT = 2
 
 
+def not_empty(text: str) -> str:
+    """Take any text but none, which an unset variable of a shell gives."""
+    if not text:
+        raise argparse.ArgumentTypeError(
+            "expected a value, got an empty one; is a variable of the shell not set?"
+        )
+    return text
+
+
 class OneLineParser(argparse.ArgumentParser):
-    """Wrong usage gets one line, like every other wrong input."""
+    """Wrong usage gets one line, like every other wrong input. Text is never empty."""
+
+    def add_argument(self, *names: Any, **settings: Any) -> argparse.Action:
+        """Add an argument, as `argparse` does."""
+        if settings.get("action", "store") in ("store", "append"):
+            settings.setdefault("type", not_empty)
+        return super().add_argument(*names, **settings)
 
     def error(self, message: str) -> NoReturn:
         """Say the line and leave."""

@@ -1,7 +1,8 @@
-"""Progress on a terminal as a bar, elsewhere as plain lines."""
+"""Progress on a terminal as a bar, elsewhere as plain lines; and notes beside it."""
 
 from __future__ import annotations
 
+import contextlib
 from types import TracebackType
 from typing import Any, Protocol, TextIO
 
@@ -26,6 +27,12 @@ def progress_on(stream: TextIO, *, quiet: bool) -> ProgressReport:
     if quiet:
         return SilentProgress()
     return BarProgress(stream) if stream.isatty() else LineProgress(stream)
+
+
+def say(text: str, stream: TextIO, end: str = "\n") -> None:
+    """Print what nothing depends on: a full disk under the stream stops no run."""
+    with contextlib.suppress(OSError):
+        print(text, end=end, file=stream, flush=True)
 
 
 class SilentProgress:
@@ -70,7 +77,7 @@ class LineProgress(SilentProgress):
         tenths = 10 * done // max(total, 1)
         if tenths > self._tenths:
             self._tenths = tenths
-            print(f"{10 * tenths:3d} %  {done} of {total} tiles", file=self._stream, flush=True)
+            say(f"{10 * tenths:3d} %  {done} of {total} tiles", self._stream)
 
 
 class BarProgress(SilentProgress):
@@ -82,11 +89,12 @@ class BarProgress(SilentProgress):
 
     def __call__(self, done: int, total: int) -> None:
         """Move the bar."""
-        if self._bar is None:
-            from tqdm import tqdm
+        with contextlib.suppress(OSError):
+            if self._bar is None:
+                from tqdm import tqdm
 
-            self._bar = tqdm(total=total, unit="tile", file=self._stream, leave=False)
-        self._bar.update(done - self._bar.n)
+                self._bar = tqdm(total=total, unit="tile", file=self._stream, leave=False)
+            self._bar.update(done - self._bar.n)
 
     def __exit__(
         self,
@@ -95,4 +103,5 @@ class BarProgress(SilentProgress):
         trace: TracebackType | None,
     ) -> None:
         if self._bar is not None:
-            self._bar.close()
+            with contextlib.suppress(OSError):
+                self._bar.close()

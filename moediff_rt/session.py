@@ -68,6 +68,8 @@ class Session:
     ------
     BundleError
         The bundle is missing, damaged, or of an unknown format.
+    InputError
+        A setting cannot be used, or a path is empty or not UTF-8.
 
     Examples
     --------
@@ -89,8 +91,8 @@ class Session:
         from . import _core
 
         threads = checked_threads(threads)
-        self.bundle: Bundle = _core.load_bundle(os.fspath(bundle or cache.default_bundle()))
-        self.engines_dir = Path(engines_dir or cache.engines_dir())
+        self.engines_dir = Path(cache.engines_path(engines_dir))
+        self.bundle: Bundle = _core.load_bundle(cache.bundle_path(bundle))
         self._max_memory = checked_memory(max_memory)
         self._choice: dict[str, Any] = {
             "backend": backend,

@@ -53,9 +53,9 @@ def is_dicom(path: str | os.PathLike[str]) -> bool:
     A `.nii` or `.nii.gz` file is never asked for its content.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         return True
-    if path.name.endswith((".nii", ".nii.gz")) or not path.is_file():
+    if path.name.endswith((".nii", ".nii.gz")) or not os.path.isfile(path):
         return False
     try:
         return looks_like_dicom(path)
@@ -79,13 +79,15 @@ def find_files(source: str | os.PathLike[str]) -> list[Path]:
         There is none, or a file cannot be read.
     """
     source = Path(source)
-    if not source.exists():
-        raise InputError(f"expected a DICOM folder or file, found nothing at {source}; check it")
-    if source.is_file():
-        candidates: Sequence[Path] = [source]
-    else:
-        candidates = [path for path in _walk(source) if path.is_file()]
     try:
+        if not source.exists():
+            raise InputError(
+                f"expected a DICOM folder or file, found nothing at {source}; check it"
+            )
+        if source.is_file():
+            candidates: Sequence[Path] = [source]
+        else:
+            candidates = [path for path in _walk(source) if path.is_file()]
         found = [path for path in candidates if looks_like_dicom(path)]
     except OSError as error:
         raise InputError(

@@ -10,11 +10,13 @@ from ..errors import InputError
 from .logs import Log
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+# Of every number: seconds, bytes and counts up to it are what the system can still count.
+MOST = 1e9
 _DEAD_AFTER = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 
 
-def check_at_least(options: argparse.Namespace, **least: float) -> None:
-    """Refuse options below what they may be at least; one that is None is not there.
+def check_numbers(options: argparse.Namespace, **least: float) -> None:
+    """Refuse options below what they may be at least, or above `MOST`; None is not there.
 
     Raises
     ------
@@ -22,19 +24,36 @@ def check_at_least(options: argparse.Namespace, **least: float) -> None:
 
     Examples
     --------
-    >>> check_at_least(argparse.Namespace(hold=0.0), hold=0.01)
+    >>> check_numbers(argparse.Namespace(hold=0.0), hold=0.01)
     Traceback (most recent call last):
-    moediff_rt.errors.InputError: expected at least 0.01 for --hold, got 0; leave it out for the \
-default
+    moediff_rt.errors.InputError: expected from 0.01 to 1e+09 for --hold, got 0; leave it out for \
+the default
     """
     for name, lowest in least.items():
         value = getattr(options, name)
-        # Not `<`: not a number is refused, too.
-        if value is not None and not value >= lowest:
+        # This way round not a number is refused, too.
+        if value is not None and not lowest <= value <= MOST:
             raise InputError(
-                f"expected at least {lowest:g} for --{name.replace('_', '-')}, got "
+                f"expected from {lowest:g} to {MOST:g} for --{name.replace('_', '-')}, got "
                 f"{value:g}; leave it out for the default"
             )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Listen on an address of any family; on IPv4 where a name has both.
+
+    Raises
+    ------
+    InputError
+        The address cannot be listened on.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        families = [family for family, *_rest in found]
+        family = socket.AF_INET if socket.AF_INET in families else families[0]
+        return socket.create_server((host, port), family=family, backlog=64)
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise cannot_listen(host, port, error) from error
 
 
 def cannot_listen(host: str, port: int, error: Exception) -> InputError:

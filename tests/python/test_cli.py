@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import json
 import os
 import shlex
@@ -19,6 +21,7 @@ from tiny_bundle import make_bundle
 import moediff_rt
 from moediff_rt import _core, cli
 from moediff_rt.cli_infer import default_output, output_paths
+from moediff_rt.progress import progress_on
 
 SHAPE = (28, 30, 20)
 
@@ -331,13 +334,36 @@ def test_engines_are_not_built_where_they_cannot_be_kept(tiny_bundle, tmp_path, 
     assert "expected a folder for the engines" in said.err and not said.out
 
 
-@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "1>&- 2>&-"])
-def test_a_closed_stream_is_no_reason_to_fail(scan, tiny_bundle, closed):
+@pytest.mark.parametrize(
+    "closed", ["0<&-", "1>&-", "2>&-", "1>&- 2>&-", "2>/dev/full", "-v 2>/dev/full"]
+)
+def test_a_closed_or_full_stream_is_no_reason_to_fail(scan, tiny_bundle, closed):
     command = [sys.executable, "-m", "moediff_rt", "infer", str(scan)]
     command += ["--bundle", str(tiny_bundle), "--threads", "1"]
     shell = f"exec {shlex.join(command)} {closed}"
     assert subprocess.run(shell, shell=True, cwd=scan.parent).returncode == 0
     assert len(os.listdir(scan.parent)) == 3
+
+
+@pytest.mark.parametrize("options", ["", "-v"])
+def test_an_exit_code_is_kept_where_its_line_cannot_be_said(tmp_path, options):
+    command = f"{shlex.quote(sys.executable)} -m moediff_rt infer none.nii {options} 2>/dev/full"
+    assert subprocess.run(command, shell=True, cwd=tmp_path).returncode == 2
+
+
+def test_a_terminal_that_goes_away_stops_no_progress(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: True)
+    with progress_on(stream, quiet=False) as progress:
+        progress(1, 4)
+        assert "/4" in stream.getvalue()
+
+        def gone(_text: str) -> int:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        monkeypatch.setattr(stream, "write", gone)
+        for done in (2, 3, 4):
+            progress(done, 4)
 
 
 def test_a_name_the_terminal_cannot_show_is_escaped(scan, tiny_bundle):
@@ -367,6 +393,15 @@ def test_info_names_backends_cuda_bundle_and_cache(capsys, tmp_path, monkeypatch
     shown = capsys.readouterr().out
     assert "openvino" in shown
     assert ("not in this build: nvcc" in shown) is not _core.cuda_built()
+
+
+def test_info_says_why_a_cache_cannot_be_read(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("MOEDIFF_RT_CACHE", str(tmp_path / ("a" * 300)))
+    assert cli.main(["info"]) == 0
+    assert "too long; check its permissions, or set MOEDIFF_RT_CACHE" in capsys.readouterr().out
+    assert cli.main(["info", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["cache"]
+    assert "too long" in found["error"] and found["entries"] == []
 
 
 def test_importing_the_package_loads_nothing_heavy():

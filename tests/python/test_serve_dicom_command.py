@@ -237,6 +237,19 @@ def test_the_log_names_no_patient_and_quotes_no_peer(command):
     assert "Traceback" not in text
 
 
+BOUNDED = (
+    "--quiet-seconds",
+    "--broken-seconds",
+    "--spool-limit",
+    "--keep-refused",
+    "--retry-most",
+    "--max-instance",
+    "--hold",
+    "--idle-timeout",
+    "--stop-after",
+)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -248,7 +261,10 @@ def test_the_log_names_no_patient_and_quotes_no_peer(command):
         (["--send-to", "a:104:PACS", "--accept-aet", " "], "AE title"),
         (["--send-to", "a:104:PACS", "--quiet-seconds", "-1"], "--quiet-seconds"),
         (["--send-to", "a:104:PACS", "--spool-limit", "nan"], "--spool-limit"),
+        *((["--send-to", "a:1:PACS", option, "inf"], f"1e+09 for {option}") for option in BOUNDED),
+        (["--send-to", "a:104:PACS", "--hold", "1e300"], "1e+09 for --hold"),
         (["--send-to", "a:104:PACS", "--host", "256.0.0.1"], "--host"),
+        (["--send-to", "a:104:PACS", "--host", "a" * 300], "--host"),
         (["--send-to", "a:104:PACS", "--spool", "/dev/null"], "--spool"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import tracemalloc
 
 import dicom_series as made
 import numpy as np
@@ -22,8 +23,10 @@ from dicom_peer import (
     wait_for,
 )
 
+from moediff_rt.serve.dicom.identity import check_items, read_identity
 from moediff_rt.serve.dicom.limits import Limits
 from moediff_rt.serve.dicom.spool import INCOMING, REFUSED
+from moediff_rt.serve.hold import Hold
 
 
 @pytest.mark.parametrize(
@@ -32,7 +35,7 @@ from moediff_rt.serve.dicom.spool import INCOMING, REFUSED
         ({"SOPInstanceUID": "1.2.3"}, 0xA900),
         ({"SOPClassUID": made.ENHANCED_MR}, 0xA900),
         ({"SeriesInstanceUID": ""}, 0xA900),
-        ({"StudyInstanceUID": "../../etc"}, 0xC000),
+        ({"StudyInstanceUID": "../../etc"}, 0xA900),
         ({"SeriesInstanceUID": "1.2.03"}, 0xA900),
     ],
 )
@@ -54,11 +57,7 @@ def test_a_uid_like_a_path_is_refused(start_dicom, uid):
 @pytest.mark.filterwarnings("ignore")
 def send_as(sender, dataset, uid, **change) -> int:
     """Store a data set under a UID of the request, after changing what it says itself."""
-    from io import BytesIO
-
     from pydicom.dataset import Dataset
-    from pynetdicom.dimse_primitives import C_STORE
-    from pynetdicom.dsutils import encode
 
     changed = Dataset()
     with pydicom.config.disable_value_validation():
@@ -67,19 +66,37 @@ def send_as(sender, dataset, uid, **change) -> int:
             changed[keyword] = pydicom.DataElement(
                 keyword, "UI", value, validation_mode=pydicom.config.IGNORE
             )
-        request = C_STORE()
-        request.MessageID, request.Priority = 1, 2
-        request.AffectedSOPClassUID = made.MR
-        request.AffectedSOPInstanceUID = uid
-        context = next(c for c in sender.accepted_contexts if c.abstract_syntax == made.MR)
-        syntax = context.transfer_syntax[0]
-        data = encode(changed, syntax.is_implicit_VR, syntax.is_little_endian)
-        request.DataSet = BytesIO(data)
-        sender._reactor_checkpoint.clear()
-        wait_for(lambda: sender._is_paused, "the sender")
-        sender.dimse.send_msg(request, context.context_id)
-        _, answer = sender.dimse.get_msg(block=True)
-        sender._reactor_checkpoint.set()
+        return send_encoded(sender, encoded(sender, changed), uid)
+
+
+def context_of(sender):
+    return next(c for c in sender.accepted_contexts if c.abstract_syntax == made.MR)
+
+
+def encoded(sender, dataset) -> bytes:
+    """A data set as it is sent."""
+    from pynetdicom.dsutils import encode
+
+    syntax = context_of(sender).transfer_syntax[0]
+    return encode(dataset, syntax.is_implicit_VR, syntax.is_little_endian)
+
+
+def send_encoded(sender, data: bytes, uid) -> int:
+    """Store bytes under a UID of the request."""
+    from io import BytesIO
+
+    from pynetdicom.dimse_primitives import C_STORE
+
+    request = C_STORE()
+    request.MessageID, request.Priority = 1, 2
+    request.AffectedSOPClassUID = made.MR
+    request.AffectedSOPInstanceUID = uid
+    request.DataSet = BytesIO(data)
+    sender._reactor_checkpoint.clear()
+    wait_for(lambda: sender._is_paused, "the sender")
+    sender.dimse.send_msg(request, context_of(sender).context_id)
+    _, answer = sender.dimse.get_msg(block=True)
+    sender._reactor_checkpoint.set()
     return answer.Status
 
 
@@ -143,6 +160,74 @@ def test_too_many_connections_are_closed_at_once(start_dicom):
         finally:
             for peer in peers:
                 peer.close()
+
+
+ITEM, NO_ITEM = struct.pack("<HHL", 0xFFFE, 0xE000, 0), struct.pack("<HHL", 8, 8, 0)
+END = struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
+
+
+def with_items(sender, dataset, items: bytes, length: int) -> bytes:
+    """A data set with a sequence of some bytes and a length in front of its series description."""
+    data = encoded(sender, dataset)
+    explicit = not context_of(sender).transfer_syntax[0].is_implicit_VR
+    place = data.index(struct.pack("<HH", 0x0008, 0x103E))
+    head = struct.pack("<HH", 0x0008, 0x1032) + b"SQ\0\0" * explicit + struct.pack("<L", length)
+    return data[:place] + head + items + data[place:]
+
+
+@pytest.mark.parametrize("length", ["defined", "undefined"])
+def test_a_header_of_many_items_is_refused_unread_and_others_are_served(start_dicom, length):
+    items = ITEM * 400_000 + END * (length == "undefined")
+    count = (1 << 32) - 1 if length == "undefined" else len(items)
+    with start_dicom() as server, association(server.port) as sender:
+        bomb = with_items(sender, T1[0], items, count)
+        tracemalloc.start()
+        assert send_encoded(sender, bomb, T1[0].SOPInstanceUID) == 0xC000
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert most < 10 * len(bomb), "it was not parsed"
+        assert is_empty(server)
+        assert sender.send_c_store(T1[0]).Status == 0
+    assert server.hold.taken == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [({"limits": Limits(header_bytes=20_000)}, 0xC000), ({"hold": 1_600_000}, 0xA700)],
+    ids=["larger than allowed", "more than is free"],
+)
+def test_a_header_is_read_up_to_a_bound_whatever_is_in_it(start_dicom, options, status):
+    """pydicom takes any tag for an item's."""
+    items = NO_ITEM * 4000 + END
+    with start_dicom(**options) as server, association(server.port) as sender:
+        bomb = with_items(sender, T1[0], items, (1 << 32) - 1)
+        assert send_encoded(sender, bomb, T1[0].SOPInstanceUID) == status
+        assert is_empty(server)
+        assert list((server.spool.folder / "arriving").iterdir()) == []
+        assert sender.send_c_store(T1[0]).Status == 0
+    assert server.hold.taken == 0
+
+
+def test_a_multi_frame_header_of_thousands_of_frames_is_within_bounds(tmp_path):
+    """Each with 20 sequences and a kilobyte of a vendor's own, as scanners write them."""
+    from pydicom.dataset import Dataset
+
+    image = made.enhanced(image=made.sample(10))
+    frame = image.PerFrameFunctionalGroupsSequence[0]
+    for number in range(18):
+        item = Dataset()
+        item.EffectiveEchoTime, item.FlipAngle, item.RepetitionTime = 2.98, 9.0, 2300.0
+        frame.add_new(0x00189100 + number, "SQ", [item])
+    frame.add_new(0x00210010, "LO", "SCANNERS INC")
+    frame.add_new(0x00211001, "OB", bytes(1024))
+    image.PerFrameFunctionalGroupsSequence = [frame] * 2000
+    path = made.save(tmp_path / "large", image) / "0001.dcm"
+    data = path.read_bytes()
+    check_items(memoryview(data), Limits().items)
+    with Hold(4 << 30).share() as share:
+        said = read_identity(path, Limits(), share)
+    assert said["SOPInstanceUID"] == image.SOPInstanceUID
+    assert len(data) > 4 << 20
 
 
 HOSTILE = {

@@ -25,7 +25,7 @@ from mrd_peer import (
     text_message,
 )
 
-from moediff_rt import Acquisition, Session
+from moediff_rt import Acquisition, Session, cli
 from moediff_rt.serve.mrd.connection import asks_for_originals
 from moediff_rt.serve.mrd.contrast import read_protocol
 from moediff_rt.serve.mrd.limits import Limits
@@ -443,3 +443,22 @@ def test_a_result_beyond_the_limit_is_not_made(tiny_bundle):
 def test_nothing_is_held_after_the_answer(server):
     exchange(server.port, [*slices_of(head(SHAPE)), *NOT_FOR_THE_MODEL["phase"][0]()])
     assert server.hold.taken == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--hold", "inf"], "from 0.01 to 1e+09 for --hold, got inf"),
+        (["--hold", "1e300"], "1e+09 for --hold"),
+        (["--idle-timeout", "inf"], "1e+09 for --idle-timeout"),
+        (["--stop-after", "inf"], "1e+09 for --stop-after"),
+        (["--max-connections", "0"], "--max-connections"),
+        (["--host", "256.0.0.1"], "--host"),
+        (["--host", "a" * 300], "--host"),
+    ],
+)
+def test_wrong_options_are_refused_in_one_line(tiny_bundle, capsys, options, words):
+    common = ["serve", "mrd", "--bundle", str(tiny_bundle), "--log-level", "error", "--port", "0"]
+    assert cli.main([*common, *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line

@@ -8,12 +8,14 @@ import io
 import json
 import os
 import signal
+import socket
 import threading
 
 import pytest
 
 from moediff_rt import cli
 from moediff_rt.errors import Cancelled, InputError
+from moediff_rt.serve.listening import listen
 from moediff_rt.serve.logs import Log, logging_as_json
 from moediff_rt.serve.turns import Turns
 
@@ -122,8 +124,6 @@ def test_the_page_has_counts_and_health():
 
 
 def test_the_page_does_not_wait_for_a_reader_that_says_nothing():
-    import socket
-
     with metrics_page(0, Metrics(), threading.Event()) as port:
         with socket.create_connection(("127.0.0.1", port)):
             assert get(port, "/health")[0] == 200
@@ -134,6 +134,27 @@ def test_a_port_in_use_is_refused_in_one_line():
         with pytest.raises(InputError, match="choose another"):
             with metrics_page(port, Metrics(), threading.Event()):
                 pass
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_an_address_of_either_family_is_listened_on(host):
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, 0), family=family).close()
+    except OSError as error:
+        pytest.skip(f"this computer has no {host}: {error}")
+    with listen(host, 0) as listener:
+        assert listener.family == family
+        with socket.create_connection((host, listener.getsockname()[1]), 30):
+            listener.accept()[0].close()
+
+
+@pytest.mark.parametrize(
+    ("host", "port"), [("256.0.0.1", 0), ("a" * 300, 0), ("no such host", 0), ("127.0.0.1", 70000)]
+)
+def test_an_address_that_is_none_is_refused_in_one_line(host, port):
+    with pytest.raises(InputError, match="--host or --port"):
+        listen(host, port)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 
@@ -204,6 +205,16 @@ def test_steps_are_bound_by_where_the_sampler_starts(tiny_bundle, tmp_path):
 def test_a_missing_bundle_is_refused(tmp_path):
     with pytest.raises(BundleError):
         moediff_rt.Session(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("option", ["bundle", "engines_dir"])
+@pytest.mark.parametrize(
+    ("name", "words"), [(b"caf\xe9", "UTF-8, got .*caf.udce9"), (b"", "empty path")]
+)
+def test_a_path_that_the_core_cannot_take_is_refused(tiny_bundle, tmp_path, option, name, words):
+    path = os.fsdecode(os.path.join(os.fsencode(tmp_path), name) if name else name)
+    with pytest.raises(InputError, match=words):
+        moediff_rt.Session(**{"bundle": tiny_bundle, option: path})
 
 
 def test_an_unknown_backend_is_refused(tiny_bundle, tmp_path):

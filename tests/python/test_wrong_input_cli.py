@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -135,3 +136,97 @@ def test_a_damaged_bundle(capsys, folder, tiny_bundle, tmp_path, damage):
 def test_no_bundle(capsys, folder, tmp_path):
     said = refused(capsys, folder, folder / "scan.nii.gz", "--bundle", tmp_path / "none")
     assert "none" in said
+
+
+@pytest.fixture
+def closed(folder, monkeypatch):
+    """A folder in which nobody may search, for root neither."""
+    inside = folder / "closed"
+    inside.mkdir()
+    (inside / "scan.nii.gz").write_bytes((folder / "scan.nii.gz").read_bytes())
+    stat = os.stat
+
+    def refuse(path, **options):
+        found = str(path)
+        if os.path.islink(found):
+            found = os.readlink(found)
+        if found.startswith(f"{inside}/"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    return inside
+
+
+def test_a_scan_in_a_folder_that_may_not_be_searched(capsys, folder, closed):
+    for name in ("scan.nii.gz", "scan.dcm", "folder"):
+        assert "permission" in refused(capsys, folder, closed / name)
+
+
+def test_a_tree_with_a_link_into_such_a_folder(capsys, folder, closed):
+    (folder / "tree").mkdir()
+    (folder / "tree" / "0001.dcm").symlink_to(closed / "scan.nii.gz")
+    said = refused(capsys, folder, folder / "tree")
+    assert "Permission denied" in said and "0001.dcm" in said
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".dcm", ""])
+def test_a_name_too_long(capsys, folder, ending):
+    assert "too long" in refused(capsys, folder, folder / f"{'a' * 300}{ending}")
+
+
+def test_an_output_that_is_a_link_to_itself(capsys, folder, tiny_bundle):
+    (folder / "loop.nii").symlink_to("loop.nii")
+    options = ("-o", folder / "loop.nii", "--bundle", tiny_bundle)
+    assert "exists already" in refused(capsys, folder, folder / "scan.nii.gz", *options)
+
+
+def test_a_bundle_or_a_cache_whose_path_is_not_utf8(
+    capsys, folder, tiny_bundle, tmp_path, monkeypatch
+):
+    named = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copytree(tiny_bundle, named)
+    scan = folder / "scan.nii.gz"
+    assert "a bundle folder whose path is UTF-8" in refused(capsys, folder, scan, "--bundle", named)
+    monkeypatch.setenv("MOEDIFF_RT_CACHE", str(named))
+    said = refused(capsys, folder, scan, "--bundle", tiny_bundle)
+    assert "an engine folder (MOEDIFF_RT_CACHE) whose path is UTF-8" in said
+    for backend in ("auto", "tensorrt"):
+        command = ["build-engines", "--backend", backend, "--bundle", str(named)]
+        assert cli.main([*command, "-o", str(tmp_path)]) == 2
+        assert "a bundle folder whose path is UTF-8" in capsys.readouterr().err
+        assert cli.main([*command[:-1], str(tiny_bundle), "-o", str(named)]) == 2
+        assert "an engine folder (MOEDIFF_RT_CACHE) whose path is UTF-8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "option", ["-o", "--bundle", "--series", "--figure", "--gradients", "--backend", "--spacing"]
+)
+def test_an_option_that_is_empty_is_not_its_default(capsys, folder, tiny_bundle, option):
+    options = ("--bundle", tiny_bundle, option, "")
+    said = refused(capsys, folder, folder / "scan.nii.gz", *options)
+    assert option in said and ("empty" in said or "invalid float" in said)
+
+
+def test_an_empty_input_is_not_the_folder_one_is_in(capsys, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert "argument INPUT: expected a value, got an empty one" in refused(capsys, folder, "")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["build-engines", "-o"],
+        ["build-engines", "--target"],
+        ["serve", "mrd", "--host"],
+        ["serve", "dicom", "--send-to", "a:1:P", "--spool"],
+        ["serve", "dicom", "--send-to", "a:1:P", "--accept-aet"],
+    ],
+    ids=" ".join,
+)
+def test_an_empty_option_of_another_command(capsys, command):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*command, ""])
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert command[-1] in line and "got an empty one" in line

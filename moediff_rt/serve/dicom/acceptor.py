@@ -102,7 +102,7 @@ class Acceptor:
                 metrics=metrics,
                 log=log,
             )
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, UnicodeError) as error:
             raise cannot_listen(host, port, error) from error
         self._thread = threading.Thread(
             target=self._server.serve_forever,

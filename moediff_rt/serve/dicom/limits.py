@@ -17,6 +17,9 @@ class Limits:
         Of one PDU; `offered_pdu_bytes` is what peers are told to keep to.
     instance_bytes : int
         Of one instance, and of all that a peer sent that has no answer yet.
+    header_bytes, items : int
+        Of an instance before its voxels, and items of sequences in it: each takes pydicom long,
+        and much more memory than its bytes.
     unanswered : int
         Messages that a peer may send before the answer to the first of them.
     series_instances : int
@@ -34,6 +37,8 @@ class Limits:
     pdu_bytes: int = MIB
     offered_pdu_bytes: int = MIB // 8
     instance_bytes: int = 1024 * MIB
+    header_bytes: int = 16 * MIB
+    items: int = 1 << 17
     unanswered: int = 8
     series_instances: int = 20_000
     input_voxels: int = 400_000_000

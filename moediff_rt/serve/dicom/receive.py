@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ...dicom.files import read_header
 from ...dicom.kinds import READ
 from ...errors import InputError
+from ..errors import Refused
+from ..hold import Hold
 from ..logs import Log
 from ..metrics import Metrics
 from .arrivals import Arrivals
+from .identity import TooLarge, check_items, read_identity
 from .limits import Limits
 from .spool import Differs, Full, Spool, instance_name, series_name
 
@@ -25,7 +27,6 @@ DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
-_READ_FIRST = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _PREAMBLE = b"\0" * 128
 
 
@@ -37,16 +38,25 @@ class Reception:
     spool : Spool
     arrivals : Arrivals
     limits : Limits
+    hold : Hold
+        Memory for headers while they are read.
     metrics : Metrics
     log : Log
     """
 
     def __init__(
-        self, spool: Spool, arrivals: Arrivals, limits: Limits, metrics: Metrics, log: Log
+        self,
+        spool: Spool,
+        arrivals: Arrivals,
+        limits: Limits,
+        hold: Hold,
+        metrics: Metrics,
+        log: Log,
     ) -> None:
         self._spool = spool
         self._arrivals = arrivals
         self._limits = limits
+        self._hold = hold
         self._metrics = metrics
         self._log = log
 
@@ -59,6 +69,10 @@ class Reception:
         except Differs:
             status = DUPLICATE_INSTANCE
             reason = "another instance of the same UID is there, with other content"
+        except Refused:
+            status, reason = OUT_OF_RESOURCES, "there is no memory to read its header now"
+        except TooLarge as bound:
+            status, reason = CANNOT_UNDERSTAND, str(bound)
         except InputError as error:
             # Its words name the file, which means nothing to anybody.
             status, reason = CANNOT_UNDERSTAND, "it cannot be read"
@@ -83,14 +97,15 @@ class Reception:
         with request.DataSet.getbuffer() as data:
             if len(data) > self._limits.instance_bytes:
                 return OUT_OF_RESOURCES, f"it is larger than {self._limits.instance_bytes} bytes"
+            check_items(data, self._limits.items)
             path = self._spool.arrive([_PREAMBLE, b"DICM", _meta(event), data])
         return self._place(path, event, said)
 
     def _place(self, path: Path, event: Any, said: str) -> tuple[int, str]:
         placed = False
         try:
-            header = read_header(path, _READ_FIRST)
-            found = {keyword: str(header.get(keyword) or "") for keyword in _READ_FIRST}
+            with self._hold.share() as share:
+                found = read_identity(path, self._limits, share)
             if found["SOPClassUID"] != event.context.abstract_syntax or (
                 found["SOPClassUID"] not in READ
             ):

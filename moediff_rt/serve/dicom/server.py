@@ -15,7 +15,7 @@ from typing import Any
 
 from ...errors import InputError, OutputError
 from ..hold import MIB, Hold
-from ..listening import check_at_least, say_listening
+from ..listening import check_numbers, say_listening
 from ..logs import Log
 from ..room import Room
 from .acceptor import Acceptor
@@ -109,7 +109,7 @@ class DicomServer:
             *address,
             title,
             accepted,
-            reception=Reception(spool, arrivals, limits, room.metrics, self._log),
+            reception=Reception(spool, arrivals, limits, hold, room.metrics, self._log),
             limits=limits,
             hold=hold,
             metrics=room.metrics,
@@ -204,7 +204,7 @@ def serve_dicom(options: argparse.Namespace, room: Room) -> None:
     InputError
         An option cannot be used, the spool cannot, or the address cannot be listened on.
     """
-    check_at_least(
+    check_numbers(
         options,
         quiet_seconds=0,
         broken_seconds=0,

@@ -30,8 +30,11 @@ DTYPES: dict[int, np.dtype[Any]] = {
     8: np.dtype("<c16"),
 }
 
-# Memory of an attribute string and of what it is parsed into, by its length, at most.
-PARSED = 8
+# Memory of an attribute string and of what it is parsed into: bytes for each of its own, and for
+# each mark, at most. A mark is what elements or attributes of XML have one of, at least.
+PARSED, MARK_BYTES = 16, 400
+# XML of more is not parsed.
+MOST_MARKS = 1 << 16
 
 # Image types. Many senders leave it 0 for a magnitude.
 UNSAID, MAGNITUDE = 0, 1
@@ -72,7 +75,8 @@ class MrdImage:
     @property
     def held_bytes(self) -> int:
         """Memory that the image takes, its parsed attributes with it."""
-        return HEAD_BYTES + PARSED * len(self.attributes) + len(self.voxels)
+        parsed = PARSED * len(self.attributes) + mark_bytes(self.attributes)
+        return HEAD_BYTES + parsed + len(self.voxels)
 
     @cached_property
     def meta(self) -> Meta:
@@ -107,6 +111,11 @@ def head_bytes(head: Any) -> int:
     return math.prod(head_shape(head)) * DTYPES[head.data_type].itemsize
 
 
+def mark_bytes(attributes: bytes | bytearray) -> int:
+    """Memory that the marks of an attribute string take where it is parsed."""
+    return MARK_BYTES * min(MOST_MARKS, attributes.count(b"<") + attributes.count(b"="))
+
+
 def text_of(data: bytes | bytearray) -> str:
     """Text up to the first NUL; what is no UTF-8 is replaced."""
     return bytes(data).split(b"\0", 1)[0].decode("utf-8", errors="replace")
@@ -122,6 +131,11 @@ def parse_xml(text: str) -> ElementTree.Element:
     if "<!DOCTYPE" in text:
         raise InputError(
             "expected XML without a document type, found one; no MRD XML has one: leave it out"
+        )
+    if text.count("<") + text.count("=") > MOST_MARKS:
+        raise InputError(
+            f"expected XML of at most {MOST_MARKS} tags and attributes, found more; "
+            "no scanner writes so many: check what writes it"
         )
     try:
         return ElementTree.fromstring(text)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import Refused
 from ..hold import MIB, Share
-from .images import DTYPES, HEAD_BYTES, PARSED, MrdImage, head_bytes, text_of
+from .images import DTYPES, HEAD_BYTES, PARSED, MrdImage, head_bytes, mark_bytes, text_of
 from .limits import Limits
 from .structures import AcquisitionHeader, ImageHeader, WaveformHeader
 from .wire import Wire
@@ -127,6 +127,7 @@ def _read_image(wire: Wire, limits: Limits, share: Share) -> MrdImage:
     _check_size(length, limits.attribute_bytes, "attribute string")
     share.take(HEAD_BYTES + (PARSED - 1) * length)
     attributes = wire.read(length, limits.seconds_for(length), share.take)
+    share.take(mark_bytes(attributes))
     return MrdImage(head, attributes, wire.read(size, limits.seconds_for(size), share.take))
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
-import socket
 import threading
 import time
 
 from ..hold import Hold
-from ..listening import cannot_listen, check_at_least, say_listening
+from ..listening import check_numbers, listen, say_listening
 from ..logs import Log
 from ..room import Room
 from .answers import Answers, Settings
@@ -62,10 +61,7 @@ class MrdServer:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._log = Log("mrd")
-        try:
-            self._listener = socket.create_server((host, port), backlog=64)
-        except (OSError, OverflowError) as error:
-            raise cannot_listen(host, port, error) from error
+        self._listener = listen(host, port)
         self._listener.settimeout(TICK_SECONDS)
 
     @property
@@ -158,7 +154,7 @@ def serve_mrd(options: argparse.Namespace, room: Room) -> None:
     InputError
         An option cannot be used, or the address cannot be listened on.
     """
-    check_at_least(options, hold=0.01, stop_after=0, idle_timeout=1, max_connections=1)
+    check_numbers(options, hold=0.01, stop_after=0, idle_timeout=1, max_connections=1)
     with room.model.turn() as session:
         bundle = session.bundle
     limits = Limits(idle_seconds=options.idle_timeout)
