@@ -351,19 +351,27 @@ def test_an_exit_code_is_kept_where_its_line_cannot_be_said(tmp_path, options):
     assert subprocess.run(command, shell=True, cwd=tmp_path).returncode == 2
 
 
-def test_a_terminal_that_goes_away_stops_no_progress(monkeypatch):
-    stream = io.StringIO()
-    monkeypatch.setattr(stream, "isatty", lambda: True)
+class Terminal(io.StringIO):
+    """It takes what is written until it is full."""
+
+    is_full = False
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(text)
+
+
+def test_a_terminal_that_takes_no_more_stops_no_progress():
+    stream = Terminal()
     with progress_on(stream, quiet=False) as progress:
         progress(1, 4)
         assert "/4" in stream.getvalue()
-
-        def gone(_text: str) -> int:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-        monkeypatch.setattr(stream, "write", gone)
-        for done in (2, 3, 4):
-            progress(done, 4)
+        stream.is_full = True
+        progress(4, 4)
 
 
 def test_a_name_the_terminal_cannot_show_is_escaped(scan, tiny_bundle):
