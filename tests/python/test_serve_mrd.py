@@ -94,9 +94,20 @@ def test_a_volume_comes_back_as_a_volume_of_its_type(server, dtype):
     np.testing.assert_allclose(image.position, (1, 2, 3))
     np.testing.assert_allclose(image.field_of_view, (24, 28, 20))
     result = expected(server, volume)
+    assert result.min() < 0
+    result = np.maximum(result, 0)
     if np.dtype(dtype).kind in "iu":
-        result = np.clip(np.rint(result), 0, np.iinfo(dtype).max)
+        result = np.minimum(np.rint(result), np.iinfo(dtype).max)
     np.testing.assert_array_equal(stacked([image]), result.astype(dtype))
+
+
+def test_a_volume_with_voxels_below_zero_keeps_those_of_its_result(server):
+    volume = head(SHAPE).astype(np.float32)
+    volume[0, 0, 0] = -1
+    (image,), _texts = exchange(server.port, [image_of(volume, (0, 0, 0), (24, 28, 20))])
+    result = expected(server, volume)
+    assert result.min() < -1
+    np.testing.assert_array_equal(stacked([image]), result)
 
 
 def test_the_order_of_slices_does_not_matter(server, rng):

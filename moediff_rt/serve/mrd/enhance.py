@@ -248,14 +248,18 @@ def enhanced_series(index: int) -> int:
 
 
 def _stored(data: npt.NDArray[np.float32], source: Sequence[MrdImage]) -> npt.NDArray[Any]:
-    """Values in the source's own type, C order."""
+    """Values in the source's own type, C order; none below zero where the source has none.
+
+    `data` may be changed.
+    """
     dtype = source[0].dtype
+    lowest = min(float(image.values.min()) for image in source)
     if dtype.kind == "f":
+        if lowest >= 0:
+            np.maximum(data, 0, out=data)
         return np.ascontiguousarray(data, dtype)
     limits = np.iinfo(dtype)
-    # Hosts store a magnitude without its sign: none is made where none was.
-    low = min(0, *(int(image.values.min()) for image in source))
     out = np.empty(data.shape, dtype)
     for slice_out, values in zip(out, data, strict=True):
-        slice_out[:] = np.clip(np.rint(values.astype(np.float64)), low, limits.max)
+        slice_out[:] = np.clip(np.rint(values.astype(np.float64)), min(0, lowest), limits.max)
     return out
