@@ -68,6 +68,17 @@ def start_dicom(tiny_bundle, tmp_path, archive):
     return begin
 
 
+@pytest.fixture(scope="module")
+def mrd_server(tiny_bundle, tmp_path_factory):
+    """An MRD server over an engine cache of its own."""
+    from mrd_peer import served
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOEDIFF_RT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        with served(tiny_bundle) as running:
+            yield running
+
+
 @pytest.fixture(scope="session")
 def derived(tiny_bundle, tmp_path_factory):
     """What `dicom.enhance` makes of the series that the DICOM peers send."""

@@ -182,6 +182,14 @@ def _own_groups(image: Dataset, place: int) -> Dataset:
     )
 
 
+def every(images: list[Dataset], **attributes) -> list[Dataset]:
+    """The images themselves, each with these attributes."""
+    for image in images:
+        for keyword, value in attributes.items():
+            setattr(image, keyword, value)
+    return images
+
+
 def save(folder: Path, images, *, shuffled: bool = False) -> Path:
     """Write images into a folder: under telling names, or under names that say nothing."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -128,6 +128,11 @@ def exchange(port: int, images, *, config="moediff", header=HEADER, extra=()):
         return peer.answer()
 
 
+def identical(one, other) -> bool:
+    """Two images have the same header and voxels."""
+    return bytes(one.getHead()) == bytes(other.getHead()) and np.array_equal(one.data, other.data)
+
+
 class Served:
     """A server in this process, on a free port."""
 

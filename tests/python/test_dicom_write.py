@@ -161,13 +161,6 @@ def derived_from(folder, images, how="how", day=1, **options):
     return dicom.derive(series, np.asfortranarray(series.scan.data), how, created=when)
 
 
-def every(images, **attributes):
-    for image in images:
-        for keyword, value in attributes.items():
-            setattr(image, keyword, value)
-    return images
-
-
 @pytest.mark.parametrize(
     "attributes",
     [
@@ -183,17 +176,17 @@ def every(images, **attributes):
     ids=lambda attributes: next(iter(attributes)),
 )
 def test_images_that_say_anything_else_have_other_uids(tmp_path, attributes):
-    images = every(made.classic(), ProcedureCodeSequence=[made._item(CodeMeaning="Head")])
+    images = made.every(made.classic(), ProcedureCodeSequence=[made._item(CodeMeaning="Head")])
     one = derived_from(tmp_path / "a", images)
-    other = derived_from(tmp_path / "b", every(images, **attributes))
+    other = derived_from(tmp_path / "b", made.every(images, **attributes))
     uids = {str(image.SOPInstanceUID) for image in (*one.datasets(), *other.datasets())}
     assert one.uid != other.uid and len(uids) == len(one) + len(other)
 
 
 def test_images_made_later_of_the_same_series_sent_otherwise_have_the_same_uids(tmp_path):
     item = made._item(CodeMeaning="Head")
-    one = derived_from(tmp_path / "a", every(made.classic(), ProcedureCodeSequence=[item]))
-    images = made.implicit(every(made.classic(), ProcedureCodeSequence=[item]))
+    one = derived_from(tmp_path / "a", made.every(made.classic(), ProcedureCodeSequence=[item]))
+    images = made.implicit(made.every(made.classic(), ProcedureCodeSequence=[item]))
     for image in images:
         image["ProcedureCodeSequence"].is_undefined_length = True
     later = derived_from(tmp_path / "b", images, day=2, shuffled=True)

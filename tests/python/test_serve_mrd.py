@@ -18,6 +18,7 @@ from mrd_peer import (
     Peer,
     exchange,
     head,
+    identical,
     image_of,
     opening,
     served,
@@ -28,24 +29,14 @@ from mrd_peer import (
 from moediff_rt import Acquisition, Session, cli
 from moediff_rt.serve.mrd.connection import asks_for_originals
 from moediff_rt.serve.mrd.contrast import read_protocol
-from moediff_rt.serve.mrd.limits import Limits
 
 SHAPE = (12, 14, 10)
 
 
-@pytest.fixture(scope="module")
-def server(tiny_bundle, tmp_path_factory):
-    patch = pytest.MonkeyPatch()
-    patch.setenv("MOEDIFF_RT_CACHE", str(tmp_path_factory.mktemp("cache")))
-    with served(tiny_bundle) as running:
-        yield running
-    patch.undo()
-
-
-def expected(server, volume, spacing=(2.0, 2.0, 2.0), flips=(True, True, False), **settings):
+def expected(mrd_server, volume, spacing=(2.0, 2.0, 2.0), flips=(True, True, False), **settings):
     """What the library makes of an axial LPS volume: its axes are flipped to RAS and back."""
     axes = [axis for axis, flip in enumerate(flips) if flip]
-    with Session(server.session.bundle.path, threads=1) as session:
+    with Session(mrd_server.session.bundle.path, threads=1) as session:
         result = session.enhance(np.flip(volume, axes), spacing, **settings)
     return np.flip(result, axes)
 
@@ -55,23 +46,19 @@ def stacked(images) -> np.ndarray:
     return np.concatenate([image.data[0] for image in images]).T
 
 
-def identical(one, other) -> bool:
-    return bytes(one.getHead()) == bytes(other.getHead()) and np.array_equal(one.data, other.data)
-
-
-def test_slices_come_back_as_what_the_library_makes_of_them(server):
+def test_slices_come_back_as_what_the_library_makes_of_them(mrd_server):
     volume = head(SHAPE)
-    images, texts = exchange(server.port, slices_of(volume))
+    images, texts = exchange(mrd_server.port, slices_of(volume))
     assert len(images) == 20
     np.testing.assert_array_equal(
-        stacked(images), np.clip(np.rint(expected(server, volume)), 0, 65535)
+        stacked(images), np.clip(np.rint(expected(mrd_server, volume)), 0, 65535)
     )
     assert len(texts) == 1 and texts[0].startswith("DBG moediff-rt: series 1 is enhanced")
 
 
-def test_every_new_slice_has_its_own_place_number_and_source(server):
+def test_every_new_slice_has_its_own_place_number_and_source(mrd_server):
     sent = slices_of(head(SHAPE), centre=(3, -4, 50), measurement_uid=77, repetition=3)
-    images, _texts = exchange(server.port, sent)
+    images, _texts = exchange(mrd_server.port, sent)
     for k, image in enumerate(images):
         np.testing.assert_allclose(image.position, (3, -4, 50 - 10 + 0.5 + k))
         np.testing.assert_allclose(image.field_of_view, (24, 28, 1))
@@ -85,15 +72,15 @@ def test_every_new_slice_has_its_own_place_number_and_source(server):
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.uint32, np.float32, np.float64])
-def test_a_volume_comes_back_as_a_volume_of_its_type(server, dtype):
+def test_a_volume_comes_back_as_a_volume_of_its_type(mrd_server, dtype):
     volume = head(SHAPE).astype(dtype)
     sent = image_of(volume, (1, 2, 3), (24, 28, 20))
-    (image,), _texts = exchange(server.port, [sent])
+    (image,), _texts = exchange(mrd_server.port, [sent])
     assert image.matrix_size == (24, 28, 20)
     assert image.data.dtype == dtype
     np.testing.assert_allclose(image.position, (1, 2, 3))
     np.testing.assert_allclose(image.field_of_view, (24, 28, 20))
-    result = expected(server, volume)
+    result = expected(mrd_server, volume)
     assert result.min() < 0
     result = np.maximum(result, 0)
     if np.dtype(dtype).kind in "iu":
@@ -101,38 +88,38 @@ def test_a_volume_comes_back_as_a_volume_of_its_type(server, dtype):
     np.testing.assert_array_equal(stacked([image]), result.astype(dtype))
 
 
-def test_a_volume_with_voxels_below_zero_keeps_those_of_its_result(server):
+def test_a_volume_with_voxels_below_zero_keeps_those_of_its_result(mrd_server):
     volume = head(SHAPE).astype(np.float32)
     volume[0, 0, 0] = -1
-    (image,), _texts = exchange(server.port, [image_of(volume, (0, 0, 0), (24, 28, 20))])
-    result = expected(server, volume)
+    (image,), _texts = exchange(mrd_server.port, [image_of(volume, (0, 0, 0), (24, 28, 20))])
+    result = expected(mrd_server, volume)
     assert result.min() < -1
     np.testing.assert_array_equal(stacked([image]), result)
 
 
-def test_the_order_of_slices_does_not_matter(server, rng):
+def test_the_order_of_slices_does_not_matter(mrd_server, rng):
     volume = head(SHAPE)
     sent = slices_of(volume)
-    straight, _ = exchange(server.port, sent)
+    straight, _ = exchange(mrd_server.port, sent)
     rng.shuffle(sent)
-    shuffled, _ = exchange(server.port, sent)
+    shuffled, _ = exchange(mrd_server.port, sent)
     assert all(map(identical, straight, shuffled))
 
 
-def test_a_stack_numbered_downwards_is_answered_downwards(server):
+def test_a_stack_numbered_downwards_is_answered_downwards(mrd_server):
     volume = head(SHAPE)
     sent = slices_of(volume)
     for image in sent:
         image.image_index = 11 - image.image_index
-    images, _ = exchange(server.port, sent)
+    images, _ = exchange(mrd_server.port, sent)
     heights = [image.position[2] for image in images]
     assert heights == sorted(heights, reverse=True)
     np.testing.assert_array_equal(
-        stacked(images[::-1]), np.clip(np.rint(expected(server, volume)), 0, 65535)
+        stacked(images[::-1]), np.clip(np.rint(expected(mrd_server, volume)), 0, 65535)
     )
 
 
-def test_interleaved_series_and_contrasts_are_told_apart(server, rng):
+def test_interleaved_series_and_contrasts_are_told_apart(mrd_server, rng):
     volumes = {
         (series, contrast): head(SHAPE, seed=10 * series + contrast)
         for series in (1, 2, 5)
@@ -144,7 +131,7 @@ def test_interleaved_series_and_contrasts_are_told_apart(server, rng):
         for image in slices_of(volume, series=series, contrast=contrast)
     ]
     rng.shuffle(sent)
-    images, texts = exchange(server.port, sent)
+    images, texts = exchange(mrd_server.port, sent)
     assert len(texts) == 6
     for (series, contrast), volume in volumes.items():
         found = [
@@ -153,7 +140,7 @@ def test_interleaved_series_and_contrasts_are_told_apart(server, rng):
             if (image.image_series_index, image.contrast) == (1000 + series, contrast)
         ]
         np.testing.assert_array_equal(
-            stacked(found), np.clip(np.rint(expected(server, volume)), 0, 65535)
+            stacked(found), np.clip(np.rint(expected(mrd_server, volume)), 0, 65535)
         )
     for series in (1, 2, 5):
         numbers = [i.image_index for i in images if i.image_series_index == 1000 + series]
@@ -161,16 +148,16 @@ def test_interleaved_series_and_contrasts_are_told_apart(server, rng):
 
 
 @pytest.mark.parametrize("counter", ["average", "phase", "repetition", "set"])
-def test_counters_that_make_volumes_of_their_own(server, counter):
+def test_counters_that_make_volumes_of_their_own(mrd_server, counter):
     sent = [
         image for value in (0, 1) for image in slices_of(head(SHAPE, value), **{counter: value})
     ]
-    images, texts = exchange(server.port, sent)
+    images, texts = exchange(mrd_server.port, sent)
     assert len(images) == 40 and len(texts) == 2
 
 
-def test_a_volume_is_answered_before_the_connection_ends(server):
-    with Peer(server.port) as peer:
+def test_a_volume_is_answered_before_the_connection_ends(mrd_server):
+    with Peer(mrd_server.port) as peer:
         peer.send(opening(), image_of(head(SHAPE), (0, 0, 0), (24, 28, 20)))
         item = next(ismrmrd.ProtocolDeserializer(peer._stream).deserialize())
         assert item.matrix_size == (24, 28, 20)
@@ -187,9 +174,9 @@ def test_originals_come_first_when_asked(tiny_bundle):
 
 
 @pytest.mark.parametrize("kind", [2, 5])
-def test_a_host_may_ask_for_the_originals(server, kind):
+def test_a_host_may_ask_for_the_originals(mrd_server, kind):
     extra = [text_message(kind, '{"version": "1", "parameters": {"sendoriginal": true}}')]
-    images, _ = exchange(server.port, slices_of(head(SHAPE)), extra=extra)
+    images, _ = exchange(mrd_server.port, slices_of(head(SHAPE)), extra=extra)
     assert [image.image_series_index for image in images] == [1] * 10 + [1001] * 20
 
 
@@ -209,7 +196,7 @@ def test_other_texts_ask_for_no_originals(text):
     assert not asks_for_originals(text)
 
 
-def test_attributes_say_what_was_done_and_the_old_grid_is_gone(server):
+def test_attributes_say_what_was_done_and_the_old_grid_is_gone(mrd_server):
     meta = {
         "DataRole": "Image",
         "ImageProcessingHistory": ["ADC", "NORM"],
@@ -221,7 +208,7 @@ def test_attributes_say_what_was_done_and_the_old_grid_is_gone(server):
         "ROI_tumour": ["1", "0", "0", "1", "0", "1", "5", "5"],
         "Odd <name>": 'and "value" &',
     }
-    images, _ = exchange(server.port, slices_of(head(SHAPE), meta=meta))
+    images, _ = exchange(mrd_server.port, slices_of(head(SHAPE), meta=meta))
     for image in images:
         found = image.meta
         assert found["ImageProcessingHistory"][:2] == ["ADC", "NORM"]
@@ -248,105 +235,18 @@ def test_a_grid_that_stays_keeps_what_describes_it_but_not_who_the_original_is(t
     assert not set(identity) & set(images[0].meta)
 
 
-def test_marks_of_the_first_and_last_image_stay_with_one(server):
+def test_marks_of_the_first_and_last_image_stay_with_one(mrd_server):
     sent = slices_of(head(SHAPE))
     for image in sent:
         image.setFlag(ismrmrd.IMAGE_FIRST_IN_SLICE)
         image.setFlag(ismrmrd.IMAGE_USER1)
     sent[-1].setFlag(ismrmrd.IMAGE_LAST_IN_SET)
-    images, _ = exchange(server.port, sent)
+    images, _ = exchange(mrd_server.port, sent)
     firsts = [bool(image.is_flag_set(ismrmrd.IMAGE_FIRST_IN_SLICE)) for image in images]
     assert firsts == [True, False] * 10
     lasts = [bool(image.is_flag_set(ismrmrd.IMAGE_LAST_IN_SET)) for image in images]
     assert lasts == [False] * 19 + [True]
     assert all(image.is_flag_set(ismrmrd.IMAGE_USER1) for image in images)
-
-
-def one_left_out() -> list:
-    images = slices_of(head(SHAPE))
-    del images[4]
-    return images
-
-
-def with_no_numbers() -> list:
-    volume = head(SHAPE)
-    return slices_of(np.where(volume > 500, np.nan, volume).astype(np.float32))
-
-
-def raw_images(shape, dtype, count=1) -> list:
-    """Images of ones, (channels, z, y, x), with nothing said of where they are."""
-    return [ismrmrd.Image.from_array(np.ones(shape, dtype), image_type=1) for _ in range(count)]
-
-
-# What must come back as it is: its images, and the header that they come with.
-NOT_FOR_THE_MODEL = {
-    "phase": (lambda: slices_of(head(SHAPE), image_type=ismrmrd.IMTYPE_PHASE), HEADER),
-    "complex": (
-        lambda: slices_of(head(SHAPE).astype("c8"), image_type=ismrmrd.IMTYPE_COMPLEX),
-        HEADER,
-    ),
-    "real part": (
-        lambda: slices_of(head(SHAPE).astype("f4"), image_type=ismrmrd.IMTYPE_REAL),
-        HEADER,
-    ),
-    "many channels": (lambda: raw_images((4, 1, 14, 12), np.float32, count=10), HEADER),
-    "T2": (lambda: slices_of(head(SHAPE), meta={"SeriesDescription": "t2_tse_tra"}), HEADER),
-    "CISS, reformatted": (
-        lambda: slices_of(
-            head(SHAPE), meta={"SeriesDescription": "ciss_tra MPR", "ImageType": ["DERIVED", "MPR"]}
-        ),
-        HEADER,
-    ),
-    "PD with a T1 word in its ImageType alone": (
-        lambda: slices_of(head(SHAPE), meta={"ProtocolName": "pd_tse", "ImageTypeValue4": "T1"}),
-        HEADER,
-    ),
-    "T2 in the header": (
-        lambda: slices_of(head(SHAPE)),
-        HEADER.replace("t1_mprage_sag", "T2_FLAIR"),
-    ),
-    "long echo": (lambda: slices_of(head(SHAPE), meta={"EchoTime": "90"}), HEADER),
-    "long echo in the header": (
-        lambda: slices_of(head(SHAPE), contrast=1),
-        HEADER.replace("<TE>2.3</TE>", "<TE>2.3</TE><TE>80</TE>"),
-    ),
-    "map": (lambda: slices_of(head(SHAPE), meta={"DataRole": ["Image", "Quantitative"]}), HEADER),
-    "single slice": (lambda: slices_of(head(SHAPE))[4:5], HEADER),
-    "gap": (one_left_out, HEADER),
-    "thick": (lambda: slices_of(head(SHAPE), spacing=(2, 2, 12)), HEADER),
-    "few slices": (lambda: slices_of(head(SHAPE)[..., :4]), HEADER),
-    "empty": (lambda: slices_of(np.zeros(SHAPE, np.uint16)), HEADER),
-    "not finite": (with_no_numbers, HEADER),
-    "nothing in it": (lambda: raw_images((1, 1, 0, 0), np.uint16), HEADER),
-}
-
-
-@pytest.mark.parametrize("what", NOT_FOR_THE_MODEL)
-def test_what_the_model_is_not_for_comes_back_untouched(server, what):
-    passed = server.series("passed")
-    make, header = NOT_FOR_THE_MODEL[what]
-    sent = make()
-    images, texts = exchange(server.port, sent, header=header)
-    assert len(images) == len(sent)
-    assert [image.to_bytes() for image in images] == [image.to_bytes() for image in sent]
-    assert len(texts) == 1 and texts[0].startswith("WRN moediff-rt: series")
-    assert server.series("passed") == passed + 1
-
-
-@pytest.mark.parametrize(
-    ("header", "meta"),
-    [
-        ("Dummy XML header", None),
-        ("", None),
-        (HEADER.replace("t1_mprage_sag", "AAHead_Scan"), None),
-        (HEADER.replace("t1_mprage_sag", "T1 FLAIR"), {"EchoTime": "9.1"}),
-        (HEADER, {"SeriesDescription": ["t1_space"]}),
-        (HEADER, {"SeriesDescription": "mpr sag", "ImageType": ["DERIVED", "MPR"]}),
-    ],
-)
-def test_what_is_not_said_to_be_another_contrast_is_enhanced(server, header, meta):
-    images, _ = exchange(server.port, slices_of(head(SHAPE), meta=meta), header=header)
-    assert len(images) == 20
 
 
 @pytest.mark.parametrize(
@@ -373,35 +273,28 @@ def test_partitions_of_k_space_say_how_it_was_acquired(depths, said):
         (160, 2.25, Acquisition("3D")),
     ],
 )
-def test_slices_are_taken_for_what_the_headers_say(server, depth, thickness, said):
+def test_slices_are_taken_for_what_the_headers_say(mrd_server, depth, thickness, said):
     space = f"<encoding><encodedSpace><matrixSize><z>{depth}</z></matrixSize></encodedSpace>"
     header = HEADER.replace("</ismrmrdHeader>", f"{space}</encoding></ismrmrdHeader>")
     volume = head(SHAPE).astype(np.float32)
     sent = slices_of(volume, spacing=(2, 2, 3))
     for image in sent:
         image.field_of_view = (*image.field_of_view[:2], thickness)
-    images, _ = exchange(server.port, sent, header=header)
+    images, _ = exchange(mrd_server.port, sent, header=header)
     ways = {Acquisition("2D"), Acquisition("2D", 2.25), Acquisition("3D")}
-    made = {way: expected(server, volume, (2, 2, 3), acquisition=way) for way in ways}
-    assert {way for way in ways if np.array_equal(stacked(images), made[way])} == {said}
+    made = {way: expected(mrd_server, volume, (2, 2, 3), acquisition=way) for way in ways}
+    shown = stacked(images)
+    assert {way for way in ways if np.array_equal(shown, np.maximum(made[way], 0))} == {said}
 
 
-def test_any_contrast_takes_what_is_said_to_be_another(tiny_bundle):
-    sent = slices_of(head(SHAPE), meta={"SeriesDescription": "t2_tse"})
-    phase = slices_of(head(SHAPE), series=2, image_type=ismrmrd.IMTYPE_PHASE)
-    with served(tiny_bundle, any_contrast=True) as running:
-        images, _ = exchange(running.port, [*sent, *phase])
-    assert sorted({image.image_series_index for image in images}) == [2, 1001]
-
-
-def test_attributes_and_headers_that_are_no_xml_harm_nothing(server):
+def test_attributes_and_headers_that_are_no_xml_harm_nothing(mrd_server):
     images = slices_of(head(SHAPE))
     broken = []
     for image in images:
         data = image.to_bytes()
         head_, voxels = data[:198], data[206:]
         broken.append(struct.pack("<H", 1022) + head_ + struct.pack("<Q", 5) + b"<oops" + voxels)
-    with Peer(server.port) as peer:
+    with Peer(mrd_server.port) as peer:
         peer.send(opening(header="<also"), *broken, CLOSE)
         answer = peer._stream.read()
     kind, length = struct.unpack("<HI", answer[:6])
@@ -409,51 +302,20 @@ def test_attributes_and_headers_that_are_no_xml_harm_nothing(server):
     assert answer[6 + length :] == b"".join([*broken, CLOSE])
 
 
-def test_raw_data_is_answered_with_one_text_and_waveforms_with_none(server):
+def test_raw_data_is_answered_with_one_text_and_waveforms_with_none(mrd_server):
     acquisition = ismrmrd.Acquisition.from_array(np.ones((4, 64), np.complex64))
     waveform = ismrmrd.Waveform.from_array(np.ones((2, 30), np.uint32))
     raw = struct.pack("<H", 1008) + acquisition.to_bytes()
     wave = struct.pack("<H", 1026) + waveform.to_bytes()
     extra = [raw, wave, raw, wave]
-    images, texts = exchange(server.port, slices_of(head(SHAPE)), extra=extra)
+    images, texts = exchange(mrd_server.port, slices_of(head(SHAPE)), extra=extra)
     assert len(images) == 20
     assert len(texts) == 2
     assert "ERR moediff-rt: expected reconstructed images (1022), got raw" in texts[0]
 
 
-def test_a_conversation_without_images_is_closed(server):
-    assert exchange(server.port, []) == ([], [])
-
-
-@pytest.mark.parametrize("fault", [RuntimeError("a bug"), MemoryError()])
-def test_any_failure_returns_the_originals(server, monkeypatch, fault):
-    failed = server.series("failed")
-
-    def fail(*_args, **_settings):
-        raise fault
-
-    sent = slices_of(head(SHAPE))
-    with monkeypatch.context() as patch:
-        patch.setattr(server.session, "run", fail)
-        images, texts = exchange(server.port, sent)
-    assert all(map(identical, images, sent)) and len(images) == 10
-    assert texts[0].startswith("ERR moediff-rt: series 1 is returned as it came: unexpected")
-    assert server.series("failed") == failed + 1
-    images, _ = exchange(server.port, sent)
-    assert len(images) == 20, "the next series is enhanced again"
-
-
-def test_a_result_beyond_the_limit_is_not_made(tiny_bundle):
-    sent = slices_of(head(SHAPE))
-    with served(tiny_bundle, limits=Limits(output_voxels=1000)) as running:
-        images, texts = exchange(running.port, sent)
-    assert all(map(identical, images, sent)) and len(images) == 10
-    assert "coarser --spacing" in texts[0]
-
-
-def test_nothing_is_held_after_the_answer(server):
-    exchange(server.port, [*slices_of(head(SHAPE)), *NOT_FOR_THE_MODEL["phase"][0]()])
-    assert server.hold.taken == 0
+def test_a_conversation_without_images_is_closed(mrd_server):
+    assert exchange(mrd_server.port, []) == ([], [])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,109 @@
+"""DICOM files with damaged bytes: refused in one plain line, wherever the damage is."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import dicom_series as made
+import pytest
+
+from moediff_rt import dicom
+from moediff_rt.errors import InputError
+
+pytest.importorskip("pydicom", reason="pydicom is not installed: pip install '.[dicom]'")
+
+
+def is_one_plain_line(text):
+    return not any(unicodedata.category(character) == "Cc" for character in text)
+
+
+def test_a_file_cut_short_is_refused_wherever_it_is_cut(tmp_path, rng):
+    folder = made.save(tmp_path / "in", made.classic())
+    whole = (folder / "0004.dcm").read_bytes()
+    for length in [150, 400, len(whole) - 1, *rng.integers(132, len(whole), 20)]:
+        (folder / "0004.dcm").write_bytes(whole[:length])
+        with pytest.raises(InputError):
+            dicom.load_series(folder)
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "words"),
+    [
+        (
+            b"1.2.840.10008.5.1.4.1.1.4",
+            b"1.2.840.1\n008.5.1.4.1.1.4",
+            "cannot be read (ValueError)",
+        ),
+        (b"IS\x02\x007 ", b"IS\x02\x00\\7", None),
+        (b"t1 mprage ", b"t1\nmpr\x00ge ", None),
+    ],
+    ids=["a line break in a UID", "two series numbers", "control characters in a description"],
+)
+def test_no_message_has_what_only_a_damaged_header_holds(tmp_path, was, becomes, words):
+    folder = made.save(tmp_path / "in", made.classic())
+    whole = (folder / "0004.dcm").read_bytes()
+    assert was in whole
+    (folder / "0004.dcm").write_bytes(whole.replace(was, becomes))
+    made.save(tmp_path / "in" / "other", made.enhanced())
+    with pytest.raises(InputError) as refusal:
+        dicom.load_series(folder)
+    assert is_one_plain_line(str(refusal.value))
+    assert words is None or words in str(refusal.value)
+
+
+def test_messages_show_no_control_characters_of_a_character_set_that_is_not_named(tmp_path):
+    made.save(tmp_path / "in", made.classic(name="t1 \u00c4".encode().decode("latin-1")))
+    made.save(tmp_path / "in" / "other", made.enhanced())
+    with pytest.raises(InputError, match=r"#7 't1 \u00c3\?' \(26 images") as refusal:
+        dicom.load_series(tmp_path / "in")
+    assert is_one_plain_line(str(refusal.value))
+
+
+@pytest.mark.parametrize(
+    ("named", "was", "becomes", "keyword"),
+    [
+        ("ISO_IR 100", b"LO\4\0P-1 ", b"LO\4\0P\t1 ", "PatientID"),
+        ("ISO_IR 100", b"LO\4\0P-1 ", b"LO\x0c\0\x1b$B;3ED\x1b(B1 ", "PatientID"),
+        ("ISO_IR 192", b"LO\4\0P-1 ", b"LO\4\0P-\xfc1", "PatientID"),
+        ("ISO_IR 192", b"LO\4\0P-1 ", b"LO\6\0P\\P-\xfc1", "PatientID"),
+        ("ISO_IR 100", b"LO\4\0P-1 ", b"FD\4\0P-1 ", "PatientID"),
+        ("ISO_IR 192", b"PN\6\0Doe^Al", b"PN\6\0D\xfce^Al", "PatientName"),
+        ("ISO_IR 100", b"PN\6\0Doe^Al", b"PN\x0c\0\x1b$B;3ED\x1b(B^A", "PatientName"),
+        ("ISO_IR 100", b"PN\6\0Doe^Al", b"FD\6\0Doe^Al", "PatientName"),
+    ],
+    ids=[
+        "a tab",
+        "escapes",
+        "no UTF-8",
+        "one of two no UTF-8",
+        "no text",
+        "a name, no UTF-8",
+        "a name with escapes",
+        "a name that is no text",
+    ],
+)
+def test_a_patient_who_cannot_be_read_is_refused(tmp_path, named, was, becomes, keyword):
+    images = made.every(made.classic(), SpecificCharacterSet=named, PatientName="Doe^Al")
+    folder = made.save(tmp_path / "in", images)
+    for path in folder.iterdir():
+        whole = path.read_bytes()
+        assert whole.count(was) == 1
+        path.write_bytes(whole.replace(was, becomes))
+    with pytest.raises(InputError, match=rf"expected {keyword} in 0001\.dcm as text of") as refusal:
+        dicom.load_series(folder)
+    assert is_one_plain_line(str(refusal.value))
+
+
+def test_a_file_of_noise_never_gives_a_traceback(tmp_path, rng):
+    folder = made.save(tmp_path / "in", made.classic())
+    whole = bytearray((folder / "0004.dcm").read_bytes())
+    header = whole.index(b"\xe0\x7f\x10\x00")
+    for _ in range(60):
+        broken = bytearray(whole)
+        for at in rng.integers(132, header, 8):
+            broken[at] = rng.integers(256)
+        (folder / "0004.dcm").write_bytes(broken)
+        try:
+            dicom.load_series(folder)
+        except InputError as error:
+            assert is_one_plain_line(str(error)) and len(str(error)) < 1000
