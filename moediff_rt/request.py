@@ -24,12 +24,18 @@ PLANES = ("axial", "coronal", "sagittal")  # by the axis of (z, y, x) that their
 def checked_array(array: npt.ArrayLike) -> npt.NDArray[np.float32]:
     """Take a caller's array as a float32 (x, y, z) volume; InputError if it is no usable scan."""
     try:
-        values = np.asarray(to_host(array))
+        given = to_host(array)
+        values = np.asarray(given)
     except ValueError as error:
         raise InputError(
             f"expected an array of numbers (x, y, z), got {type(array).__name__} that is none "
             f"({error}); give for example a numpy array"
         ) from error
+    if np.ma.is_masked(given):
+        raise InputError(
+            "expected an array without masked voxels, got a masked array that has some; there is "
+            "no value to enhance in them: give one, for example array.filled(0)"
+        )
     check_kind("the array", values.dtype, values.shape)
     with np.errstate(over="ignore"):
         data = np.asarray(values.reshape(values.shape[:3]), dtype=np.float32)
@@ -54,7 +60,7 @@ def checked_spacing(spacing: float | Sequence[float]) -> tuple[float, float, flo
 
 def checked_memory(max_memory: float) -> int:
     """Take a memory limit in bytes, 0 for none; InputError unless a finite number from 0 on."""
-    if not (isinstance(max_memory, int | float | np.number) and 0 <= max_memory < np.inf):
+    if not (isinstance(max_memory, int | float | np.number) and 0 <= max_memory < 2**63):
         raise InputError(
             f"expected a memory limit of 0 (none) or more, got {max_memory!r}; "
             "leave it out or give for example 8 GB"

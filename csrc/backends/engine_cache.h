@@ -16,7 +16,7 @@ struct EngineKey {
   std::string backend;
   std::string backend_version;
   std::string device;       // short: "CPU"
-  std::string device_name;  // full, as the device calls itself
+  std::string device_name;  // full, as the device calls itself; a CPU with its instructions
   std::string precision;
   std::string profile;  // the shapes it is built for: "b1-3x256x256"
 };

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <openvino/op/parameter.hpp>
+#include <openvino/op/relu.hpp>
 #include <openvino/openvino.hpp>
 #include <sstream>
 
@@ -70,6 +72,25 @@ std::string choose_precision(ov::Core& core, const std::string& device, const st
        "; give one of these");
 }
 
+// What the device calls itself, and for a CPU the instructions that OpenVINO compiles for, as many
+// computers that are not alike have the same name: an engine for one is refused by the other. Only
+// a compiled model tells them.
+std::string full_name_of(ov::Core& core, const std::string& device) {
+  const std::string name = core.get_property(device, ov::device::full_name);
+  if (device != "CPU") return name;
+  const auto any = std::make_shared<ov::op::v0::Parameter>(ov::element::f32, ov::Shape{1});
+  const auto some = std::make_shared<ov::op::v0::Relu>(any);
+  const auto model = std::make_shared<ov::Model>(ov::OutputVector{some}, ov::ParameterVector{any});
+  const auto compiled = core.compile_model(model, device, ov::inference_num_threads(1));
+  const auto told = compiled.get_property(ov::supported_properties);
+  if (std::find(told.begin(), told.end(), ov::runtime_requirements.name()) == told.end())
+    return name;
+  const std::string needs = compiled.get_property(ov::runtime_requirements);
+  const size_t begin = needs.find("isa=");
+  if (begin == std::string::npos) return name;
+  return text(name, " (", needs.substr(begin + 4, needs.find(';', begin) - begin - 4), ")");
+}
+
 // The shapes that an engine is built for: "b1-5x256x256-4x128x128".
 std::string profile_of(const EngineSource& source, int batch) {
   std::string profile = text("b", batch);
@@ -108,7 +129,7 @@ class OpenvinoDevice : public HostDevice {
       : request_(request),
         name_(choose_device(core_, request.device)),
         precision_(choose_precision(core_, name_, request.precision)),
-        full_name_(core_.get_property(name_, ov::device::full_name)),
+        full_name_(full_name_of(core_, name_)),
         threads_(host_threads(request.threads)) {}
 
   const std::string& backend() const override { return backend_; }
@@ -161,8 +182,8 @@ class OpenvinoDevice : public HostDevice {
       ov::Tensor bytes(ov::element::u8, {blob.size()});
       std::memcpy(bytes.data(), blob.data(), blob.size());
       model = core_.import_model(bytes, name_, properties());
-    } catch (const std::exception&) {
-      report.reason = "refused by openvino";
+    } catch (const std::exception& error) {
+      report.reason = "refused by openvino: " + one_line(error);
       return false;
     }
     report.cached = true;

@@ -1,5 +1,6 @@
 #include "backends/tensorrt_cache.h"
 
+#include <algorithm>
 #include <exception>
 #include <optional>
 #include <utility>
@@ -29,10 +30,18 @@ bool is_of_this_graph(const std::string& profile) {
          profile.compare(profile.size() - end.size(), end.size(), end) == 0;
 }
 
+// Of "10.7.0.23" some Python packages say "10.7.0".
+bool is_release(const std::string& said, const std::string& whole) {
+  return said == whole || (std::count(said.begin(), said.end(), '.') == 2 &&
+                           whole.compare(0, said.size() + 1, said + ".") == 0);
+}
+
 // What of an entry does not fit, "" when all does.
 std::string misfit(const EngineKey& found, const TensorRTWanted& wanted) {
   if (!is_for(found.device_name, wanted.gpu)) return "for " + found.device_name;
-  if (found.backend_version != wanted.version) return "by release " + found.backend_version;
+  if (!is_release(found.backend_version, wanted.version)) {
+    return "by release " + found.backend_version;
+  }
   return is_of_this_graph(found.profile) ? "" : "of another graph (" + found.profile + ")";
 }
 

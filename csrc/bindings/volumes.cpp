@@ -46,8 +46,6 @@ std::array<double, 3> checked_edges(const Triple& spacing, const char* where) {
   return {z, y, x};
 }
 
-Parallel parallel_of(int threads) {
-  return Parallel(threads > 0 ? threads : usable_cores(), &check_signals);
-}
+Parallel parallel_of(int threads) { return Parallel(host_threads(threads), &check_signals); }
 
 }  // namespace mdr::bindings

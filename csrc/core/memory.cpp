@@ -91,12 +91,12 @@ int64_t blocks(const VolumeShape& in, const std::array<double, 3>& spacing_mm) {
   return int64_t{(in.nz + z - 1) / z} * ((in.ny + y - 1) / y) * ((in.nx + x - 1) / x);
 }
 
-// What core/order_statistics.cpp and core/noise_level.cpp hold: a histogram of each thread and of
-// all, and each thread's slices: the values of one, which grow to at most thrice that, and three
-// of its detail, or the six of a layer of blocks.
+// What core/order_statistics.cpp and core/noise_level.cpp hold: a histogram of each thread and
+// three wider ones of all, and each thread's slices: the values of one, which grow to at most
+// thrice that, and three of its detail, or the six of a layer of blocks.
 int64_t measuring(const VolumeShape& in, int threads) {
   const int64_t busy = std::min(threads, in.nz);
-  return (busy + 4) * (int64_t{1} << 18) + busy * 6 * in.slice() * kFloat;
+  return (busy + 3 * 2) * (int64_t{1} << 18) + busy * 6 * in.slice() * kFloat;
 }
 
 // What core/pipeline.cpp holds at once, with the result that is kept from the caller until it is

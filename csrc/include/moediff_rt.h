@@ -109,7 +109,8 @@ typedef struct mdr_engine_params {
   const char* engines_dir;
   int32_t threads;       /* CPU threads that all sessions share; 0: all cores of the process */
   int32_t log_level;     /* the least mdr_log_level that is told; default MDR_LOG_INFO */
-  uint64_t memory_limit; /* bytes that one mdr_enhance() may take; 0: no limit. See there. */
+  uint64_t memory_limit; /* bytes that one mdr_enhance() may take; 0: no limit (on a GPU
+                          * nine tenths of what is free). See there. */
   mdr_log_callback log;  /* NULL: nothing is told */
   mdr_cancel_callback cancel;
   void* user_data; /* for log and cancel */

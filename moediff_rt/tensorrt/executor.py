@@ -78,7 +78,7 @@ class TensorRTExecutor:
         EngineError
             The engine does not load here.
         """
-        loaded = self._engines[module]
+        loaded = self._engines.pop(module)  # a copy on the host is enough once
         engine = self._runtime.deserialize_cuda_engine(loaded.plan.blob)
         if engine is None:
             raise EngineError(

@@ -6,6 +6,7 @@
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "backends/gpu.h"
@@ -63,9 +64,11 @@ class HostGpuEngine : public mdr::GpuEngine {
     for (const void* input : inputs) gpu_.check_aligned(input);
     for (const void* output : outputs) gpu_.check_aligned(output);
     if (gpu_.in_capture(stream)) {
-      if (!prepared_.count(batch)) throw std::runtime_error("first called within a capture");
+      if (!prepared_.count({batch, inputs, outputs})) {
+        throw std::runtime_error("first called so within a capture");
+      }
     } else {
-      prepared_.insert(batch);
+      prepared_.insert({batch, inputs, outputs});
     }
     // Another engine that works in the same scratch at the same time spoils the mark.
     auto* mark = static_cast<const void**>(scratch);
@@ -102,7 +105,7 @@ class HostGpuEngine : public mdr::GpuEngine {
   const HostGpuSettings settings_;
   mdr::EngineReport report_;
   std::vector<mdr::ExpertType> input_types_, output_types_;
-  std::set<int> prepared_;
+  std::set<std::tuple<int, std::vector<const void*>, std::vector<void*>>> prepared_;
   int calls_ = 0;
 };
 

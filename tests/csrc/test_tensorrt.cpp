@@ -219,6 +219,22 @@ const Claim missing(
       }
     });
 
+const Claim three_numbers("an engine of a package that says three of four numbers is used", [] {
+  for (const auto& [said, is_used] :
+       {std::pair("7.1.2", true), {"7.1", false}, {"7.1.20", false}}) {
+    NativeComputer computer(kFull);
+    computer.drop("expert_1");
+    EngineKey key = computer.key(computer.file("expert_1"));
+    key.backend_version = said;
+    computer.store(key, computer.details(FakeModule("expert_1")));
+    if (is_used) {
+      enhanced(computer.load());
+    } else {
+      throws<Error>("by release " + key.backend_version, [&] { computer.load(); });
+    }
+  }
+});
+
 const Claim other_models("an engine of another model is none of this one's", [] {
   NativeComputer computer(kFull);
   computer.drop("gate");

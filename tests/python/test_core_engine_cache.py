@@ -1,7 +1,11 @@
 """Engines on disk: reused when they fit, rebuilt with a reason when they do not."""
 
 import json
+import os
+import platform
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -67,6 +71,30 @@ def test_a_cached_engine_serves_any_thread_count(bundle, engines):
     two = load(bundle, engines, threads=2)
     assert all(e.cached for e in two.engines)
     np.testing.assert_array_equal(output(one), output(two))
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the variable is of x86-64")
+def test_a_cpu_of_the_same_name_with_fewer_instructions_has_entries_of_its_own(
+    bundle, engines, tiny_bundle
+):
+    first = load(bundle, engines, precision="fp32")
+    code = (
+        "import sys; from moediff_rt import _core; "
+        "engines = _core.Model(_core.load_bundle(sys.argv[1]), engines_dir=sys.argv[2], "
+        "precision='fp32').engines; assert not any(e.cached for e in engines); "
+        "print(engines[0].reason)"
+    )
+    old = subprocess.run(
+        [sys.executable, "-c", code, str(tiny_bundle), str(engines)],
+        env={**os.environ, "ONEDNN_MAX_CPU_ISA": "SSE41"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert re.fullmatch(r"device (.*) \(.+\) -> \1 \(.+\)\n", old.stdout)
+    assert len(list(engines.iterdir())) == 2 * len(MODULES)
+    again = load(bundle, engines, precision="fp32")
+    assert [e.path for e in again.engines if e.cached] == [e.path for e in first.engines]
 
 
 def test_names_tell_module_hash_backend_device_precision_and_profile(bundle, engines):

@@ -153,6 +153,7 @@ def test_cancel_stops_the_run(session):
         ({"array": head().astype(np.complex64)}, "complex"),
         ({"array": np.full(SHAPE, "7")}, "numbers"),
         ({"array": head().astype(object)}, "numbers"),
+        ({"array": np.ma.masked_greater(head(), 900)}, "without masked voxels"),
         ({"array": [[[1.0], [1.0, 2.0]]]}, "numbers"),
         ({"array": head().astype(np.float64) * 1e300}, "float32"),
         ({"spacing": 0.0}, "above zero"),
@@ -188,6 +189,18 @@ def test_wrong_settings_are_refused(session, change, words):
     with pytest.raises(InputError, match=words) as caught:
         session.enhance(**request)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("limit", [-1, float("nan"), 2.0**63, 10**30, "8 GB"])
+def test_a_memory_limit_that_is_none_is_refused(tiny_bundle, limit):
+    with pytest.raises(InputError, match="expected a memory limit of 0"):
+        moediff_rt.Session(tiny_bundle, max_memory=limit)
+
+
+def test_a_masked_array_without_masked_voxels_is_an_array(session):
+    np.testing.assert_array_equal(
+        session.enhance(np.ma.masked_greater(head(), 1e9), 2.0), session.enhance(head(), 2.0)
+    )
 
 
 def test_steps_are_bound_by_where_the_sampler_starts(tiny_bundle, tmp_path):
