@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.processing import resample_from_to
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -15,7 +16,9 @@ from .tissue import cluster_levels
 
 # Debian's mricron-data package installs Colin27 here (Holmes et al. 1998).
 MRICRON_TEMPLATES = Path("/usr/share/mricron/templates")
-COLIN27 = ("ch2better.nii.gz", "ch2.nii.gz", "ch2bet.nii.gz")  # brain, head, brain again: a mask
+COLIN27 = ("ch2better.nii.gz", "ch2.nii.gz", "ch2bet.nii.gz")  # brain tissue, head, brain: a mask
+# Share of what was cut out of the brain that is darker than its fluid: the rest is partly tissue.
+PURE_FLUID_PERCENT = 10
 # In the ascending order of T1-weighted intensities.
 TISSUES = ("cerebrospinal fluid", "grey matter", "white matter")
 GREY, WHITE = 1, 2
@@ -96,16 +99,20 @@ def make_source(
     weight: float,
     finest: float,
     brain: NDArray[np.float32] | None = None,
+    levels: NDArray[np.float32] | None = None,
 ) -> Source:
     """Scale a volume so that white matter is near 1 and find its tissues' levels.
 
     White matter is taken for the 95th percentile, which fat may be in a head without ``brain``.
-    Clustering sees the brain alone: ``brain`` (nz, ny, nx), or all that is not background.
+    Clustering sees the brain alone: ``brain`` (nz, ny, nx), or all that is not background. It is
+    left out where ``levels`` of `TISSUES`, in the volume's unit, are known.
     """
     inside = data[(brain > 0.5) if brain is not None else (data > 0.05 * data.max())]
     scale = np.percentile(inside, 95)
     data = np.ascontiguousarray(data / scale, dtype=np.float32)
-    levels = cluster_levels(inside / scale, len(TISSUES))
+    if levels is None:
+        levels = cluster_levels(inside, len(TISSUES))
+    levels = (levels / scale).astype(np.float32)
     if brain is not None:
         bright = data[data > BRIGHTER_THAN_WHITE * levels[-1]]
         if bright.size:
@@ -118,6 +125,7 @@ def make_source(
 def colin27(folder: Path = MRICRON_TEMPLATES) -> list[Source]:
     """Colin27, one head averaged over 27 scans: the brain at 0.5 mm and the whole head at 1 mm.
 
+    The finer volume has grey and white matter alone: cerebrospinal fluid comes from the head.
     Its average is smoother than a single scan: halving its resolution at 1 mm loses less than half
     of what it loses of a scan, at 2 mm about as much. So what is not repainted is drawn coarser.
 
@@ -132,15 +140,30 @@ def colin27(folder: Path = MRICRON_TEMPLATES) -> list[Source]:
             f"colin27: expected {missing[0]} in {folder}, found none; install Debian's "
             "mricron-data, or pass --templates with the folder that holds it"
         )
-    (brain, brain_mm), (head, head_mm), (mask, _) = (read_canonical(folder / n) for n in COLIN27)
+    (tissue, fine_mm), (head, head_mm), (mask, _) = (read_canonical(folder / n) for n in COLIN27)
+    brain = (mask > 0).astype(np.float32)
+    head_there, brain_there = (_where_tissue_is(folder, volume) for volume in (head, brain))
+    # The mask has single layers that stick out.
+    inside = ndimage.binary_opening(brain_there > 0.5, iterations=4) | (tissue > 0)
+    fluid = inside & (tissue == 0)
+    levels = np.append(
+        np.percentile(head_there[fluid], PURE_FLUID_PERCENT),
+        cluster_levels(tissue[tissue > 0], len(TISSUES) - 1),
+    )
+    whole = np.where(fluid, head_there, tissue)
     # The template's own noise would be painted as specks: its tissues are smooth at 0.5 mm.
-    brain = ndimage.gaussian_filter(brain, 0.5) * (brain > 0)
+    whole = ndimage.gaussian_filter(whole, 0.5) * inside
     return [
-        make_source("colin27_brain", brain, brain_mm, weight=0.75, finest=0.7),
-        make_source(
-            "colin27_head", head, head_mm, 0.25, finest=1.0, brain=(mask > 0).astype(np.float32)
-        ),
+        make_source("colin27_brain", whole, fine_mm, 0.75, 0.7, inside.astype(np.float32), levels),
+        make_source("colin27_head", head, head_mm, 0.25, 1.0, brain, levels),
     ]
+
+
+def _where_tissue_is(folder: Path, volume: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A volume on the head's grid (nz, ny, nx) brought onto that of the brain tissue, linearly."""
+    to, given = (nib.as_closest_canonical(nib.load(folder / name)) for name in COLIN27[:2])
+    moved = resample_from_to(nib.Nifti1Image(volume.T, given.affine), to, order=1)
+    return np.ascontiguousarray(np.asarray(moved.dataobj, dtype=np.float32).T)
 
 
 def scan_source(path: Path, weight: float = 1.0) -> Source:

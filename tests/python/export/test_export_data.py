@@ -19,7 +19,7 @@ from moediff_export.data.pairs import (
 )
 from moediff_export.data.regions import region_masks
 from moediff_export.data.shards import Pair, read_shards, write_shards
-from moediff_export.data.sources import colin27, make_source, scan_source
+from moediff_export.data.sources import make_source, scan_source
 from moediff_export.data.structures import draw_lesions, draw_vessels
 from moediff_export.data.tissue import cluster_levels, tissue_maps
 from nibabel.nifti1 import Nifti1Image
@@ -331,16 +331,6 @@ def test_crops_are_windows_of_the_pair(slices):
         for x in range(17)
     ]
     assert any(np.array_equal(found, w) for w in windows)
-
-
-def test_missing_training_volume_names_the_remedy(tmp_path):
-    with pytest.raises(FileNotFoundError, match="mricron-data"):
-        colin27(tmp_path)
-    with pytest.raises(FileNotFoundError, match="check the path"):
-        scan_source(tmp_path / "sub-01_T1w.nii.gz")
-    (tmp_path / "sub-02_T1w.nii.gz").write_bytes(b"no scan")
-    with pytest.raises(ValueError, match="sub-02"):
-        scan_source(tmp_path / "sub-02_T1w.nii.gz")
 
 
 def test_a_real_scan_can_be_drawn_from(tmp_path, phantom):
