@@ -8,6 +8,9 @@ from pathlib import Path
 
 from .errors import InputError
 
+# A container's user often has neither.
+NO_HOME = "found no HOME in the environment and no home of this user"
+
 
 def default_bundle() -> Path:
     """Folder of the bundle that ships in the package."""
@@ -25,11 +28,19 @@ def bundle_path(bundle: str | os.PathLike[str] | None) -> str:
     return path_in_utf8(default_bundle() if bundle is None else bundle, "a bundle folder")
 
 
-def engines_dir(environ: Mapping[str, str] = os.environ) -> Path:
+def home_folder() -> Path | None:
+    """Home folder of whoever runs this; None where neither HOME nor the user list has one."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
+def engines_dir(environ: Mapping[str, str] = os.environ) -> Path | None:
     """Folder of cached engines.
 
     `$MOEDIFF_RT_CACHE/engines`, else `$XDG_CACHE_HOME/moediff-rt/engines`, else
-    `~/.cache/moediff-rt/engines`.
+    `~/.cache/moediff-rt/engines`; None where there is no home folder.
 
     Examples
     --------
@@ -40,7 +51,8 @@ def engines_dir(environ: Mapping[str, str] = os.environ) -> Path:
         return Path(root) / "engines"
     if root := environ.get("XDG_CACHE_HOME"):
         return Path(root) / "moediff-rt" / "engines"
-    return Path.home() / ".cache" / "moediff-rt" / "engines"
+    home = home_folder()
+    return home / ".cache" / "moediff-rt" / "engines" if home else None
 
 
 def engines_path(folder: str | os.PathLike[str] | None = None) -> str:
@@ -49,10 +61,14 @@ def engines_path(folder: str | os.PathLike[str] | None = None) -> str:
     Raises
     ------
     InputError
-        It is no path that the core can take.
+        It is no path that the core can take, or there is no home folder for the default.
     """
-    what = "an engine folder (MOEDIFF_RT_CACHE)"
-    return path_in_utf8(engines_dir() if folder is None else folder, what)
+    folder = engines_dir() if folder is None else folder
+    if folder is None:
+        raise InputError(
+            f"expected a folder to keep engines in, {NO_HOME}; set MOEDIFF_RT_CACHE to a folder"
+        )
+    return path_in_utf8(folder, "an engine folder (MOEDIFF_RT_CACHE)")
 
 
 def path_in_utf8(path: str | os.PathLike[str], what: str) -> str:

@@ -209,6 +209,8 @@ def run_scan(options: argparse.Namespace, scan: Scan) -> Ran:
                 save_gates=options.save_gates,
                 progress=progress,
             )
+        if lost := session.why_not_kept:
+            note(lost)
         if options.backend == "auto" and (options.verbose or has_gpu()):
             note(why_backend(session.model.backend))
         record = describe(

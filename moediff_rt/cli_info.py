@@ -42,7 +42,7 @@ def gather() -> dict[str, Any]:
         ],
         "cuda_ops": _core.cuda_built(),
         "bundle": _bundle(cache.default_bundle()),
-        "cache": _cache(cache.engines_dir()),
+        "cache": _cache(),
     }
 
 
@@ -87,8 +87,13 @@ def _bundle(path: Path) -> dict[str, Any]:
     }
 
 
-def _cache(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = {"path": str(path), "bytes": 0, "entries": []}
+def _cache() -> dict[str, Any]:
+    found: dict[str, Any] = {"path": None, "bytes": 0, "entries": []}
+    try:
+        path = Path(cache.engines_path())
+    except InputError as error:
+        return {**found, "error": str(error)}
+    found["path"] = str(path)
     try:
         files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else []
         sizes = [file.stat().st_size for file in files]
@@ -136,7 +141,9 @@ def _as_text(found: dict[str, Any]) -> str:
             *_card_lines(bundle["card"], indent=2),
         ]
     kept = found["cache"]
-    lines += ["", "Engine cache", f"  path     {kept['path']}"]
+    lines += ["", "Engine cache"]
+    if kept["path"] is not None:
+        lines.append(f"  path     {kept['path']}")
     if "error" in kept:
         lines.append(f"  error    {kept['error']}")
     else:

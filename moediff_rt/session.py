@@ -58,7 +58,8 @@ class Session:
     threads : int
         CPU threads; 0: as many as the computer has cores.
     engines_dir : path, optional
-        Folder of cached engines; default: `moediff_rt.cache.engines_dir()`.
+        Folder of cached engines; default: `moediff_rt.cache.engines_dir()`. Where that is None,
+        for want of a home folder, OpenVINO's are built anew each time, and TensorRT's are refused.
     max_memory : number
         Bytes that a run may take beside the scan and the engines, its results included: fewer tiles
         are under way, and what does not fit is refused before it is run. With TensorRT it is the
@@ -91,7 +92,8 @@ class Session:
         from . import _core
 
         threads = checked_threads(threads)
-        self.engines_dir = Path(cache.engines_path(engines_dir))
+        folder = cache.engines_dir() if engines_dir is None else engines_dir
+        self.engines_dir = None if folder is None else Path(cache.engines_path(folder))
         self.bundle: Bundle = _core.load_bundle(cache.bundle_path(bundle))
         self._max_memory = checked_memory(max_memory)
         self._choice: dict[str, Any] = {
@@ -122,6 +124,20 @@ class Session:
         """The compiled engines, built or loaded now if they are not there yet."""
         return self.build()
 
+    @property
+    def why_not_kept(self) -> str:
+        """One line on why engines are not kept for the next session, "" where they are."""
+        reasons = [engine.reason for engine in self.model.engines if not engine.path]
+        if not reasons:
+            return ""
+        found = f"found {reasons[0].removeprefix('not kept: ')}"
+        if self.engines_dir is None:
+            found = cache.NO_HOME
+        return (
+            f"expected a folder to keep engines in, {found}; they are built again each time: set "
+            "MOEDIFF_RT_CACHE to a folder that can be written"
+        )
+
     def build(
         self,
         *,
@@ -143,6 +159,8 @@ class Session:
             The backend, device or precision is unknown or not available here.
         EngineError
             An engine cannot be built or loaded.
+        InputError
+            TensorRT's engines have no folder to be kept in.
         """
         if self._model is None or force:
             self._model = self._open(force, on_engine)
@@ -159,7 +177,7 @@ class Session:
             return open_model(
                 self.bundle,
                 backend,
-                self.engines_dir,
+                Path(cache.engines_path(self.engines_dir)),
                 device=self._choice["device"],
                 precision=self._choice["precision"],
                 threads=self._choice["threads"],
@@ -169,7 +187,7 @@ class Session:
             )
         return _core.Model(
             self.bundle,
-            engines_dir=os.fspath(self.engines_dir),
+            engines_dir="" if self.engines_dir is None else os.fspath(self.engines_dir),
             force=force,
             on_engine=on_engine,
             **self._choice,

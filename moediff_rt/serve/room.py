@@ -77,6 +77,8 @@ def open_room(options: argparse.Namespace) -> Iterator[Room]:
             precision=model.precision,
             threads=model.threads,
         )
+        if lost := session.why_not_kept:
+            log.warning("engines not kept", reason=lost)
         turns = Turns(session)
         metrics.watch_waiting(lambda: turns.waiting)
         if options.metrics_port is not None:

@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from moediff_rt import cli
+from moediff_rt import InputError, Session, cli
 from moediff_rt.cli_build import BuildLog
 from moediff_rt.errors import BackendError
 
@@ -180,3 +180,53 @@ def test_info_lists_the_targets_of_the_package(capsys):
     builds = backends["tensorrt-rtx"]["builds"]
     assert builds["version"] == trt.__version__ and "sm86" in builds["targets"]
     assert builds["precisions"] == ["fp32", "tf32", "fp16", "bf16"]
+
+
+@pytest.fixture
+def homeless(monkeypatch):
+    """A user of a container: no HOME, and an id that no list of users has."""
+
+    def unknown(_uid: int) -> None:
+        raise KeyError("uid not found")
+
+    for name in ("HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "MOEDIFF_RT_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+
+
+def test_without_a_home_infer_goes_on_and_says_that_engines_are_not_kept(
+    scan, infer, homeless, capsys
+):
+    assert infer(scan) == 0
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if "engines" in x]
+    assert "found no HOME" in line and "set MOEDIFF_RT_CACHE" in line
+    assert infer(scan, "-q", "--overwrite") == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("backend", ["openvino", "tensorrt"])
+def test_without_a_home_nothing_is_built_that_must_be_kept(tiny_bundle, homeless, capsys, backend):
+    command = ["build-engines", "--bundle", str(tiny_bundle), "--backend", backend]
+    assert cli.main(command) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "found no HOME" in line and "set MOEDIFF_RT_CACHE" in line
+    session = Session(tiny_bundle, "tensorrt")
+    with pytest.raises(InputError, match="set MOEDIFF_RT_CACHE"):
+        session.build()
+
+
+def test_without_a_home_info_says_that_there_is_no_cache(homeless, capsys):
+    assert cli.main(["info"]) == 0
+    assert "found no HOME" in capsys.readouterr().out
+    assert cli.main(["info", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["cache"]
+    assert found["path"] is None and "MOEDIFF_RT_CACHE" in found["error"]
+
+
+def test_infer_says_once_that_engines_cannot_be_kept(scan, infer, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MOEDIFF_RT_CACHE", str(tmp_path / "file"))
+    assert infer(scan) == 0
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if "engines" in x]
+    assert "expected a folder to keep engines in" in line and "set MOEDIFF_RT_CACHE" in line
+    assert str(tmp_path / "file") in line

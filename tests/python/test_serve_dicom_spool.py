@@ -416,3 +416,16 @@ def again_used(spool) -> int:
     after = again(spool)
     after.close()
     return after.used
+
+
+def test_without_a_home_the_spool_must_be_named(monkeypatch):
+    pytest.importorskip("pynetdicom", reason="needs the extra serve-dicom")
+    from moediff_rt.serve.dicom.server import default_spool
+
+    def unknown(_uid: int) -> None:
+        raise KeyError("uid not found")
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    with pytest.raises(InputError, match=r"found no HOME .*--spool"):
+        default_spool({})

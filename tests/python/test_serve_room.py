@@ -181,6 +181,21 @@ def test_the_room_has_the_model_loaded_and_its_logs_name_it(tiny_bundle, capsys)
     assert lines[0]["bundle"] == "tiny"
 
 
+def test_the_room_s_log_warns_of_engines_that_cannot_be_kept(
+    tiny_bundle, tmp_path, capsys, monkeypatch
+):
+    from moediff_rt.serve.room import open_room
+
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MOEDIFF_RT_CACHE", str(tmp_path / "file"))
+    with open_room(common_options(tiny_bundle)):
+        pass
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    (line,) = [line for line in lines if line["level"] == "warning"]
+    assert line["event"] == "engines not kept"
+    assert "set MOEDIFF_RT_CACHE" in line["reason"]
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [

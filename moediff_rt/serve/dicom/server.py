@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...cache import NO_HOME, home_folder
 from ...errors import InputError, OutputError
 from ..hold import MIB, Hold
 from ..listening import check_numbers, say_listening
@@ -296,14 +297,22 @@ def check_title(title: str) -> None:
 def default_spool(environ: Mapping[str, str] = os.environ) -> Path:
     """Folder of the spool: `$XDG_STATE_HOME/moediff-rt/spool`, else below `~/.local/state`.
 
+    Raises
+    ------
+    InputError
+        There is no home folder.
+
     Examples
     --------
     >>> default_spool({"XDG_STATE_HOME": "/var/lib/me"}).as_posix()
     '/var/lib/me/moediff-rt/spool'
     """
-    state = environ.get("XDG_STATE_HOME")
-    root = Path(state) if state else Path.home() / ".local" / "state"
-    return root / "moediff-rt" / "spool"
+    if state := environ.get("XDG_STATE_HOME"):
+        return Path(state) / "moediff-rt" / "spool"
+    home = home_folder()
+    if home is None:
+        raise InputError(f"expected a folder for the spool, {NO_HOME}; give one with --spool")
+    return home / ".local" / "state" / "moediff-rt" / "spool"
 
 
 def _watch(registry: Any, spool: Spool) -> None:
