@@ -23,7 +23,7 @@ from .cli_options import (
 )
 from .cli_serve import add_serve
 from .errors import Cancelled, EngineError, MoediffError
-from .progress import say
+from .progress import Unsaid, say
 
 FAILED = 1
 # As shells say that a signal ended a command; 130 for Ctrl-C, 143 for SIGTERM.
@@ -183,9 +183,7 @@ def main(args: Sequence[str] | None = None) -> int:
     kept = _KEPT.get(options.command, "nothing was written")
     try:
         with _signals_raised():
-            code = _run(options)
-            sys.stdout.flush()
-        return code
+            return _run(options)
     except _Stopped as stop:
         name = signal.Signals(stop.signum).name
         code = SIGNALLED + stop.signum
@@ -198,9 +196,11 @@ def main(args: Sequence[str] | None = None) -> int:
     except MoediffError as error:
         return _say(options, str(error), WRONG_INPUT)
     except BrokenPipeError:
-        # The reader of stdout left early, as `head` does; keep Python's own flush quiet, too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         return FAILED
+    except Unsaid as error:
+        _drop_stdout()
+        return _say(options, str(error), FAILED)
     except MemoryError:
         return _say(
             options, "out of memory; choose a coarser --spacing or close other programs", FAILED
@@ -221,6 +221,11 @@ def _keep_streams_usable() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_stdout() -> None:
+    """Keep Python's own flush at the end quiet, too."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from . import cache
 from .cli_options import why_backend
 from .errors import BackendError, OutputError
-from .progress import say
+from .progress import answer, say
 from .session import Session
 
 if TYPE_CHECKING:
@@ -33,16 +33,14 @@ def build_engines(options: argparse.Namespace) -> int:
     from .tensorrt.package import BACKENDS
 
     folder = Path(cache.engines_path(options.output))
-    if options.backend in BACKENDS:
-        _build_tensorrt(options, folder)
-    else:
-        _build_here(options, folder)
-    print(f"engines in {folder}")
+    build = _build_tensorrt if options.backend in BACKENDS else _build_here
+    where = f"engines in {folder}"
+    answer(f"{build(options, folder)}\n{where}", where)
     return 0
 
 
-def _build_here(options: argparse.Namespace, folder: Path) -> None:
-    """Engines of the backend that `infer` uses on this computer."""
+def _build_here(options: argparse.Namespace, folder: Path) -> str:
+    """Table of the engines of the backend that `infer` uses on this computer."""
     if options.target is not None:
         raise BackendError(
             f"expected no --target for backend {options.backend}, found {options.target}; only "
@@ -56,10 +54,11 @@ def _build_here(options: argparse.Namespace, folder: Path) -> None:
         model = session.build(force=options.force, on_engine=log.done)
         if options.backend == "auto":
             say(why_backend(model.backend), sys.stderr)
-        print(table([_HEADER, *(_row(engine) for engine in model.engines)]))
+        return table([_HEADER, *(_row(engine) for engine in model.engines)])
 
 
-def _build_tensorrt(options: argparse.Namespace, folder: Path) -> None:
+def _build_tensorrt(options: argparse.Namespace, folder: Path) -> str:
+    """Table of the engines for other GPUs, or the one here."""
     from . import _core
     from .tensorrt import engines
 
@@ -77,9 +76,9 @@ def _build_tensorrt(options: argparse.Namespace, folder: Path) -> None:
         on_building=log.building,
     )
     rows = [(*_row(engine), _error_text(engine)) for engine in built]
-    print(table([(*_HEADER, "error (limit)"), *rows]))
     for reason in sorted({engine.unchecked for engine in built if engine.unchecked}):
         say(f"engines were built but not run: {reason}", sys.stderr)
+    return table([(*_HEADER, "error (limit)"), *rows])
 
 
 class BuildLog:

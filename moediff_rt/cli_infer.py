@@ -18,7 +18,7 @@ from .atomic import FolderWriter, Writer, check_writable, write_whole
 from .cli_options import open_session, why_backend
 from .errors import InputError
 from .io import Scan, image_writer, load_scan, nifti_stem, record_writer, sidecar_path
-from .progress import progress_on, say
+from .progress import answer, progress_on, say
 from .results import Inferred
 
 if TYPE_CHECKING:
@@ -280,8 +280,8 @@ def say_written(options: argparse.Namespace, paths: OutputPaths, record: Mapping
         "uncertainty": str(paths.deviation) if paths.deviation else None,
         "figure": str(paths.figure) if paths.figure else None,
     }
+    done = f"the result is in {paths.image}"
     if options.json:
-        print(json.dumps({**written, "provenance": record}))
+        answer(json.dumps({**written, "provenance": record}), done)
     elif not options.quiet:
-        for path in paths.all():
-            print(path)
+        answer("\n".join(map(str, paths.all())), done)

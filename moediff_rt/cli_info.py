@@ -11,6 +11,7 @@ from typing import Any
 from . import __version__, cache
 from .cli_build import table
 from .errors import BackendError, BundleError, InputError
+from .progress import answer
 
 _CUDA_OPS = {
     True: "in this build",
@@ -111,7 +112,7 @@ def _cache() -> dict[str, Any]:
 def info(options: argparse.Namespace) -> int:
     """Run the command; errors are the caller's to report."""
     found = gather()
-    print(json.dumps(found) if options.json else _as_text(found))
+    answer(json.dumps(found) if options.json else _as_text(found))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Progress on a terminal as a bar, elsewhere as plain lines; and notes beside it."""
+"""Progress on a terminal as a bar, elsewhere as plain lines; notes beside it; and the answer."""
 
 from __future__ import annotations
 
@@ -33,6 +33,35 @@ def say(text: str, stream: TextIO, end: str = "\n") -> None:
     """Print what nothing depends on: a full disk under the stream stops no run."""
     with contextlib.suppress(OSError):
         print(text, end=end, file=stream, flush=True)
+
+
+class Unsaid(Exception):
+    """Stdout does not take the answer."""
+
+
+def answer(text: str, done: str = "") -> None:
+    """Print on stdout what a command was asked for.
+
+    Parameters
+    ----------
+    text : str
+    done : str
+        What was done all the same, where it cannot be printed.
+
+    Raises
+    ------
+    Unsaid
+        A full disk under stdout.
+    BrokenPipeError
+        Whoever reads it left early, as `head` does.
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        line = f"stdout cannot be written: {error.strerror}; free space where it goes"
+        raise Unsaid(f"{line}; {done}" if done else line) from error
 
 
 class SilentProgress:

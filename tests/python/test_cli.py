@@ -345,6 +345,33 @@ def test_a_closed_or_full_stream_is_no_reason_to_fail(scan, tiny_bundle, closed)
     assert len(os.listdir(scan.parent)) == 3
 
 
+@pytest.mark.parametrize("options", [[], ["--json"], ["-v"]], ids=" ".join)
+def test_a_full_disk_under_stdout_is_one_line_that_says_where_the_result_is(
+    scan, tiny_bundle, options
+):
+    said = onto_full_disk(scan, "infer", scan, "--bundle", tiny_bundle, *options)
+    output = scan.with_name("sub-01_desc-moediffsr_T1w.nii.gz")
+    assert "stdout cannot be written: No space left" in said
+    assert f"the result is in {output}" in said and nib.load(output).shape[0] == 2 * SHAPE[0]
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=" ".join)
+def test_info_onto_a_full_disk_is_one_line(scan, options):
+    assert "stdout cannot be written: No space left" in onto_full_disk(scan, "info", *options)
+
+
+def onto_full_disk(scan: Path, *options: object) -> str:
+    """The last line that a command says whose stdout takes nothing."""
+    command = [sys.executable, "-m", "moediff_rt", *map(str, options)]
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=scan.parent
+        )
+    assert ran.returncode == 1
+    assert "unexpected" not in ran.stderr and "Traceback" not in ran.stderr
+    return ran.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize("options", ["", "-v"])
 def test_an_exit_code_is_kept_where_its_line_cannot_be_said(tmp_path, options):
     command = f"{shlex.quote(sys.executable)} -m moediff_rt infer none.nii {options} 2>/dev/full"
