@@ -260,6 +260,19 @@ def test_an_interrupt_leaves_nothing(scan, infer, capsys, monkeypatch, where):
     assert os.listdir(scan.parent) == [scan.name]
 
 
+def test_an_interrupt_while_the_command_is_imported_is_one_line(tmp_path):
+    program = (
+        "import runpy, sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        "        if name == 'moediff_rt.cli': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted)\n"
+        "runpy.run_module('moediff_rt', run_name='__main__')"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, cwd=tmp_path)
+    assert (ran.returncode, ran.stderr) == (130, b"moediff-rt: interrupted\n")
+
+
 @pytest.mark.parametrize(
     ("sent", "code", "words"),
     [
