@@ -96,7 +96,11 @@ def _cache() -> dict[str, Any]:
         return {**found, "error": str(error)}
     found["path"] = str(path)
     try:
-        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else []
+        there = next(place for place in (path, *path.parents) if place.exists())
+        if not there.is_dir():
+            what = f"expected a folder to keep engines in, found a file at {there}"
+            return {**found, "error": f"{what}; set MOEDIFF_RT_CACHE to a folder"}
+        files = sorted(file for file in path.rglob("*") if file.is_file())
         sizes = [file.stat().st_size for file in files]
     except OSError as error:
         what = f"expected a folder that can be read, {error.filename} cannot: {error.strerror}"
@@ -171,11 +175,34 @@ def _builder_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def _card_lines(card: dict[str, Any], indent: int) -> list[str]:
+    """Rows for people; what would take too many is counted."""
+    margin = " " * indent
     lines = []
     for key, value in card.items():
         if isinstance(value, dict):
-            lines += [f"{' ' * indent}{key}", *_card_lines(value, indent + 2)]
+            lines += [f"{margin}{key}", *_card_lines(value, indent + 2)]
+        elif _are_rows(value):
+            rows = [list(value[0]), *([_shown(cell) for cell in row.values()] for row in value)]
+            lines += [f"{margin}{key}", *(f"{margin}  {x}" for x in table(rows).splitlines())]
         else:
-            shown = ", ".join(map(str, value)) if isinstance(value, list) else value
-            lines.append(f"{' ' * indent}{key:<8} {shown}")
+            lines.append(f"{margin}{key:<8} {_shown(value)}")
     return lines
+
+
+def _are_rows(value: Any) -> bool:
+    """Whether a value is a list of flat objects with the same keys."""
+    if not isinstance(value, list) or not all(row and isinstance(row, dict) for row in value):
+        return False
+    cells = [cell for row in value for cell in row.values()]
+    alike = len({tuple(row) for row in value}) == 1
+    return alike and not any(isinstance(cell, dict | list) for cell in cells)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    if not isinstance(value, list):
+        return str(value)
+    if any(isinstance(item, dict | list) for item in value):
+        return f"{len(value)} entries (--json shows them)"
+    return ", ".join(map(_shown, value))

@@ -443,6 +443,26 @@ def test_info_names_backends_cuda_bundle_and_cache(capsys, tmp_path, monkeypatch
     assert ("not in this build: nvcc" in shown) is not _core.cuda_built()
 
 
+def test_info_shows_a_bundle_s_card_in_short_rows(capsys, tmp_path, monkeypatch):
+    card = {
+        "training": {"minutes": 36.97942729381672, "average_of": [{"plan": {"steps": 7}}] * 3},
+        "metrics": [{"scan": "x2", "psnr": 30.0071234}, {"scan": "x1.5", "psnr": 32}],
+        "created": "2026",
+    }
+    bundle = make_bundle(tmp_path / "bundle")
+    manifest = json.loads((bundle / "bundle.json").read_text()) | card
+    (bundle / "bundle.json").write_text(json.dumps(manifest))
+    monkeypatch.setattr("moediff_rt.cache.default_bundle", lambda: bundle)
+    assert cli.main(["info"]) == 0
+    shown = capsys.readouterr().out
+    assert "    minutes  36.979\n    average_of 3 entries (--json shows them)\n" in shown
+    assert "  metrics\n    scan  psnr\n    x2    30.007\n    x1.5  32\n" in shown
+    assert "{" not in shown and "  created  2026\n" in shown
+    assert cli.main(["info", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["bundle"]["card"]
+    assert {key: found[key] for key in card} == card
+
+
 def test_info_says_why_a_cache_cannot_be_read(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("MOEDIFF_RT_CACHE", str(tmp_path / ("a" * 300)))
     assert cli.main(["info"]) == 0
@@ -450,6 +470,16 @@ def test_info_says_why_a_cache_cannot_be_read(capsys, tmp_path, monkeypatch):
     assert cli.main(["info", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["cache"]
     assert "too long" in found["error"] and found["entries"] == []
+
+
+@pytest.mark.parametrize("below", ["", "deeper/still"])
+def test_info_says_that_a_cache_is_no_folder(capsys, tmp_path, monkeypatch, below):
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setenv("MOEDIFF_RT_CACHE", str(file / below))
+    assert cli.main(["info"]) == 0
+    shown = capsys.readouterr().out
+    assert f"found a file at {file}; set MOEDIFF_RT_CACHE" in shown and "0.0 MB" not in shown
 
 
 def test_importing_the_package_loads_nothing_heavy():
