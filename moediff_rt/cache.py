@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from .checks import checked_path
 from .errors import InputError
 
 # A container's user often has neither.
@@ -77,16 +78,14 @@ def path_in_utf8(path: str | os.PathLike[str], what: str) -> str:
     Raises
     ------
     InputError
-        It is empty, or it is not UTF-8: the core has its paths as text.
+        It is empty, has a NUL, or is not UTF-8: the core has its paths as text.
 
     Examples
     --------
     >>> path_in_utf8(Path("/data/edge"), "a bundle folder")
     '/data/edge'
     """
-    text = os.fsdecode(path)
-    if not text:
-        raise InputError(f"expected {what}, got an empty path; leave it out for the default")
+    text = checked_path(path, what, "leave it out for the default")
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,21 @@ MIN_VOXEL_MM = 0.05
 MAX_VOXEL_MM = 20.0
 
 
+def checked_path(
+    path: str | os.PathLike[str], what: str, remedy: str = "is a variable not set?"
+) -> str:
+    """Take a path; InputError where no file can have it.
+
+    `what` is what messages call it, `remedy` what helps against an empty one.
+    """
+    text = os.fsdecode(path)
+    if not text:
+        raise InputError(f"expected {what}, got an empty path; {remedy}")
+    if "\0" in text:
+        raise InputError(f"expected {what}, got a path with a NUL, {text!r}; take the NUL out")
+    return text
+
+
 def check_file(path: Path) -> None:
     """Refuse a path that cannot be a NIfTI file; OSError where it cannot be looked at."""
     if path.is_dir():
@@ -35,10 +51,10 @@ def check_file(path: Path) -> None:
             f"expected a NIfTI file, {path} is a pipe or a device; write the scan to a file first"
         )
     if not path.name.endswith((".nii", ".nii.gz")):
-        raise InputError(
-            f"expected a NIfTI file named .nii or .nii.gz, got {path}; "
-            "convert it first (DICOM: dcm2niix, others: nibabel)"
-        )
+        remedy = "convert it first (DICOM: dcm2niix, others: nibabel)"
+        if path.name.lower().endswith((".nii", ".nii.gz")):
+            remedy = "rename it with its ending in small letters"
+        raise InputError(f"expected a NIfTI file named .nii or .nii.gz, got {path}; {remedy}")
     if path.stat().st_size == 0:
         raise InputError(f"expected a NIfTI file, {path} is empty (0 bytes); copy it again")
 

@@ -99,8 +99,20 @@ def output_paths(
 
 
 def real(path: Path) -> Path:
-    """A path without links; unlike `Path.resolve`, also of one that links to itself."""
-    return Path(os.path.realpath(path))
+    """A path without links; unlike `Path.resolve`, also of one that links to itself.
+
+    Raises
+    ------
+    InputError
+        It is relative, and the working folder was removed.
+    """
+    try:
+        return Path(os.path.realpath(path))
+    except FileNotFoundError:
+        raise InputError(
+            f"expected a path that leads somewhere, got {path}, and the folder this was started in "
+            "is gone; cd to another, or give the path from / on"
+        ) from None
 
 
 def check_figure(figure: str | None) -> Path | None:

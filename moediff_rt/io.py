@@ -27,6 +27,7 @@ from .checks import (
     check_qform,
     check_raw_header,
     check_values,
+    checked_path,
     unreadable,
     usable_qform,
 )
@@ -111,7 +112,7 @@ def load_scan(path: str | os.PathLike[str]) -> Scan:
     InputError
         The file is missing, damaged or not NIfTI, or what it holds is not a usable 3-D scan.
     """
-    path = Path(path)
+    path = Path(checked_path(path, "a NIfTI file"))
     from nibabel.filebasedimages import ImageFileError
     from nibabel.loadsave import load
     from nibabel.nifti1 import Nifti1Image

@@ -78,6 +78,16 @@ def checked_whole(name: str, value: object) -> int:
         ) from None
 
 
+def checked_name(what: str, name: str) -> str:
+    """Take the name of a backend, device or precision; InputError unless it is text."""
+    if not (isinstance(name, str) and name.isprintable()):
+        raise InputError(
+            f"expected the name of a {what}, got {name!r}; "
+            'give "auto" or one that `moediff-rt info` lists'
+        )
+    return name
+
+
 def checked_threads(threads: int) -> int:
     """Take a number of CPU threads, 0 for all cores; InputError unless 0 to `MAX_THREADS`."""
     threads = checked_whole("threads", threads)

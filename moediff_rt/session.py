@@ -21,6 +21,7 @@ from .request import (
     PLANES,
     checked_array,
     checked_memory,
+    checked_name,
     checked_planes,
     checked_samples,
     checked_sampling,
@@ -70,7 +71,7 @@ class Session:
     BundleError
         The bundle is missing, damaged, or of an unknown format.
     InputError
-        A setting cannot be used, or a path is empty or not UTF-8.
+        A setting cannot be used, or a path is empty, has a NUL or is not UTF-8.
 
     Examples
     --------
@@ -97,9 +98,9 @@ class Session:
         self.bundle: Bundle = _core.load_bundle(cache.bundle_path(bundle))
         self._max_memory = checked_memory(max_memory)
         self._choice: dict[str, Any] = {
-            "backend": backend,
-            "device": device,
-            "precision": precision,
+            "backend": checked_name("backend", backend),
+            "device": checked_name("device", device),
+            "precision": checked_name("precision", precision),
             "threads": threads,
         }
         self._model: Model | None = None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..checks import checked_path
 from ..errors import InputError
 from .package import pydicom, quiet
 
@@ -78,7 +79,7 @@ def find_files(source: str | os.PathLike[str]) -> list[Path]:
     InputError
         There is none, or a file cannot be read.
     """
-    source = Path(source)
+    source = Path(checked_path(source, "a DICOM folder or file"))
     try:
         if not source.exists():
             raise InputError(

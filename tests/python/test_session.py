@@ -15,6 +15,7 @@ import pytest
 
 import moediff_rt
 from moediff_rt import Acquisition, BackendError, BundleError, Cancelled, InputError
+from moediff_rt.dicom import load_series
 from moediff_rt.foreground import find_foreground
 from moediff_rt.io import scan_from_image
 from moediff_rt.noise import noise_sigma
@@ -222,12 +223,37 @@ def test_a_missing_bundle_is_refused(tmp_path):
 
 @pytest.mark.parametrize("option", ["bundle", "engines_dir"])
 @pytest.mark.parametrize(
-    ("name", "words"), [(b"caf\xe9", "UTF-8, got .*caf.udce9"), (b"", "empty path")]
+    ("name", "words"),
+    [
+        (b"caf\xe9", "UTF-8, got .*caf.udce9"),
+        (b"", "empty path"),
+        (b"a\0b", r"a NUL, '.*a\\x00b'"),
+    ],
 )
 def test_a_path_that_the_core_cannot_take_is_refused(tiny_bundle, tmp_path, option, name, words):
     path = os.fsdecode(os.path.join(os.fsencode(tmp_path), name) if name else name)
     with pytest.raises(InputError, match=words):
         moediff_rt.Session(**{"bundle": tiny_bundle, option: path})
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("load", ["scan", "series"])
+@pytest.mark.parametrize(
+    ("path", "words"), [("", "empty path"), ("a\0b.nii", r"a NUL, 'a\\x00b\.nii'")]
+)
+def test_a_path_that_no_scan_can_have_is_refused(session, load, path, words):
+    if load == "series":
+        pytest.importorskip("pydicom", reason="needs the extra dicom")
+    read = session.infer if load == "scan" else load_series
+    with pytest.raises(InputError, match=words):
+        read(path)
+
+
+@pytest.mark.parametrize("option", ["backend", "device", "precision"])
+@pytest.mark.parametrize("name", [0, None, b"auto", "\udcff", "auto\0"])
+def test_a_name_that_is_no_text_is_refused(tiny_bundle, option, name):
+    with pytest.raises(InputError, match=f"expected the name of a {option}, got "):
+        moediff_rt.Session(tiny_bundle, **{option: name})
 
 
 def test_an_unknown_backend_is_refused(tiny_bundle, tmp_path):

@@ -175,6 +175,24 @@ def test_a_name_too_long(capsys, folder, ending):
     assert "too long" in refused(capsys, folder, folder / f"{'a' * 300}{ending}")
 
 
+@pytest.mark.parametrize("name", ["SMALL.NII", "small.NII.GZ"])
+def test_an_ending_in_capitals_is_to_be_renamed(capsys, folder, name):
+    shutil.copy(folder / "scan.nii.gz", folder / name)
+    said = refused(capsys, folder, folder / name)
+    assert "rename it with its ending in small letters" in said and "convert" not in said
+
+
+def test_an_output_named_from_a_folder_that_was_removed(
+    capsys, folder, tiny_bundle, tmp_path, monkeypatch
+):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    options = ("-o", "result.nii.gz", "--bundle", tiny_bundle)
+    said = refused(capsys, folder, folder / "scan.nii.gz", *options)
+    assert "the folder this was started in is gone" in said
+
+
 def test_an_output_that_is_a_link_to_itself(capsys, folder, tiny_bundle):
     (folder / "loop.nii").symlink_to("loop.nii")
     options = ("-o", folder / "loop.nii", "--bundle", tiny_bundle)
