@@ -55,8 +55,9 @@ demo: $(VENV)/.runtime
 	@echo "how it was made:  $(DEMO)/sample_desc-moediffsr_T1w.json"
 	@echo "before and after: $(DEMO)/before_after.png"
 
-CONFIGURE = $(BIN)/cmake -S csrc -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) \
-	-DPython_EXECUTABLE=$(abspath $(BIN)/python) -DMOEDIFF_RT_PYTHON=OFF
+WHERE := $(if $(filter /%,$(BIN)),$(BIN),$(CURDIR)/$(BIN))
+CONFIGURE = $(BIN)/cmake -S csrc -G Ninja -DCMAKE_MAKE_PROGRAM="$(WHERE)/ninja" \
+	-DPython_EXECUTABLE="$(WHERE)/python" -DMOEDIFF_RT_PYTHON=OFF
 
 native-tests: $(VENV)/.authoring
 	$(CONFIGURE) -B build/tests -DMOEDIFF_RT_TESTS=ON -DMOEDIFF_RT_C_LIBRARY=ON

@@ -42,6 +42,7 @@ _TERM = re.compile(
     r"^\s*\d+\s+(?P<kind>[AB])\s*\(\s*(?P<n>\d+)\s*,\s*(?P<m>\d+)\s*\)"
     r"\s+(?P<value>[-+]?[\d.]+(?:[eE][-+]?\d+)?)\s+(?P<axis>[xyz])\s*$"
 )
+_LIKE_TERM = re.compile(r"^\s*\d+\s+[AB]\s*\(")
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,8 @@ def read_coil(path: str | os.PathLike[str]) -> GradientCoil:
                     raise ValueError(f"degree {n}, order {m}")
                 if n > 1:
                     terms[found["axis"], found["kind"], n, m] = value
+            elif _LIKE_TERM.match(line):
+                raise ValueError("none of the form '1 A( 3, 0) -0.09 z'")
         except ValueError as error:
             raise InputError(
                 f"expected a harmonic of degree at most {LARGEST_DEGREE}, no larger order and a "

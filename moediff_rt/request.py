@@ -63,7 +63,7 @@ def checked_memory(max_memory: float) -> int:
     if not (isinstance(max_memory, int | float | np.number) and 0 <= max_memory < 2**63):
         raise InputError(
             f"expected a memory limit of 0 (none) or more, got {max_memory!r}; "
-            "leave it out or give for example 8 GB"
+            "leave it out or give bytes, for example 8e9"
         )
     return round(max_memory)
 

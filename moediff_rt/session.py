@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from . import cache
 from .acquisition import Acquisition, known_acquisition
+from .forks import check_process
 from .grid import AxisOrder
 from .interchange import like
 from .io import Scan, as_scan, to_deviation_image, to_gate_image, to_image
@@ -159,10 +160,12 @@ class Session:
         BackendError
             The backend, device or precision is unknown or not available here.
         EngineError
-            An engine cannot be built or loaded.
+            An engine cannot be built or loaded; or this process was forked from one that has used
+            a session.
         InputError
             TensorRT's engines have no folder to be kept in.
         """
+        check_process()
         if self._model is None or force:
             self._model = self._open(force, on_engine)
         return self._model

@@ -5,10 +5,11 @@ namespace mdr {
 namespace {
 
 constexpr const char* kReason =
-    "TensorRT for RTX has not been run on a GPU yet, so auto does not choose it; name it with "
-    "--backend tensorrt-rtx (from C++ in a build with TENSORRT_RTX_ROOT), or use the "
-    "openvino "
-    "backend";
+    "this build's library has none of its own; it was made without TENSORRT_RTX_ROOT; name it to "
+    "the "
+    "moediff-rt command, --backend tensorrt-rtx, which runs its Python package on a GPU (auto does "
+    "not: it "
+    "has not been run on one yet), build the library with it, or use the openvino backend";
 
 class AbsentBackend : public Backend {
  public:

@@ -153,9 +153,8 @@ int tiles_within(int64_t limit, const Model& model, const VolumeShape& in, const
   const int64_t least = maps + std::max({peaks.before_tiles, peaks.beside_tiles + gate_sums + tile,
                                          peaks.after_tiles});
   if (limit < least) {
-    fail(ErrorKind::memory, "expected a memory limit of ", least,
-         " bytes or more for an output of ", out.nx, " x ", out.ny, " x ", out.nz, ", found ",
-         limit,
+    fail(ErrorKind::memory, "expected a memory limit of ", least, " bytes (", least / 1e9,
+         " GB) or more for an output of ", out.nx, " x ", out.ny, " x ", out.nz, ", found ", limit,
          "; the volume is probably too large for it; raise it, choose a coarser output, or enhance "
          "slabs of fewer slices");
   }

@@ -44,7 +44,7 @@ void check_planes(int planes) {
 }
 
 void check_profile(double width) {
-  if (width <= kWidestProfile) return;  // not, where it is no number
+  if (width == -1 || (width >= 0 && width <= kWidestProfile)) return;
   fail(ErrorKind::input, "expected a slice profile of up to ", kWidestProfile,
        " slice distances, 0 for the scan's own or -1 for none, got ", width,
        "; is it in mm? Give what the report of the whole scan says");

@@ -271,6 +271,9 @@ static void what_cannot_be_enhanced_is_refused(void) {
   params.slice_profile = 12;
   check_refused(run(&bench, &params), MDR_INPUT_ERROR, WORDS("slice profile", "12"),
                 "a profile wider than anyone's");
+  params.slice_profile = -0.5;
+  check_refused(run(&bench, &params), MDR_INPUT_ERROR, WORDS("slice profile", "-0.5"),
+                "a profile below none");
   params = mdr_enhance_default_params();
   params.tiles = -1;
   check_refused(run(&bench, &params), MDR_INPUT_ERROR, WORDS("-1"), "less than no tiles");

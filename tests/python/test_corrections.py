@@ -141,6 +141,8 @@ def test_coefficients_that_fold_the_scan_are_refused(coil):
         ("0.2.5 m = R0\n 1 A( 3, 0) -0.1 z", "line 1"),
         ("0.25 m = R0\n 1 A( 3, 0) 1..2 z", "line 2"),
         ("0.25 m = R0\n 1 A( 1, 0) 1.0 z", "terms"),
+        ("0.25 m = R0\n 1 A( 3, 0) -0,1 z\n 2 A( 5, 0) -0.01 z", "line 2"),
+        ("0.25 m = R0\n 1 A( 3, 0) -0.1 z\n 2 B( 5, 1) nan x", "line 3"),
     ],
 )
 def test_wrong_coefficient_files_are_named(tmp_path, text, said):

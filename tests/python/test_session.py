@@ -7,6 +7,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -202,6 +204,25 @@ def test_a_masked_array_without_masked_voxels_is_an_array(session):
     np.testing.assert_array_equal(
         session.enhance(np.ma.masked_greater(head(), 1e9), 2.0), session.enhance(head(), 2.0)
     )
+
+
+def test_a_fork_of_a_process_with_engines_is_refused_instead_of_hanging(tiny_bundle, tmp_path):
+    code = (
+        "import os, sys, moediff_rt\n"
+        "from moediff_rt.errors import EngineError\n"
+        "def build():\n"
+        "    moediff_rt.Session(sys.argv[1], engines_dir=sys.argv[2], threads=1).build()\n"
+        "build()\n"
+        "if child := os.fork():\n"
+        "    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+        "try:\n"
+        "    build()\n"
+        "except EngineError as error:\n"
+        "    os._exit(7 if 'spawn' in str(error) else 8)\n"
+        "os._exit(9)\n"
+    )
+    command = [sys.executable, "-c", code, str(tiny_bundle), str(tmp_path)]
+    assert subprocess.run(command, timeout=120).returncode == 7
 
 
 def test_steps_are_bound_by_where_the_sampler_starts(tiny_bundle, tmp_path):
