@@ -20,7 +20,7 @@ from .io import record_writer
 
 
 def default_folder(source: Path) -> Path:
-    """Name of the result's folder beside a DICOM folder or file.
+    """Name of the result's folder beside a DICOM folder or file, or beside the link to it.
 
     Examples
     --------
@@ -29,7 +29,8 @@ def default_folder(source: Path) -> Path:
     >>> default_folder(Path("/data/scan.dcm")).name
     'scan_desc-moediffsr'
     """
-    source = real(source)
+    if source.name in ("", ".."):
+        source = real(source)
     name = source.name.removesuffix(".dcm") or "series"
     return source.with_name(f"{name}_desc-moediffsr")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from pathlib import Path
 
 import dicom_series as made
 import nibabel as nib
@@ -50,6 +51,35 @@ def test_infer_writes_a_folder_its_record_and_maps(tmp_path, infer, capsys):
         image = nib.load(tmp_path / f"t1_desc-moediffsr_{name}.nii.gz")
         assert image.shape == shape
         np.testing.assert_allclose(image.affine, grid.affine, atol=1e-4)
+
+
+@pytest.mark.parametrize("named", ["folder", "file"])
+def test_the_result_of_a_link_lies_beside_the_link(tmp_path, infer, named):
+    folder = made.save(tmp_path / "archive" / "t1", made.enhanced())
+    source = tmp_path / "links" / "s"
+    source.parent.mkdir()
+    source.symlink_to(folder if named == "folder" else folder / "0001.dcm")
+    assert infer(source, "-q") == 0
+    assert sorted(os.listdir(source.parent)) == ["s", "s_desc-moediffsr", "s_desc-moediffsr.json"]
+    assert sorted((tmp_path / "archive").rglob("*")) == [folder, folder / "0001.dcm"]
+
+
+def test_no_result_goes_through_a_link_into_the_input(tmp_path, infer, capsys):
+    folder = made.save(tmp_path / "t1", made.enhanced())
+    inside, outside = folder / "inside", tmp_path / "outside"
+    inside.symlink_to(folder)
+    outside.symlink_to(folder)
+    for options in ([inside], [outside, "-o", folder / "out"], [folder, "-o", outside / "out"]):
+        assert infer(*options, "-q") == 2
+        assert "never replaced nor added to" in capsys.readouterr().err
+    assert sorted(os.listdir(folder)) == ["0001.dcm", "inside"]
+
+
+@pytest.mark.parametrize("named", [".", "deeper/.."])
+def test_a_folder_without_a_name_of_its_own_is_called_as_it_is(tmp_path, monkeypatch, named):
+    (tmp_path / "t1" / "deeper").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "t1")
+    assert default_folder(Path(named)) == tmp_path / "t1_desc-moediffsr"
 
 
 @pytest.mark.parametrize("named", ["folder", "file", "dot"])
