@@ -17,7 +17,7 @@ from ..grid import voxel_sizes
 from ..io import MIN_UNSCALED_LEVELS, Scan
 from .files import PATIENT, Instance, find_files, frame_count, plain, read_header
 from .frames import Frame, frames_of
-from .kinds import READ, check_kind_of, sop_class_name
+from .kinds import OURS, READ, check_kind_of, sop_class_name, words
 from .package import quiet
 from .stack import stack_of
 from .voxels import read_voxels
@@ -29,6 +29,7 @@ _LISTED = (
     "SeriesDescription",
     "Modality",
     "NumberOfFrames",
+    "ImageType",
 )
 _NEEDED = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 # Relative difference of what is the same in two headers, which round.
@@ -50,6 +51,8 @@ class Listed:
     paths : tuple of Path
     readable : bool
         It is of MR images.
+    result : bool
+        It was made by moediff-rt.
     """
 
     uid: str
@@ -60,10 +63,13 @@ class Listed:
     images: int
     paths: tuple[Path, ...]
     readable: bool
+    result: bool
 
     def __str__(self) -> str:
         number = "" if self.number is None else f"#{self.number} "
         kind = "" if self.readable else f", {self.kind}"
+        if self.result:
+            kind = ", a result of moediff-rt"
         description = " ".join(plain(self.description).split())
         return f"{number}'{description}' ({self.images} images{kind}, {self.uid})"
 
@@ -138,13 +144,14 @@ def _listed(uid: str, files: Sequence[tuple[Path, Any]]) -> Listed:
         images=sum(frame_count(other, path.name) for path, other in files),
         paths=tuple(path for path, _header in files),
         readable=bool(classes & set(READ)),
+        result=all(OURS in words(other.get("ImageType")) for _path, other in files),
     )
 
 
 def choose_series(
     found: Sequence[Listed], wanted: str | None, source: str | os.PathLike[str]
 ) -> Listed:
-    """Pick a series: the wanted one, or the only one of MR images.
+    """Pick a series: the wanted one, or the only one of MR images that is no result of ours.
 
     Parameters
     ----------
@@ -168,16 +175,16 @@ def choose_series(
             f"expected one series {wanted} in {source}, found {what} so named among "
             f"{_list(found)}; give one of these UIDs with --series"
         )
-    readable = [one for one in found if one.readable]
-    if len(readable) == 1:
-        return readable[0]
-    if not readable:
+    scans = [one for one in found if one.readable and not one.result]
+    if len(scans) == 1:
+        return scans[0]
+    if not scans:
         raise InputError(
             f"expected a series of MR images in {source}, found {_list(found)}; "
-            "give the folder of an MR series"
+            "give the folder of an MR scan"
         )
     raise InputError(
-        f"expected one MR series in {source}, found {len(readable)}: {_list(readable)}; "
+        f"expected one MR series in {source}, found {len(scans)}: {_list(scans)}; "
         "pick one with --series NUMBER or --series UID"
     )
 

@@ -169,10 +169,17 @@ def test_a_signal_while_writing_leaves_nothing(tmp_path, infer, monkeypatch, cal
 
 
 def test_the_result_is_no_scan_to_enhance_again(tmp_path, infer, capsys):
-    source = made.save(tmp_path / "in", made.classic())
-    assert infer(source, "-q", "-o", tmp_path / "out") == 0
-    assert infer(tmp_path / "out", "-q") == 2
-    assert "a result of moediff-rt" in capsys.readouterr().err
+    source = made.save(tmp_path / "in" / "t1", made.classic())
+    assert infer(source, "-q") == 0
+    (result,) = {image.SeriesInstanceUID for image in made.read(default_folder(source))}
+    assert infer(tmp_path / "in", "-q", "-o", tmp_path / "out") == 0, "the scan is the only choice"
+    for options in (
+        [tmp_path / "out"],
+        [tmp_path / "in", "-o", tmp_path / "no", "--series", result],
+    ):
+        assert infer(*options, "-q") == 2
+        assert "a result of moediff-rt" in capsys.readouterr().err
+    assert sorted(os.listdir(tmp_path)) == ["in", "out", "out.json"]
 
 
 def test_nothing_of_the_patient_is_said(tmp_path, infer, capfd):
