@@ -147,6 +147,7 @@ def read_header(path: Path, keywords: Sequence[str] | None = None) -> Any:
                 specific_tags=None if keywords is None else list(keywords),
             )
             patient = {name: header.get_item(name) for name in PATIENT if name in header}
+            _decode(header.file_meta)
             _decode(header)
             for keyword in _IDENTITIES:
                 if not _UID.fullmatch(str(header.get(keyword) or "")):

@@ -30,8 +30,11 @@ _LISTED = (
     "Modality",
     "NumberOfFrames",
     "ImageType",
+    "Rows",
 )
-_NEEDED = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+# Without one of these an MR image's header ends early: it would be a series of its own, or none.
+_WHOLE = ("SOPClassUID", "SeriesInstanceUID", "Rows")
+_NEEDED = ("SOPInstanceUID", "StudyInstanceUID")
 # Relative difference of what is the same in two headers, which round.
 _ALIKE = 1e-3
 
@@ -117,6 +120,7 @@ def list_series(source: str | os.PathLike[str]) -> list[Listed]:
     groups: dict[str, list[tuple[Path, Any]]] = {}
     for path in find_files(source):
         header = read_header(path, _LISTED)
+        _check_whole(header, path.name)
         if header.get("SOPClassUID"):
             groups.setdefault(str(header.get("SeriesInstanceUID") or ""), []).append((path, header))
     if not groups:
@@ -126,6 +130,18 @@ def list_series(source: str | os.PathLike[str]) -> list[Listed]:
         )
     found = [_listed(uid, files) for uid, files in groups.items()]
     return sorted(found, key=lambda one: (one.number is None, one.number or 0, one.uid))
+
+
+def _check_whole(header: Any, name: str) -> None:
+    said = (header.get("SOPClassUID"), header.file_meta.get("MediaStorageSOPClassUID"))
+    if not {str(uid) for uid in said} & set(READ):
+        return
+    for keyword in _WHOLE:
+        if not header.get(keyword):
+            raise InputError(
+                f"expected {keyword} in {name}, found none; it was probably cut short, or its "
+                "header stripped: copy or export it again"
+            )
 
 
 def _listed(uid: str, files: Sequence[tuple[Path, Any]]) -> Listed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import unicodedata
 
 import dicom_series as made
@@ -24,6 +25,22 @@ def test_a_file_cut_short_is_refused_wherever_it_is_cut(tmp_path, rng):
         (folder / "0004.dcm").write_bytes(whole[:length])
         with pytest.raises(InputError):
             dicom.load_series(folder)
+
+
+@pytest.mark.parametrize("ends", ["SOPClassUID", "SeriesDescription", "SeriesInstanceUID", "Rows"])
+@pytest.mark.parametrize("into", [0, 14])
+def test_a_file_cut_short_in_its_header_is_named(tmp_path, ends, into):
+    folder = made.save(tmp_path / "in", made.classic())
+    # The last slice: a series without it has no gap.
+    path = folder / "0026.dcm"
+    element = made.pydicom.dcmread(path).get_item(ends)
+    start = element.value_tell - 8
+    path.write_bytes(path.read_bytes()[: start + min(into, 8 + element.length - 1)])
+    with pytest.raises(
+        InputError, match=r"0026\.dcm.*cut short|0026\.dcm cannot be read"
+    ) as refusal:
+        dicom.load_series(folder)
+    assert is_one_plain_line(str(refusal.value))
 
 
 @pytest.mark.parametrize(
@@ -92,6 +109,18 @@ def test_a_patient_who_cannot_be_read_is_refused(tmp_path, named, was, becomes, 
     with pytest.raises(InputError, match=rf"expected {keyword} in 0001\.dcm as text of") as refusal:
         dicom.load_series(folder)
     assert is_one_plain_line(str(refusal.value))
+
+
+@pytest.mark.parametrize("kind", [b"UI", b"US", b"FD", b"AT", b"SQ"])
+def test_a_damaged_file_meta_gives_no_traceback(tmp_path, kind):
+    folder = made.save(tmp_path / "in", made.classic())
+    whole = (folder / "0004.dcm").read_bytes()
+    was = b"UI\x1a\x001.2.840.10008.5.1.4.1.1.4"
+    becomes = kind + was[2:].replace(b"1.2.840", b"1.2\\840")
+    assert was in whole
+    (folder / "0004.dcm").write_bytes(whole.replace(was, becomes, 1))
+    with contextlib.suppress(InputError):
+        assert len(dicom.load_series(folder).instances) == 26
 
 
 def test_a_file_of_noise_never_gives_a_traceback(tmp_path, rng):
