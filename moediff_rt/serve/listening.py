@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import socket
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from .logs import Log
+
+if TYPE_CHECKING:
+    from .room import Room
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 # Of every number: seconds, bytes and counts up to it are what the system can still count.
@@ -64,8 +68,9 @@ def cannot_listen(host: str, port: int, error: Exception) -> InputError:
     )
 
 
-def say_listening(log: Log, protocol: str, host: str, port: int) -> None:
-    """Log where a server listens, with a warning where other computers reach it."""
+def say_listening(room: Room, log: Log, protocol: str, host: str, port: int) -> None:
+    """Tell `/health`, and log where a server listens: a warning where other computers reach it."""
+    room.listening.set()
     if host not in _LOOPBACK:
         log.warning(
             f"others can reach this server: {protocol} has no encryption and asks for no password",

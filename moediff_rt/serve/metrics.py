@@ -76,17 +76,20 @@ class Metrics:
 
 
 @contextlib.contextmanager
-def metrics_page(port: int, metrics: Metrics, stopping: threading.Event) -> Iterator[int]:
+def metrics_page(
+    port: int, metrics: Metrics, listening: threading.Event, stopping: threading.Event
+) -> Iterator[int]:
     """While inside, serve `/metrics` and `/health` on loopback.
 
-    `/health` says 200 `ok`, and 503 `stopping` from the moment that `stopping` is set.
+    `/health` says 200 `ok`; 503 `starting` until `listening` is set, 503 `stopping` from the
+    moment that `stopping` is.
 
     Parameters
     ----------
     port : int
         0: any free one.
     metrics : Metrics
-    stopping : threading.Event
+    listening, stopping : threading.Event
 
     Yields
     ------
@@ -99,9 +102,8 @@ def metrics_page(port: int, metrics: Metrics, stopping: threading.Event) -> Iter
         The port is in use or not allowed.
     """
     try:
-        server = make_server(
-            LOOPBACK, port, _page(metrics, stopping), _Server, handler_class=_QuietHandler
-        )
+        page = _page(metrics, listening, stopping)
+        server = make_server(LOOPBACK, port, page, _Server, handler_class=_QuietHandler)
     except (OSError, OverflowError) as error:
         raise InputError(
             f"expected a free port for --metrics-port, cannot listen on {LOOPBACK}:{port} "
@@ -128,7 +130,9 @@ def _prometheus() -> Any:
     return prometheus_client
 
 
-def _page(metrics: Metrics, stopping: threading.Event) -> WSGIApplication:
+def _page(
+    metrics: Metrics, listening: threading.Event, stopping: threading.Event
+) -> WSGIApplication:
     counts: WSGIApplication = _prometheus().make_wsgi_app(metrics.registry)
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -139,6 +143,8 @@ def _page(metrics: Metrics, stopping: threading.Event) -> WSGIApplication:
             status, text = "404 Not Found", "expected /metrics or /health\n"
         elif stopping.is_set():
             status, text = "503 Service Unavailable", "stopping\n"
+        elif not listening.is_set():
+            status, text = "503 Service Unavailable", "starting\n"
         else:
             status, text = "200 OK", "ok\n"
         start_response(status, [("Content-Type", "text/plain; charset=utf-8")])

@@ -28,12 +28,15 @@ class Room:
     model : Turns of Session
         `with room.model.turn() as session:` is how a server comes by the model.
     metrics : Metrics
+    listening : threading.Event
+        Set by the server, through `say_listening`: peers can connect.
     stopping : threading.Event
         Set by SIGTERM, SIGINT or SIGHUP: take nothing new, end what was begun, return.
     """
 
     model: Turns[Session]
     metrics: Metrics
+    listening: threading.Event
     stopping: threading.Event
 
 
@@ -60,7 +63,7 @@ def open_room(options: argparse.Namespace) -> Iterator[Room]:
     from ..spacing import checked_output_spacing
 
     log = Log("room")
-    metrics = Metrics()
+    metrics, listening = Metrics(), threading.Event()
     with contextlib.ExitStack() as stack:
         stack.enter_context(logging_as_json(options.log_level, sys.stderr))
         stopping = stack.enter_context(_stopped_by_signals())
@@ -68,6 +71,11 @@ def open_room(options: argparse.Namespace) -> Iterator[Room]:
         checked_sampling(options.steps, options.seed, session.bundle)
         checked_planes(options.planes)
         checked_output_spacing(options.spacing, session.bundle)
+        turns = Turns(session)
+        metrics.watch_waiting(lambda: turns.waiting)
+        if options.metrics_port is not None:
+            page = metrics_page(options.metrics_port, metrics, listening, stopping)
+            log.info("metrics served", port=stack.enter_context(page))
         model = session.model
         log.info(
             "model loaded",
@@ -79,12 +87,7 @@ def open_room(options: argparse.Namespace) -> Iterator[Room]:
         )
         if lost := session.why_not_kept:
             log.warning("engines not kept", reason=lost)
-        turns = Turns(session)
-        metrics.watch_waiting(lambda: turns.waiting)
-        if options.metrics_port is not None:
-            page = metrics_page(options.metrics_port, metrics, stopping)
-            log.info("metrics served", port=stack.enter_context(page))
-        yield Room(turns, metrics, stopping)
+        yield Room(turns, metrics, listening, stopping)
         log.info("stopped")
 
 

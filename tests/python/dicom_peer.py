@@ -184,7 +184,7 @@ class Served:
         self._quiet = contextlib.ExitStack()
         self._quiet.enter_context(quiet_network(Log("dicom")))
         self.server = DicomServer(
-            Room(Turns(self.session), self.metrics, self.stopping),
+            Room(Turns(self.session), self.metrics, threading.Event(), self.stopping),
             self.spool,
             self.arrivals,
             Asked(None, None, 0, None, settings["any_contrast"], settings["send_originals"]),

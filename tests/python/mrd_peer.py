@@ -147,7 +147,7 @@ class Served:
         self.server = MrdServer(
             "127.0.0.1",
             0,
-            Room(Turns(self.session), self.metrics, self.stopping),
+            Room(Turns(self.session), self.metrics, threading.Event(), self.stopping),
             Settings(asked, limits=limits, **options),
             most_peers=most_peers,
             hold=self.hold,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import importlib
 import io
 import json
 import os
@@ -40,6 +41,10 @@ def get(port: int, path: str) -> tuple[int, str]:
     text = reply.read().decode()
     connection.close()
     return reply.status, text
+
+
+def a_page(port: int = 0):
+    return metrics_page(port, Metrics(), threading.Event(), threading.Event())
 
 
 def test_turns_are_taken_one_at_a_time_in_the_order_of_asking():
@@ -109,14 +114,16 @@ def test_a_field_may_be_named_as_logging_names_its_own():
 
 
 def test_the_page_has_counts_and_health():
-    metrics, stopping = Metrics(), threading.Event()
+    metrics, listening, stopping = Metrics(), threading.Event(), threading.Event()
     metrics.series.labels("enhanced").inc()
     metrics.watch_waiting(lambda: 3)
-    with metrics_page(0, metrics, stopping) as port:
+    with metrics_page(0, metrics, listening, stopping) as port:
         status, text = get(port, "/metrics")
         assert status == 200
         assert 'moediff_rt_series_total{outcome="enhanced"} 1.0' in text
         assert "moediff_rt_waiting 3.0" in text
+        assert get(port, "/health") == (503, "starting\n")
+        listening.set()
         assert get(port, "/health") == (200, "ok\n")
         assert get(port, "/else")[0] == 404
         stopping.set()
@@ -124,16 +131,43 @@ def test_the_page_has_counts_and_health():
 
 
 def test_the_page_does_not_wait_for_a_reader_that_says_nothing():
-    with metrics_page(0, Metrics(), threading.Event()) as port:
+    with a_page() as port:
         with socket.create_connection(("127.0.0.1", port)):
-            assert get(port, "/health")[0] == 200
+            assert get(port, "/health")[0] == 503
 
 
 def test_a_port_in_use_is_refused_in_one_line():
-    with metrics_page(0, Metrics(), threading.Event()) as port:
+    with a_page() as port:
         with pytest.raises(InputError, match="choose another"):
-            with metrics_page(port, Metrics(), threading.Event()):
+            with a_page(port):
                 pass
+
+
+@pytest.mark.parametrize("name", ["mrd", "dicom"])
+def test_health_says_starting_until_the_server_listens(tiny_bundle, tmp_path, monkeypatch, name):
+    more = ["--send-to", "a:1:PACS", "--spool", str(tmp_path)] if name == "dicom" else []
+    if name == "dicom":
+        pytest.importorskip("pynetdicom", reason="needs the extra serve-dicom")
+    module = importlib.import_module(f"moediff_rt.serve.{name}.server")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        page = listener.getsockname()[1]
+    said = []
+
+    class Watched(getattr(module, f"{name.title()}Server")):
+        def __init__(self, *args, **options) -> None:
+            said.append(get(page, "/health"))
+            super().__init__(*args, **options)
+
+        def serve(self, grace_seconds: float) -> None:
+            said.append(get(page, "/health"))
+            self._room.stopping.set()
+            super().serve(grace_seconds)
+            said.append(get(page, "/health"))
+
+    monkeypatch.setattr(module, f"{name.title()}Server", Watched)
+    common = ["--bundle", str(tiny_bundle), "--port", "0", "--metrics-port", str(page)]
+    assert cli.main(["serve", name, *common, *more]) == 0
+    assert said == [(503, "starting\n"), (200, "ok\n"), (503, "stopping\n")]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
@@ -177,8 +211,8 @@ def test_the_room_has_the_model_loaded_and_its_logs_name_it(tiny_bundle, capsys)
         with room.model.turn() as session:
             assert session.bundle.name == "tiny"
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    assert [line["event"] for line in lines] == ["model loaded", "metrics served", "stopped"]
-    assert lines[0]["bundle"] == "tiny"
+    assert [line["event"] for line in lines] == ["metrics served", "model loaded", "stopped"]
+    assert lines[1]["bundle"] == "tiny"
 
 
 def test_the_room_s_log_warns_of_engines_that_cannot_be_kept(

@@ -254,7 +254,7 @@ def serve_dicom(options: argparse.Namespace, room: Room) -> None:
         )
         counts = {state: len(spool.series_in(state)) for state in STATES}
         log.info("spool", bytes=spool.used, series=counts)
-        say_listening(log, "DICOM", options.host, server.port)
+        say_listening(room, log, "DICOM", options.host, server.port)
         with contextlib.suppress(KeyboardInterrupt):
             server.serve(options.stop_after)
 

@@ -179,6 +179,6 @@ def serve_mrd(options: argparse.Namespace, room: Room) -> None:
         most_peers=options.max_connections,
         hold=Hold(round(1e9 * options.hold)),
     )
-    say_listening(Log("mrd"), "MRD", options.host, server.port)
+    say_listening(room, Log("mrd"), "MRD", options.host, server.port)
     with contextlib.suppress(KeyboardInterrupt):
         server.serve(options.stop_after)
