@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from .cli_options import OneLineParser
 from .cli_serve_dicom import add_dicom
 from .cli_serve_options import add_common
-
-if TYPE_CHECKING:
-    from .serve.room import Room
 
 
 def add_serve(parser: argparse.ArgumentParser) -> None:
@@ -73,19 +69,16 @@ def _add_mrd(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_run_mrd)
 
 
-def _run_mrd(options: argparse.Namespace, room: Room) -> None:
+def _run_mrd(options: argparse.Namespace) -> None:
     from .serve.mrd.server import serve_mrd
 
-    serve_mrd(options, room)
+    serve_mrd(options)
 
 
 def serve(options: argparse.Namespace) -> int:
     """Run a server until a signal; errors are the caller's to report.
 
-    `options.run` is the server: its sub-parser sets it to a function of the options and the room.
+    `options.run` is the server: its sub-parser sets it to a function of the options.
     """
-    from .serve.room import open_room
-
-    with open_room(options) as room:
-        options.run(options, room)
+    options.run(options)
     return 0

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from .cli_serve_options import add_common
-
-if TYPE_CHECKING:
-    from .serve.room import Room
 
 
 def add_dicom(parser: argparse.ArgumentParser) -> None:
@@ -137,7 +133,7 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _run(options: argparse.Namespace, room: Room) -> None:
+def _run(options: argparse.Namespace) -> None:
     from .serve.dicom.server import serve_dicom
 
-    serve_dicom(options, room)
+    serve_dicom(options)

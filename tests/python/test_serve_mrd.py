@@ -326,12 +326,26 @@ def test_a_conversation_without_images_is_closed(mrd_server):
         (["--idle-timeout", "inf"], "1e+09 for --idle-timeout"),
         (["--stop-after", "inf"], "1e+09 for --stop-after"),
         (["--max-connections", "0"], "--max-connections"),
-        (["--host", "256.0.0.1"], "--host"),
-        (["--host", "a" * 300], "--host"),
+        (["--port", "70000"], "--port: expected a port from 0 to 65535, got '70000'"),
+        (["--port", "-1"], "--port: expected a port from 0 to 65535, got '-1'"),
+        (["--metrics-port", "65536"], "--metrics-port: expected a port from 0 to 65535"),
     ],
 )
-def test_wrong_options_are_refused_in_one_line(tiny_bundle, capsys, options, words):
-    common = ["serve", "mrd", "--bundle", str(tiny_bundle), "--log-level", "error", "--port", "0"]
-    assert cli.main([*common, *options]) == 2
+def test_wrong_options_are_refused_in_one_line_and_nothing_is_loaded(
+    tiny_bundle, capsys, options, words
+):
+    try:
+        code = cli.main(["serve", "mrd", "--bundle", str(tiny_bundle), *options])
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
+
+
+@pytest.mark.parametrize("host", ["256.0.0.1", "a" * 300])
+def test_an_address_that_is_none_is_refused_in_one_line(tiny_bundle, capsys, host):
+    options = ["--bundle", str(tiny_bundle), "--log-level", "error", "--host", host, "--port", "0"]
+    assert cli.main(["serve", "mrd", *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--host" in line

@@ -18,7 +18,7 @@ from ...errors import InputError, OutputError
 from ..hold import MIB, Hold
 from ..listening import check_numbers, say_listening
 from ..logs import Log
-from ..room import Room
+from ..room import Room, open_room
 from .acceptor import Acceptor
 from .arrivals import Arrivals
 from .enhance import Asked, Enhancing
@@ -197,13 +197,14 @@ class DicomServer:
             self._room.stopping.set()
 
 
-def serve_dicom(options: argparse.Namespace, room: Room) -> None:
-    """Run the server with the command's options until the room's `stopping` is set.
+def serve_dicom(options: argparse.Namespace) -> None:
+    """Run the server with the command's options until a signal.
 
     Raises
     ------
-    InputError
-        An option cannot be used, the spool cannot, or the address cannot be listened on.
+    InputError, BackendError, BundleError, EngineError
+        An option or the spool cannot be used, the model cannot be loaded, or the address not
+        listened on.
     """
     check_numbers(
         options,
@@ -230,7 +231,7 @@ def serve_dicom(options: argparse.Namespace, room: Room) -> None:
     folder = Path(options.spool) if options.spool else default_spool()
     spool = Spool(folder, round(1e9 * options.spool_limit), limits.series_instances)
     log = Log("dicom")
-    with contextlib.closing(spool), quiet_network(log):
+    with contextlib.closing(spool), open_room(options) as room, quiet_network(log):
         server = DicomServer(
             room,
             spool,

@@ -11,7 +11,7 @@ import time
 from ..hold import Hold
 from ..listening import check_numbers, listen, say_listening
 from ..logs import Log
-from ..room import Room
+from ..room import Room, open_room
 from .answers import Answers, Settings
 from .connection import Connection
 from .enhance import Asked
@@ -146,39 +146,40 @@ class MrdServer:
             thread.join(max(0.0, deadline - time.monotonic()))
 
 
-def serve_mrd(options: argparse.Namespace, room: Room) -> None:
-    """Run the server with the command's options until the room's `stopping` is set.
+def serve_mrd(options: argparse.Namespace) -> None:
+    """Run the server with the command's options until a signal.
 
     Raises
     ------
-    InputError
-        An option cannot be used, or the address cannot be listened on.
+    InputError, BackendError, BundleError, EngineError
+        An option cannot be used, the model cannot be loaded, or the address not listened on.
     """
     check_numbers(options, hold=0.01, stop_after=0, idle_timeout=1, max_connections=1)
-    with room.model.turn() as session:
-        bundle = session.bundle
     limits = Limits(idle_seconds=options.idle_timeout)
-    settings = Settings(
-        Asked(
-            bundle,
-            options.spacing,
-            options.steps,
-            options.seed,
-            options.planes,
-            limits.output_voxels,
-        ),
-        options.send_originals,
-        options.any_contrast,
-        limits,
-    )
-    server = MrdServer(
-        options.host,
-        options.port,
-        room,
-        settings,
-        most_peers=options.max_connections,
-        hold=Hold(round(1e9 * options.hold)),
-    )
-    say_listening(room, Log("mrd"), "MRD", options.host, server.port)
-    with contextlib.suppress(KeyboardInterrupt):
-        server.serve(options.stop_after)
+    with open_room(options) as room:
+        with room.model.turn() as session:
+            bundle = session.bundle
+        settings = Settings(
+            Asked(
+                bundle,
+                options.spacing,
+                options.steps,
+                options.seed,
+                options.planes,
+                limits.output_voxels,
+            ),
+            options.send_originals,
+            options.any_contrast,
+            limits,
+        )
+        server = MrdServer(
+            options.host,
+            options.port,
+            room,
+            settings,
+            most_peers=options.max_connections,
+            hold=Hold(round(1e9 * options.hold)),
+        )
+        say_listening(room, Log("mrd"), "MRD", options.host, server.port)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve(options.stop_after)
