@@ -43,7 +43,8 @@ def folder_paths(
     Raises
     ------
     InputError
-        A name has the wrong ending, or the folder is in the input, around it, or the input itself.
+        A name is missing or has the wrong ending, or the folder is in the input, around it, or the
+        input itself.
     """
     folder = Path(output) if output else default_folder(source)
     if folder.name.endswith((".nii", ".nii.gz", ".dcm")):
@@ -56,6 +57,11 @@ def folder_paths(
         raise InputError(
             f"expected an output apart from the input, got {folder} for {source}; "
             "the original is never replaced nor added to: give another folder with -o"
+        )
+    if folder.name in ("", ".."):
+        raise InputError(
+            f"expected a folder with a name of its own for the result, got {folder}; give one "
+            "with -o"
         )
     name = ours.name
     paths = OutputPaths(

@@ -337,6 +337,14 @@ def test_gradients_need_a_patient_who_lies_as_the_coil_has_it(tmp_path, tiny_bun
     assert "expected PatientPosition HFS" in capsys.readouterr().err
 
 
+def test_a_result_needs_a_folder_with_a_name(tmp_path, tiny_bundle, capsys, monkeypatch):
+    source = made.save(tmp_path / "in", made.classic())
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    assert cli.main(["infer", str(source), "--bundle", str(tiny_bundle), "-o", "."]) == 2
+    assert "a name of its own" in capsys.readouterr().err
+
+
 def test_series_is_for_dicom_alone(tmp_path, capsys):
     assert cli.main(["infer", str(made.SAMPLE), "--series", "3"]) == 2
     assert "leave --series out" in capsys.readouterr().err
