@@ -5,15 +5,23 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from moediff_rt.atomic import write_whole
+
 
 def append_row(path: Path, row: dict[str, float]) -> None:
-    """Add a row to a CSV whose columns are those of its first row; a new one starts with them."""
-    new = not path.exists()
-    columns = list(row) if new else path.read_text().split("\n", 1)[0].split(",")
-    with open(path, "a", newline="") as file:
+    """Add a row to a CSV whose columns are those of its first row; a new one starts with them.
+
+    So does one without a whole line; a last line that was cut off gets no other glued on.
+    """
+    text = path.read_text() if path.exists() else ""
+    begun = "\n" in text
+    columns = text.split("\n", 1)[0].split(",") if begun else list(row)
+    with open(path, "a" if begun else "w", newline="") as file:
         writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
-        if new:
+        if not begun:
             writer.writeheader()
+        elif not text.endswith("\n"):
+            file.write("\r\n")
         writer.writerow(row)
 
 
@@ -23,13 +31,17 @@ def _logs(folder: Path) -> list[Path]:
 
 
 def rewind(folder: Path, step: int) -> None:
-    """Drop what the CSVs of a run say of later steps."""
+    """Drop what the CSVs of a run say of later steps, and what a kill has cut off."""
     for path in _logs(folder):
-        with open(path, newline="") as file:
-            header, *rows = list(csv.reader(file))
-        at = header.index("step")
-        with open(path, "w", newline="") as file:
-            csv.writer(file).writerows([header, *(r for r in rows if int(r[at]) <= step)])
+        lines = path.read_bytes().splitlines(keepends=True)
+        header, *rows = [line for line in lines if line.endswith(b"\n")] or [b""]
+        if not header:
+            path.unlink()
+            continue
+        at = header.strip().split(b",").index(b"step")
+        whole = [row for row in rows if row.count(b",") == header.count(b",")]
+        text = b"".join([header, *(r for r in whole if int(r.split(b",")[at]) <= step)])
+        write_whole({path: lambda file, text=text: file.write(text)}, overwrite=True)
 
 
 def read_rows(path: Path) -> dict[str, list[float]]:

@@ -17,13 +17,7 @@ from moediff_export.config import SMALL, TINY, get_config
 from moediff_export.data.shards import write_shards
 from moediff_export.errors import CheckpointError
 from moediff_export.training.checkpoint import load_trained, read_checkpoint, write_checkpoint
-from moediff_export.training.curves import (
-    append_row,
-    plot_gate_convergence,
-    plot_run,
-    read_rows,
-    rewind,
-)
+from moediff_export.training.curves import append_row, read_rows
 from moediff_export.training.plan import Rhythm, TrainingPlan
 from moediff_export.training.step import LossPlan
 from moediff_export.training.trainer import Trainer
@@ -138,17 +132,6 @@ def test_a_run_has_the_attention_of_the_weights_that_it_begins_with(pairs, tmp_p
     assert main([*command, "--from", str(first.checkpoint)]) == 0
     assert main([*command, "--resume"]) == 0
     assert load_trained(tmp_path / "run/checkpoint")[0].config == cosines
-
-
-def test_a_run_leaves_what_else_lies_in_its_folder(pairs, tmp_path):
-    own = {"own.csv": "step,mine\n5,6\n", "participants.csv": "id\n", "empty.csv": ""}
-    for name, text in own.items():
-        (tmp_path / name).write_text(text)
-    append_row(tmp_path / "validation.csv", {"step": 5, "enhanced": 30})
-    rewind(tmp_path, 0)
-    assert not read_rows(tmp_path / "validation.csv")
-    plot_run(tmp_path)
-    assert {name: (tmp_path / name).read_text() for name in own} == own
 
 
 @pytest.mark.parametrize(
@@ -367,28 +350,6 @@ def test_the_variants_match_in_what_they_must():
     assert apply_variant("no_mad", mixture)[1] == LossPlan(mad=False)
     with pytest.raises(ValueError, match="mixture"):
         apply_variant("nothing", mixture)
-
-
-def test_logs_keep_their_columns(tmp_path):
-    path = tmp_path / "log.csv"
-    append_row(path, {"step": 1, "a": 0.5})
-    append_row(path, {"step": 2, "b": 3.0, "a": 0.25})
-    assert read_rows(path) == {"step": [1, 2], "a": [0.5, 0.25]}
-
-
-def test_gate_convergence_is_drawn_for_the_runs_that_have_a_gate(tmp_path):
-    for name, entropy in (("mixture", 1.0), ("single", 0.0), ("uniform_gate", None)):
-        (tmp_path / name).mkdir()
-        for step in (25, 50):
-            row = {
-                "step": step,
-                "gate_cross_entropy": 1.0986 if entropy is None else entropy / step,
-            }
-            append_row(tmp_path / name / "losses-joint.csv", row)
-    assert plot_gate_convergence(tmp_path, tmp_path / "gate.png") == ["mixture"]
-    assert (tmp_path / "gate.png").stat().st_size > 1000
-    with pytest.raises(FileNotFoundError, match="run folders"):
-        plot_gate_convergence(tmp_path / "mixture", tmp_path / "none.png")
 
 
 def test_training_needs_no_more_than_a_bare_gpu_machine_has(pairs, tmp_path):
