@@ -118,7 +118,8 @@ def local_spectrum(image: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     The junction's loss in MoEDiff-SR is one of frequency. Here F is the Fourier transform of
     16 x 16 windows under a Hann taper, half overlapping, so that it says where a frequency is, and
     its coefficients are compared as complex numbers, so that a shifted edge counts (focal
-    frequency loss, Jiang et al. 2021, is the same distance squared, over the whole image).
+    frequency loss, Jiang et al. 2021, is the same distance squared, over the whole image). The
+    mean is that of the whole plane of frequencies.
     """
     n = SPECTRUM_WINDOW
     taper = torch.hann_window(n, periodic=True, device=image.device)
@@ -128,10 +129,12 @@ def local_spectrum(image: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     rows = torch.fft.fftfreq(n, device=image.device)[:, None]
     columns = torch.fft.rfftfreq(n, device=image.device)[None, :]
     radius = 2 * torch.sqrt(rows.square() + columns.square())
+    # The half plane's columns stand for two each, but the first and the last, their own mirrors.
+    copies = 1.0 + ((columns > 0) & (columns < 0.5))
     # Not below 1e-6: the modulus has no gradient at 0.
     modulus = torch.sqrt(spectrum.real.square() + spectrum.imag.square() + SMALLEST**2)
     near = F.avg_pool2d(weights, n, stride=n // 2).flatten(2).transpose(1, 2)[..., None]
-    return (near * radius * modulus).mean()
+    return (near * radius * modulus * copies).sum(dim=(2, 3)).mean() / n**2
 
 
 def gate_targets(

@@ -93,6 +93,23 @@ def test_the_spectrum_sees_phase_and_place():
     assert losses.local_spectrum(wrong, target, far) < 1e-5
 
 
+def test_the_spectrum_knows_no_direction():
+    image, target, weights = (torch.rand(2, 1, 32, 48) for _ in range(3))
+    found = losses.local_spectrum(image, target, weights)
+    turned = losses.local_spectrum(image.mT, target.mT, weights.mT)
+    torch.testing.assert_close(turned, found)
+
+
+def test_the_spectrum_is_the_mean_of_the_whole_plane():
+    image, target = torch.rand(2, 1, 1, 16, 16)
+    taper = torch.hann_window(16)
+    whole = torch.fft.fft2((image - target)[0, 0] * taper * taper[:, None], norm="ortho").abs()
+    at = torch.fft.fftfreq(16)
+    expected = (2 * torch.hypot(at[:, None], at) * whole).mean()
+    found = losses.local_spectrum(image, target, ones(1, 1, 16, 16))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)
+
+
 def test_the_spectrum_has_a_gradient_where_nothing_differs():
     image = edge_image().requires_grad_()
     losses.local_spectrum(image, edge_image(), ones(1, 1, 32, 32)).backward()
