@@ -34,7 +34,8 @@ class LossPlan:
     mad : bool
         Gate targets at the temperature of the MAD; otherwise at 1.
     diversity, uncertainty : bool
-        The gate's diversity term; learned weights of experts' and gate's losses, otherwise 1.
+        The gate's diversity term; learned weights of experts' and gate's losses, otherwise a
+        half each.
     """
 
     regions: bool = True
@@ -213,11 +214,14 @@ class TrainingStep(nn.Module):
             if self.plan.diversity:
                 gate_loss = gate_loss + DIVERSITY * diversity
             both = torch.stack([expert_loss, gate_loss])
-            uncertain = losses.uncertainty_weighted(both, self.log_variances)
+            # As they begin, learned weights are a half each.
+            weighted = both.sum() / 2
+            if self.plan.uncertainty:
+                weighted = losses.uncertainty_weighted(both, self.log_variances)
             terms = {
                 "reconstruction": RECONSTRUCTION * image_loss(reconstructed, batch),
                 "image": image_loss(image, batch),
-                "joint": JOINT * (uncertain if self.plan.uncertainty else both.sum()),
+                "joint": JOINT * weighted,
                 "moments": MOMENTS * losses.latent_moments(clean.float()),
                 "codebook": codebook,
             }

@@ -34,7 +34,7 @@ VARIANTS = {
     "no_mad": Variant("gate targets at temperature 1, not the MAD's", losses={"mad": False}),
     "no_diversity": Variant("without the gate's diversity term", losses={"diversity": False}),
     "no_uncertainty": Variant(
-        "experts' and gate's losses simply added", losses={"uncertainty": False}
+        "experts' and gate's losses simply averaged", losses={"uncertainty": False}
     ),
     "no_regions": Variant("experts' losses not weighed by region", losses={"regions": False}),
     "one_slice": Variant("without the neighbouring slices (2-D)", {"slices": 1}),

@@ -4,9 +4,12 @@ import math
 
 import pytest
 import torch
+from export_fixtures import plan
 from moediff_export.config import TINY
 from moediff_export.model import Encoder
 from moediff_export.training import losses
+from moediff_export.training.step import LossPlan
+from moediff_export.training.trainer import Trainer
 
 
 def ones(*shape):
@@ -202,3 +205,11 @@ def test_learned_weights_settle_at_each_losss_size():
     optimizer.step(closure)
     # d/ds (exp(-s) L + s) = 0 at s = log L: the log term keeps the weight from falling to zero.
     torch.testing.assert_close(log_variances.detach(), terms.log(), atol=1e-2, rtol=0)
+
+
+def test_learned_weights_begin_as_those_of_a_run_without_them(pairs, tmp_path):
+    joint = []
+    for uncertainty in (True, False):
+        chosen = plan(10, autoencoder_share=0, losses=LossPlan(uncertainty=uncertainty))
+        joint.append(float(Trainer(TINY, chosen, pairs, tmp_path).train_step()["joint"]))
+    assert joint[0] == pytest.approx(joint[1], rel=1e-5)
