@@ -17,6 +17,7 @@ from .methods import CUBIC, OURS
 HTML = "report.html"
 JSON = "report.json"
 MARKDOWN = "report.md"
+FIGURES = ("comparison_*.png", "experts_*.png", "lesions_*.png")
 DIGITS = 5  # significant ones in the JSON
 
 Rows = Sequence[Mapping[str, Any]]
@@ -45,8 +46,9 @@ class Figure:
 def check_report(folder: Path, overwrite: bool) -> None:
     """Make the folder, and refuse before the work what `write_report` would refuse after it."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (HTML, JSON, MARKDOWN):
-        check_writable(folder / name, overwrite=overwrite)
+    drawn = [path for names in FIGURES for path in sorted(folder.glob(names))]
+    for path in [*(folder / name for name in (HTML, JSON, MARKDOWN)), *drawn]:
+        check_writable(path, overwrite=overwrite)
 
 
 def write_report(

@@ -26,7 +26,7 @@ from moediff_export.evaluation.methods import (
     read_scan,
 )
 from moediff_export.evaluation.provenance import sha256
-from moediff_export.evaluation.report import rounded
+from moediff_export.evaluation.report import check_report, rounded
 from moediff_export.training.checkpoint import write_checkpoint
 
 from moediff_rt import Acquisition, Session
@@ -137,6 +137,18 @@ def test_the_result_keeps_to_the_scan(report, session):
 def test_a_report_is_not_overwritten_unasked(report, tiny_bundle):
     with pytest.raises(OutputError, match="exists already"):
         run.evaluate(tiny_bundle, report[0], ("mni152",), CONDITIONS[:1], quick=True)
+
+
+def test_a_figure_is_not_overwritten_unasked_either(report, tmp_path):
+    figures = sorted(report[0].glob("*.png"))
+    assert len(figures) > 2
+    for figure in figures:
+        folder = tmp_path / figure.stem
+        folder.mkdir()
+        (folder / figure.name).write_bytes(b"another's")
+        with pytest.raises(OutputError, match=f"{figure.name} exists already"):
+            check_report(folder, overwrite=False)
+        check_report(folder, overwrite=True)
 
 
 @pytest.mark.parametrize("condition", CONDITIONS[1:], ids=lambda c: c.name)
