@@ -12,6 +12,7 @@ from ..config import EXPERT_NAMES
 from .methods import CUBIC, OURS
 
 SINGLE_EXPERT = "single expert"  # the comparator of this name is what the mixture must beat
+TRUTH = "truth"
 SCAN_RESOLUTION = "truth at the scan's resolution"
 
 # Gain over cubic B-spline in the brain, dB: of each subject under each condition.

@@ -25,7 +25,7 @@ from ..data.held_out import FULL_SCALE, Subject, noise_free_scan, simulate_scan
 from ..data.own_subjects import LARGEST_RATIO
 from . import figures, lesions
 from .baselines import zero_filling
-from .claims import SCAN_RESOLUTION
+from .claims import SCAN_RESOLUTION, TRUTH
 from .conditions import Condition
 from .consistency import scan_residual
 from .experts import gates_by_region, read_gates, run_each_expert
@@ -231,8 +231,8 @@ class Comparison:
         }
         ill = replace(subject, truth=placed.add_to(subject.truth))
         scanned = simulated(ill, condition, self.seed)
-        volumes = {"truth": ill.truth, SCAN_RESOLUTION: _at_scan_resolution(ill, condition)}
-        free = {"truth": subject.truth, SCAN_RESOLUTION: _at_scan_resolution(subject, condition)}
+        volumes = {TRUTH: ill.truth, SCAN_RESOLUTION: _at_scan_resolution(ill, condition)}
+        free = {TRUTH: subject.truth, SCAN_RESOLUTION: _at_scan_resolution(subject, condition)}
         volumes |= {
             m.name: m.upsample(scanned.scan, subject.grid, scanned.acquisition)
             for m in self.methods
@@ -245,7 +245,7 @@ class Comparison:
         last = len(placed.lesions) - 1
         chosen = [placed.lesions[i] for i in np.linspace(0, last, LESIONS_SHOWN).astype(int)]
         centres = [np.rint(lesion.centre).astype(int).tolist() for lesion in chosen]
-        shown = ("truth", SCAN_RESOLUTION, CUBIC, NON_LOCAL_MEANS, OURS)
+        shown = (TRUTH, SCAN_RESOLUTION, CUBIC, NON_LOCAL_MEANS, OURS)
         png = figures.draw_lesions({name: volumes[name] for name in shown}, centres)
         noise = f"{condition.noise_percent:g}".replace(".", "_")
         caption = f"{subject.name}, {condition.name}: lesions from the largest to the smallest"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -18,11 +18,11 @@ from ..config import EXPERT_NAMES
 from ..data.held_out import Subject, load_subject
 from ..data.own_subjects import read_pair, read_truth, scan_name
 from ..data.subjects import SHARPNESS, SUBJECTS
-from .claims import check_claims
+from .claims import SCAN_RESOLUTION, TRUTH, check_claims
 from .compare import Comparison, Findings, Scanned, acquired, simulated
 from .conditions import CONDITIONS, Condition, conditions_of
 from .lesions import SEED as LESION_SEED
-from .methods import bundle_methods, checkpoint_methods, interpolation_methods
+from .methods import ONE_PLANE, OURS, bundle_methods, checkpoint_methods, interpolation_methods
 from .provenance import describe_run, sha256
 from .report import check_report, write_report
 from .step_study import STEPS, study_steps
@@ -107,6 +107,7 @@ def evaluate(
             "simulated, and those of pairs are not; leave one of the two out"
         )
     _check_names(subjects, truths, pairs)
+    _check_comparators(comparators)
     settings = {
         "subjects": list(subjects),
         "truths": {str(path): sha256(path) for path in truths},
@@ -185,6 +186,17 @@ def _check_names(
             raise ValueError(
                 f"evaluate: expected scans of different names, none that of a held-out subject, "
                 f"found another {name} in {path}; the report would mix them up; rename the file"
+            )
+
+
+def _check_comparators(names: Iterable[str]) -> None:
+    """Refuse a comparator that the report would show as a method of the evaluation's own."""
+    own = [m.name for m in interpolation_methods()] + [OURS, ONE_PLANE, TRUTH, SCAN_RESOLUTION]
+    for name in names:
+        if name.casefold() in (other.casefold() for other in own):
+            raise ValueError(
+                f"evaluate: expected a comparator of a name of its own, got {name!r}; the report "
+                f"would mix it up with one of {', '.join(own)}; name it otherwise"
             )
 
 

@@ -1,6 +1,7 @@
 """One call makes the whole report, from a bundle, on a slab."""
 
 import json
+import re
 import subprocess
 from dataclasses import replace
 
@@ -18,6 +19,8 @@ from moediff_export.evaluation.consistency import scan_residual
 from moediff_export.evaluation.experts import gates_by_region, one_expert
 from moediff_export.evaluation.methods import (
     CUBIC,
+    NON_LOCAL_MEANS,
+    ONE_PLANE,
     OURS,
     bundle_method,
     checkpoint_methods,
@@ -149,6 +152,24 @@ def test_a_figure_is_not_overwritten_unasked_either(report, tmp_path):
         with pytest.raises(OutputError, match=f"{figure.name} exists already"):
             check_report(folder, overwrite=False)
         check_report(folder, overwrite=True)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        OURS,
+        ONE_PLANE,
+        CUBIC,
+        "trilinear",
+        "Zero-filling",
+        NON_LOCAL_MEANS,
+        "truth",
+        claims.SCAN_RESOLUTION,
+    ],
+)
+def test_a_comparator_does_not_take_the_name_of_another_method(tiny_bundle, tmp_path, name):
+    with pytest.raises(ValueError, match=f"a name of its own, got {re.escape(repr(name))}"):
+        run.evaluate(tiny_bundle, tmp_path / "report", comparators={name: tmp_path / "run"})
 
 
 @pytest.mark.parametrize("condition", CONDITIONS[1:], ids=lambda c: c.name)
