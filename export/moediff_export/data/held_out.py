@@ -180,10 +180,16 @@ def draw_sharp(template: Subject) -> tuple[Volume, NDArray[np.bool_]]:
     return truth * np.float32(FULL_SCALE / np.percentile(truth[mask], 99.5)), mask
 
 
+def scan_shape(shape: Sequence[int], factors: Sequence[float]) -> tuple[int, int, int]:
+    """Voxels (mx, my, mz) of a scan over a grid's box, its voxels larger by factors, (x, y, z)."""
+    x, y, z = (round(n / factor) for n, factor in zip(shape, factors, strict=True))
+    return x, y, z
+
+
 def noise_free_scan(truth: Volume, factors: Sequence[float]) -> Volume:
     """What a coarser acquisition shows of the truth, without noise.
 
-    Each axis is cut in k-space to `round(n / factor)` voxels. Where the factors differ the scan is
+    Each axis is cut in k-space to `scan_shape`'s voxels. Where the factors differ the scan is
     a stack of thick slices: the coarsest axis is first integrated over a Gaussian slice profile
     whose full width at half maximum is the slice.
 
@@ -196,7 +202,7 @@ def noise_free_scan(truth: Volume, factors: Sequence[float]) -> Volume:
     -------
     ndarray, float32, (mx, my, mz)
     """
-    shape = tuple(round(n / factor) for n, factor in zip(truth.shape, factors, strict=True))
+    shape = scan_shape(truth.shape, factors)
     if len(set(factors)) > 1:
         axis = int(np.argmax(factors))
         truth = scanner.slice_profile(truth, truth.shape[axis] / shape[axis], axis)

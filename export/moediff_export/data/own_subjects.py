@@ -22,6 +22,8 @@ from .tissue import SCAN_SOFTNESS, cluster_levels, tissue_maps
 Volume = NDArray[np.float32]
 
 LARGEST_RATIO = 1.2  # of a truth's voxel edges; beyond it, its slices hide what is to be measured
+ROUNDED = 1e-3  # a file's float32 reads 1.2 as 1.20000005
+TIE = 1e-3  # voxels: sizes so near to a half are rounded either way
 LARGEST_BRAIN = 0.7  # share of the volume; an extracted brain in its own box fills about a half
 # Where the coronal slice of the figures lies, from back to front of the brain, and the axial one,
 # from its bottom to its top: through the ventricles.
@@ -156,7 +158,7 @@ def _on(grid: Grid, volume: Volume, brain: Mask, source: Grid, path: Path) -> tu
 def _edge(grid: Grid, path: Path) -> float:
     """The largest edge of voxels that are about isotropic, mm."""
     edges = grid.spacing
-    if max(edges) > LARGEST_RATIO * min(edges):
+    if max(edges) > LARGEST_RATIO * (1 + ROUNDED) * min(edges):
         raise ValueError(
             f"read_truth: expected voxel edges at most {LARGEST_RATIO:g} times apart, found "
             f"{np.round(edges, 3).tolist()} mm in {path}; it is probably a stack of thick slices, "
@@ -166,10 +168,17 @@ def _edge(grid: Grid, path: Path) -> float:
 
 
 def _isotropic(grid: Grid, edge: float) -> Grid:
-    """The grid over the same box whose voxels are nearest to cubes of an edge, mm."""
-    # By the edge along z that comes of it: the evaluation asks for results of that edge.
+    """The grid over the same box whose voxels are nearest to cubes of an edge, mm.
+
+    Or of the next larger one with which no axis ends in half a voxel.
+    """
+    # By the edge along z that comes of it: the evaluation asks for results of that edge, over the
+    # boxes of scans, whose last digits are others.
+    box = np.multiply(grid.shape, grid.spacing)
     slices = resized_shape(grid.shape, grid.spacing, (edge,) * 3)[2]
-    edge = grid.shape[2] * grid.spacing[2] / slices
+    while np.any(np.abs(box * slices / box[2] % 1 - 0.5) < TIE):
+        slices -= 1
+    edge = box[2] / slices
     return grid.resized(resized_shape(grid.shape, grid.spacing, (edge,) * 3))
 
 

@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moediff_rt import Session
 from moediff_rt.bias import n4_version
 from moediff_rt.cache import default_bundle
-from moediff_rt.grid import voxel_sizes
-from moediff_rt.spacing import checked_output_spacing, choose_output_shape
+from moediff_rt.grid import Grid
+from moediff_rt.spacing import choose_output_shape
 
 from ..config import EXPERT_NAMES
-from ..data.held_out import Subject, load_subject
+from ..data.held_out import Subject, load_subject, scan_shape
 from ..data.own_subjects import read_pair, read_truth, scan_name
 from ..data.subjects import SHARPNESS, SUBJECTS
 from .claims import SCAN_RESOLUTION, TRUTH, check_claims
@@ -26,6 +26,9 @@ from .methods import ONE_PLANE, OURS, bundle_methods, checkpoint_methods, interp
 from .provenance import describe_run, sha256
 from .report import check_report, write_report
 from .step_study import STEPS, study_steps
+
+if TYPE_CHECKING:
+    from moediff_rt._core import Bundle
 
 Look = Callable[[Subject, Scanned], None]
 
@@ -124,11 +127,14 @@ def evaluate(
     with Session(bundle, threads=threads) as session:
         # What may be wrong with somebody's own scans shows before the long part.
         for truth in map(read_truth, truths):
-            checked_output_spacing(truth.grid.spacing[2], session.bundle)
+            grid = (truth.middle(SLICES) if quick else truth).grid
+            for condition in conditions_of(truth.name, conditions):
+                seen = grid.resized(scan_shape(grid.shape, condition.factors))
+                _check_grid(truth.name, grid, seen, session.bundle)
         for pair in pairs:
             subject, scan, _ = read_pair(*pair)
-            edges = voxel_sizes(scan.affine)
-            choose_output_shape(scan.shape, edges, subject.grid.spacing[2], session.bundle)
+            seen = Grid(scan.shape, scan.affine)
+            _check_grid(subject.name, subject.grid, seen, session.bundle)
         if pairs and n4:
             n4_version()
         methods = [
@@ -198,6 +204,16 @@ def _check_comparators(names: Iterable[str]) -> None:
                 f"evaluate: expected a comparator of a name of its own, got {name!r}; the report "
                 f"would mix it up with one of {', '.join(own)}; name it otherwise"
             )
+
+
+def _check_grid(name: str, grid: Grid, scan: Grid, bundle: Bundle) -> None:
+    """Refuse a truth of whose scan the bundle makes no result, or one on another grid."""
+    found = choose_output_shape(scan.shape, scan.spacing, grid.spacing[2], bundle)
+    if found != grid.shape:
+        raise ValueError(
+            f"evaluate: expected results on the grid {grid.shape} of {name}, its scan would give "
+            f"{found}; its box probably ends in half a voxel; resample it to isotropic ones"
+        )
 
 
 def _simulate(

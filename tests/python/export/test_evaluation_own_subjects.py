@@ -7,7 +7,7 @@ import numpy as np
 import oracle.consistency
 import pytest
 from moediff_export.cli import main
-from moediff_export.data.held_out import FULL_SCALE, load_subject
+from moediff_export.data.held_out import FULL_SCALE, load_subject, scan_shape
 from moediff_export.data.own_subjects import read_pair, read_truth
 from moediff_export.evaluation import compare, run
 from moediff_export.evaluation.conditions import CONDITIONS
@@ -18,8 +18,10 @@ from real_pairs import save as save_volume
 from scipy import ndimage
 
 from moediff_rt import Acquisition, Session
+from moediff_rt._core import load_bundle
 from moediff_rt.errors import MoediffError
 from moediff_rt.grid import voxel_sizes
+from moediff_rt.spacing import choose_output_shape
 
 SHAPE = (64, 72, 40)
 
@@ -44,8 +46,8 @@ def save(path, volume, edges=(1, 1, 1)):
     return path
 
 
-def save_head(folder, edges=(1, 1, 1)):
-    head, brain = phantom()
+def save_head(folder, edges=(1, 1, 1), shape=SHAPE):
+    head, brain = phantom(shape)
     save(folder / "sub-01_desc-brain_mask.nii.gz", brain.astype(np.uint8), edges)
     return save(folder / "sub-01_T1w.nii.gz", head, edges)
 
@@ -77,6 +79,30 @@ def test_edges_that_differ_become_alike_over_the_same_box(tmp_path):
     np.testing.assert_allclose(spacing * subject.truth.shape, np.array(edges) * SHAPE)
     _, brain = phantom()
     assert subject.brain.mean() == pytest.approx(brain.mean(), rel=0.01)
+
+
+def test_edges_at_the_largest_ratio_are_taken_as_the_file_rounds_them(tmp_path):
+    edges = (1, 1, 1.2)
+    path = save_head(tmp_path, edges)
+    assert nib.load(path).affine[2, 2] > 1.2  # a float32
+    subject = read_truth(path)
+    assert subject.grid.spacing == pytest.approx((1.2, 1.2, 1.2), rel=0.01)
+    np.testing.assert_allclose(
+        np.multiply(subject.grid.spacing, subject.truth.shape), np.array(edges) * SHAPE, rtol=1e-6
+    )
+
+
+def test_a_truth_has_the_grid_of_results_where_an_axis_would_end_in_half_a_voxel(
+    tiny_bundle, tmp_path
+):
+    edges, shape = (0.9375, 0.9375, 1.125), (60, 159, 40)  # 159 x 0.9375 / 1.125 = 132.5
+    grid = read_truth(save_head(tmp_path, edges, shape)).grid
+    assert grid.spacing == pytest.approx((1.125,) * 3, rel=0.03)
+    bundle = load_bundle(str(tiny_bundle))
+    for condition in CONDITIONS:
+        scan = grid.resized(scan_shape(grid.shape, condition.factors))
+        found = choose_output_shape(scan.shape, scan.spacing, grid.spacing[2], bundle)
+        assert found == grid.shape, condition.name
 
 
 def test_axes_in_the_file_do_not_matter(tmp_path):
@@ -160,6 +186,24 @@ def test_a_scan_that_cannot_be_enhanced_shows_before_the_long_part(tiny_bundle, 
     with pytest.raises(MoediffError, match="2 x 2 x 4 mm"):
         run.evaluate(
             tiny_bundle, tmp_path / "report", ("mni152",), pairs=[pair], progress=lines.append
+        )
+    assert not lines
+
+
+@pytest.mark.parametrize("fault", ["too few slices for one of the scans", "another grid"])
+def test_a_truth_that_cannot_be_compared_shows_before_the_long_part(
+    tiny_bundle, tmp_path, monkeypatch, fault
+):
+    path, words = save_head(tmp_path, shape=(64, 72, 20)), "64 x 72 x 7"
+    if fault == "another grid":
+        path = save_head(tmp_path)
+        monkeypatch.setattr(run, "choose_output_shape", lambda *_: (64, 72, 41))
+        words = r"results on the grid \(64, 72, 40\) of sub-01_T1w"
+    lines = []
+    chosen = CONDITIONS[0], CONDITIONS[4]
+    with pytest.raises((ValueError, MoediffError), match=words):
+        run.evaluate(
+            tiny_bundle, tmp_path / "report", (), chosen, truths=[path], progress=lines.append
         )
     assert not lines
 
