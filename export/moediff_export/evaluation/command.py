@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--subject",
         choices=SUBJECTS,
         nargs="+",
+        action="extend",
         help="held-out subjects (all; none with --truth or --real)",
     )
     parser.add_argument(

@@ -1,5 +1,6 @@
 """One call makes the whole report, from a bundle, on a slab."""
 
+import argparse
 import json
 import re
 import subprocess
@@ -12,7 +13,7 @@ from moediff_export.cli import main
 from moediff_export.config import EXPERT_NAMES
 from moediff_export.data.held_out import load_subject, simulate_scan
 from moediff_export.evaluation import claims, run
-from moediff_export.evaluation.command import named_checkpoint
+from moediff_export.evaluation.command import add_arguments, named_checkpoint
 from moediff_export.evaluation.compare import simulated
 from moediff_export.evaluation.conditions import CONDITIONS, conditions_of
 from moediff_export.evaluation.consistency import scan_residual
@@ -311,6 +312,15 @@ def test_a_comparator_needs_a_name_and_a_file():
     for text in ("runs/a.pt", "=a.pt", "name="):
         with pytest.raises(Exception, match="NAME=CHECKPOINT"):
             named_checkpoint(text)
+
+
+def test_subjects_are_named_together_or_one_by_one():
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    args = parser.parse_args(
+        ["-o", "x", "--subject", "sharp", "--subject", "mni152", "sharp_blur04"]
+    )
+    assert args.subject == ["sharp", "mni152", "sharp_blur04"]
 
 
 def test_the_command_refuses_a_folder_that_holds_no_bundle(tmp_path, capsys):
