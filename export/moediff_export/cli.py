@@ -57,7 +57,7 @@ def _get_parser() -> argparse.ArgumentParser:
         "otherwise coils drawn at random",
     )
     data.add_argument("--painted", type=float, help="share painted from tissue maps (default 0.6)")
-    data.add_argument("--seed", type=natural, default=0)
+    data.add_argument("--seed", type=natural, help="of the simulated slabs (0)")
     data.add_argument("--workers", type=positive, default=os.cpu_count(), help="processes")
 
     train = commands.add_parser("train", help="train a model; stop and resume at any time")
@@ -123,6 +123,31 @@ def _get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _check_data(args: argparse.Namespace) -> None:
+    """Refuse what makes nothing, what nothing would come of, and a folder that has shards."""
+    if args.pairs < 0 or not (args.pairs or args.real):
+        raise ValueError(
+            f"data: expected --pairs above 0 or --real, got --pairs {args.pairs}; "
+            "there is nothing to make"
+        )
+    if args.n4 and not args.real:
+        raise ValueError(
+            "data: expected --n4 with --real alone, found no real pairs; simulated slabs have the "
+            "field that they were given; leave it out"
+        )
+    simulated = ("scan", "painted", "gradients", "templates", "seed")
+    given = [f"--{name}" for name in simulated if getattr(args, name) not in (None, [])]
+    if given and not args.pairs:
+        raise ValueError(
+            f"data: expected {', '.join(given)} with simulated slabs alone, found --pairs 0; real "
+            "pairs are taken as they are; give --pairs above 0, or leave it out"
+        )
+    if args.output.exists() and any(args.output.glob("*.npz")):
+        raise FileExistsError(
+            f"data: {args.output} has shards already; give another folder, or remove them"
+        )
+
+
 def _data(args: argparse.Namespace) -> None:
     from moediff_rt.gradients import read_coil
 
@@ -131,27 +156,19 @@ def _data(args: argparse.Namespace) -> None:
     from .data.shards import write_shards
     from .data.sources import MRICRON_TEMPLATES, colin27, scan_source
 
+    _check_data(args)
     mixture = Mixture(coil=read_coil(args.gradients) if args.gradients else None)
     if args.painted is not None:
         mixture = replace(mixture, painted=args.painted)
     if not 0 <= mixture.painted <= 1:
         raise ValueError(f"data: expected a share of 0 to 1 for --painted, got {mixture.painted:g}")
-    if args.pairs < 0 or not (args.pairs or args.real):
-        raise ValueError(
-            f"data: expected --pairs above 0 or --real, got --pairs {args.pairs}; "
-            "there is nothing to make"
-        )
-    if args.output.exists() and any(args.output.glob("*.npz")):
-        raise FileExistsError(
-            f"data: {args.output} has shards already; give another folder, or remove them"
-        )
     # What may be wrong with somebody's own scans shows before the long part.
     found = find_pairs(args.real) if args.real else []
     sources = [scan_source(path) for path in args.scan]
     if args.pairs:
         sources = colin27(args.templates or MRICRON_TEMPLATES) + sources
     slabs = (slab for low, target in found for slab in load_real_pair(low, target, n4=args.n4))
-    drawn = simulate_pairs(sources, range(args.pairs), args.seed, mixture, args.workers)
+    drawn = simulate_pairs(sources, range(args.pairs), args.seed or 0, mixture, args.workers)
     progress = tqdm(drawn, total=args.pairs, desc="simulated", unit="pair", disable=not args.pairs)
     try:
         paths = write_shards(slabs, args.output, prefix="real")
