@@ -153,7 +153,7 @@ def _data(args: argparse.Namespace) -> None:
 
     from .data.bids import find_pairs, load_real_pair
     from .data.pairs import Mixture, simulate_pairs
-    from .data.shards import write_shards
+    from .data.shards import whole_folder, write_shards
     from .data.sources import MRICRON_TEMPLATES, colin27, scan_source
 
     _check_data(args)
@@ -170,13 +170,10 @@ def _data(args: argparse.Namespace) -> None:
     slabs = (slab for low, target in found for slab in load_real_pair(low, target, n4=args.n4))
     drawn = simulate_pairs(sources, range(args.pairs), args.seed or 0, mixture, args.workers)
     progress = tqdm(drawn, total=args.pairs, desc="simulated", unit="pair", disable=not args.pairs)
-    try:
-        paths = write_shards(slabs, args.output, prefix="real")
-        paths += write_shards(progress, args.output)
-    except BaseException:  # a part of them would train without a word
-        for path in args.output.glob("*.npz"):
-            path.unlink()
-        raise
+    with whole_folder(args.output) as making:
+        write_shards(slabs, making, prefix="real")
+        write_shards(progress, making)
+    paths = list(args.output.glob("*.npz"))
     size = sum(path.stat().st_size for path in paths)
     print(f"{args.output}: {len(paths)} shards, {size / 1e6:.0f} MB")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -11,8 +13,11 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from moediff_rt.atomic import write_whole
+
 SHARD_BYTES = 55_000_000  # so that a file travels where 60 MB may
 MAP_STEPS = 512  # maps are smooth: kept to a 512th, they compress to almost nothing
+UNFINISHED = ".moediff-new"  # where a folder's shards are made
 ALIGNMENT = 64  # bytes: where an unpacked array begins
 
 
@@ -38,6 +43,24 @@ class Pair:
     jacobian: NDArray[np.float16]
     regions: NDArray[np.uint8]
     subject: str = ""
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A place for a folder's shards until all are made: a part of them would train without a word.
+
+    They move into the folder at the end of the block, unless it ends in an error. What a kill
+    leaves there goes with the next block.
+    """
+    making = folder / UNFINISHED
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir(parents=True)
+    try:
+        yield making
+        for path in sorted(making.iterdir()):
+            path.replace(folder / path.name)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
 
 
 def write_shards(pairs: Iterable[Pair], folder: Path, prefix: str = "shard") -> list[Path]:
@@ -73,10 +96,7 @@ def _write(pairs: Sequence[Pair], path: Path) -> Path:
             if field.name in ("bias", "jacobian"):
                 values = (np.round(values * MAP_STEPS) / MAP_STEPS).astype(np.float16)
             arrays[f"{i:04d}.{field.name}"] = values
-    temporary = path.with_suffix(".tmp")
-    with open(temporary, "wb") as file:
-        np.savez_compressed(file, **arrays)
-    temporary.replace(path)
+    write_whole({path: lambda file: np.savez_compressed(file, **arrays)}, overwrite=True)
     return path
 
 

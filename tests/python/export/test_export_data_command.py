@@ -1,7 +1,8 @@
-"""`moediff-export data`: what it refuses."""
+"""`moediff-export data`: what it refuses, and that its shards appear together."""
 
 import pytest
 from moediff_export.cli import main
+from moediff_export.data.shards import read_shards, whole_folder, write_shards
 
 
 @pytest.mark.parametrize(
@@ -21,3 +22,32 @@ def test_what_would_be_ignored_is_refused(tmp_path, capsys, given, words):
     error = capsys.readouterr().err
     assert words in error and len(error.splitlines()) == 1
     assert not (tmp_path / "shards").exists()
+
+
+def test_shards_appear_when_all_are_made(pairs, tmp_path, monkeypatch):
+    folder = tmp_path / "shards"
+    seen = []
+
+    def slabs(low, target, *, n4):
+        seen.append([path.name for path in folder.glob("*.npz")])
+        return pairs[:1]
+
+    monkeypatch.setattr("moediff_export.data.shards.SHARD_BYTES", 1)
+    monkeypatch.setattr("moediff_export.data.bids.load_real_pair", slabs)
+    monkeypatch.setattr("moediff_export.data.bids.find_pairs", lambda root: [("a", "b")] * 3)
+    command = ["data", "-o", str(folder), "--real", str(tmp_path), "--pairs", "0"]
+    assert main(command) == 0
+    assert seen == [[], [], []]  # what a kill would have left to train on
+    assert sorted(path.name for path in folder.iterdir()) == [f"real-000{i}.npz" for i in range(3)]
+
+
+def test_what_a_kill_left_is_not_taken_up(pairs, tmp_path):
+    with whole_folder(tmp_path) as making:
+        place = making
+    place.mkdir()
+    write_shards(pairs, place, prefix="killed")
+    with pytest.raises(FileNotFoundError):
+        read_shards(tmp_path, tmp_path)
+    with whole_folder(tmp_path) as making:
+        write_shards(pairs[:1], making)
+    assert [path.name for path in tmp_path.iterdir()] == ["shard-0000.npz"]
