@@ -94,7 +94,7 @@ def smooth_field(rng: Generator, shape: tuple[int, ...], knot_voxels: float) -> 
 
 
 def log_bias_field(rng: Generator, shape: tuple[int, ...], strength: float) -> Volume:
-    """Log of a smooth receive field: cubic between knots a third of the volume apart.
+    """Log of a smooth receive field: cubic between knots a quarter of the longest edge apart.
 
     ``strength`` is the standard deviation at the knots, in log intensity.
     """

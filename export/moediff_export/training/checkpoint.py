@@ -1,4 +1,4 @@
-"""A run's checkpoint: a folder of safetensors files and one JSON, each under 16 MB, no pickle."""
+"""A run's checkpoint: a folder of safetensors files and one JSON, no pickle."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..config import config_from_dict
 from ..errors import CheckpointError
 from ..model import MoEDiffSR, RegressionUNet, build_model
 
-PART_BYTES = 15_000_000  # so that a file travels where 16 MiB may
+PART_BYTES = 15_000_000  # so that a file travels where 16 MiB may, unless one tensor is larger
 FORMAT = "moediff-checkpoint"
 # What a checkpoint's record says of how its weights came about.
 HISTORY = ("steps", "minutes", "plan", "machine", "started_from", "average_of")
@@ -30,7 +30,7 @@ def write_checkpoint(folder: Path, tensors: dict[str, Tensor], record: dict[str,
     folder : Path
         Replaced if it is there.
     tensors : dict
-        Each at most 15 MB.
+        In files of at most `PART_BYTES`; a larger one has a file of its own.
     record : dict
         JSON-ready values.
     """
