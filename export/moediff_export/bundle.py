@@ -6,14 +6,16 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .config import config_from_dict
+from .config import ModelConfig, config_from_dict
 from .data.pairs import INTENSITY_PERCENTILE, OUTPUT_MM, RATIOS
 from .diffusion import cosine_alphas_cumprod
+from .evaluation.provenance import modules_sha256
 from .folders import check_replaceable
 from .model import MoEDiffSR
 from .modules import list_modules
@@ -134,6 +136,38 @@ def metrics_of(report: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"subject": s, "scan": c, "in": "brain", **v} for (s, c), v in places.items()]
 
 
+def check_measured(report: dict[str, Any], bundle: Path, config: ModelConfig) -> None:
+    """Refuse a report of another bundle than the one whose modules lie in a folder.
+
+    Parameters
+    ----------
+    report : dict
+        See :func:`metrics_of`.
+    bundle : Path
+        Folder of the ONNX files.
+    config : ModelConfig
+        What the bundle's steps and planes are from.
+
+    Raises
+    ------
+    ValueError
+        If it is of other modules, steps or planes, or does not say of which.
+    """
+    own = {
+        "modules_sha256": modules_sha256(bundle),
+        "steps": config.steps,
+        "planes": config.planes,
+    }
+    said = report["provenance"].get("bundle", {})
+    for key, value in own.items():
+        if said.get(key) != value:
+            raise ValueError(
+                f"write_bundle: expected a report of this bundle, {key} {value}, found one of "
+                f"{said.get('name')}, {key} {said.get(key)}; it is probably of another checkpoint, "
+                "or exported by other releases; evaluate this bundle"
+            )
+
+
 def load_reference(folder: Path) -> MoEDiffSR:
     """The PyTorch reference with a bundle's weights, in evaluation mode.
 
@@ -163,7 +197,11 @@ def load_reference(folder: Path) -> MoEDiffSR:
 
 
 def write_bundle(
-    model: MoEDiffSR, folder: Path, card: dict[str, Any], overwrite: bool = False
+    model: MoEDiffSR,
+    folder: Path,
+    card: dict[str, Any],
+    overwrite: bool = False,
+    reports: Sequence[dict[str, Any]] = (),
 ) -> dict[str, float]:
     """Export every module and write the bundle, whole or not at all.
 
@@ -178,6 +216,9 @@ def write_bundle(
         ``description``, ``license``, ``training`` and ``metrics``.
     overwrite : bool
         Replace an existing folder.
+    reports : sequence of dict
+        What an earlier export of the same model was measured to do: its metrics, in place of the
+        card's.
 
     Returns
     -------
@@ -190,7 +231,11 @@ def write_bundle(
         If the folder is there and ``overwrite`` is off.
     ExportError
         If a module does not compute what PyTorch computes.
+    ValueError
+        If a report is none, or of another bundle.
     """
+    if reports:
+        card = {**card, "metrics": [row for report in reports for row in metrics_of(report)]}
     check_replaceable(
         folder, "bundle.json", FORMAT, kind="bundle", who="write_bundle", overwrite=overwrite
     )
@@ -208,6 +253,8 @@ def write_bundle(
                 "sha256": hashlib.sha256(data).hexdigest(),
                 "bytes": len(data),
             }
+        for report in reports:
+            check_measured(report, temporary, model.config)
         text = json.dumps(bundle_json(model, modules, card), indent=1)
         (temporary / "bundle.json").write_text(text + "\n")
         temporary.chmod(0o755)

@@ -110,7 +110,7 @@ def _get_parser() -> argparse.ArgumentParser:
         type=Path,
         nargs="+",
         default=[],
-        help="report.json of its evaluation: its metrics",
+        help="report.json of this export's evaluation: its metrics",
     )
     onnx.add_argument("--steps", type=int, help="the bundle's default steps (the run's own)")
     onnx.add_argument(
@@ -238,7 +238,7 @@ def _curves(args: argparse.Namespace) -> None:
 
 
 def _onnx(args: argparse.Namespace) -> None:
-    from .bundle import metrics_of, read_object, write_bundle
+    from .bundle import read_object, write_bundle
     from .model import RegressionUNet
     from .training.checkpoint import load_trained
 
@@ -261,9 +261,8 @@ def _onnx(args: argparse.Namespace) -> None:
                 "say what the model was trained on by names, or leave it out"
             )
     card["training"] = {**card["training"], **progress}
-    if args.report:
-        card["metrics"] = [m for path in args.report for m in metrics_of(read_object(path))]
-    errors = write_bundle(model, args.output, card, overwrite=args.overwrite)
+    reports = [read_object(path) for path in args.report]
+    errors = write_bundle(model, args.output, card, overwrite=args.overwrite, reports=reports)
     for name, error in errors.items():
         print(f"{name:12s} relative error against PyTorch {error:.1e}")
     size = sum(path.stat().st_size for path in args.output.iterdir())

@@ -3,15 +3,17 @@
 import hashlib
 import json
 import re
+import shutil
 
 import onnx
 import onnxruntime
 import pytest
 import torch
 from export_fixtures import card, random_model
-from moediff_export.bundle import load_reference, metrics_of, write_bundle
+from moediff_export.bundle import check_measured, load_reference, metrics_of, write_bundle
 from moediff_export.cli import main
 from moediff_export.config import TINY, get_config
+from moediff_export.evaluation.provenance import modules_sha256
 from moediff_export.modules import ModuleExport, list_modules
 from moediff_export.onnx import ExportError, check_module, export_module, relative_error
 from moediff_export.training.checkpoint import write_checkpoint
@@ -134,10 +136,16 @@ def test_a_missing_checkpoint_is_one_line_and_exit_2(tmp_path, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+def save_run(model, folder):
+    """A run's checkpoint that ended with the weights of a model."""
+    weights = {f"averaged/{name}": value for name, value in model.state_dict().items()}
+    record = {"config": model.config.to_dict(), "steps": 1, "minutes": 0, "plan": {}}
+    write_checkpoint(folder, weights, {**record, "machine": "here"})
+    return folder
+
+
 def test_a_bundles_defaults_may_be_others_than_the_runs(tiny_model, tiny_bundle, tmp_path):
-    weights = {f"averaged/{name}": value for name, value in tiny_model.state_dict().items()}
-    record = {"config": tiny_model.config.to_dict(), "steps": 1, "minutes": 0, "plan": {}}
-    write_checkpoint(tmp_path / "run", weights, {**record, "machine": "here"})
+    save_run(tiny_model, tmp_path / "run")
     other = ["-o", str(tmp_path / "other"), "--steps", "3", "--planes", "2"]
     assert main(["onnx", str(tmp_path / "run"), *other]) == 0
     found = []
@@ -158,6 +166,62 @@ def test_what_is_measured_otherwise_is_not_the_bundles_own(settings, words):
     report = {"provenance": {"settings": settings}, "scores": []}
     with pytest.raises(ValueError, match=words):
         metrics_of(report)
+
+
+def save_report(path, **bundle):
+    """A report of a bundle: that of `TINY`'s steps and planes, but for what is given."""
+    place = {"subject": "sharp", "condition": "x2, 1 % noise"}
+    rows = [
+        {**place, "method": method, "masks": {"brain": {"psnr": psnr, "ssim": 0.9}}}
+        for method, psnr in (("moediff-rt", 33.0), ("cubic B-spline", 30.0))
+    ]
+    source = {
+        "bundle": {"name": "tiny", "steps": TINY.steps, "planes": TINY.planes, **bundle},
+        "settings": {"quick": False, "steps": None},
+    }
+    path.write_text(json.dumps({"provenance": source, "scores": rows}))
+    return path
+
+
+def test_a_report_gives_the_bundle_that_it_is_of_its_metrics(tiny_model, tiny_bundle, tmp_path):
+    run = save_run(tiny_model, tmp_path / "run")
+    report = save_report(tmp_path / "report.json", modules_sha256=modules_sha256(tiny_bundle))
+    bundle = tmp_path / "bundle"
+    assert main(["onnx", str(run), "-o", str(bundle), "--report", str(report)]) == 0
+    (metrics,) = json.loads((bundle / "bundle.json").read_text())["metrics"]
+    assert metrics["psnr_model"] == 33 and metrics["psnr_spline"] == 30
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"modules_sha256": "0" * 64}, "found one of tiny, modules_sha256 0000"),
+        ({"steps": 7}, f"steps {TINY.steps}, found one of tiny, steps 7"),
+        ({"planes": 2}, f"planes {TINY.planes}, found one of tiny, planes 2"),
+    ],
+)
+def test_a_report_of_another_bundle_is_refused(tiny_bundle, tmp_path, other, words):
+    own = {"modules_sha256": modules_sha256(tiny_bundle)}
+    report = json.loads(save_report(tmp_path / "report.json", **own | other).read_text())
+    with pytest.raises(ValueError, match=words):
+        check_measured(report, tiny_bundle, TINY)
+
+
+def test_a_bundle_stays_where_the_report_is_anothers(
+    tiny_model, tiny_bundle, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(
+        "moediff_export.bundle.export_module",
+        lambda item, path: shutil.copy(tiny_bundle / path.name, path),
+    )
+    run = save_run(tiny_model, tmp_path / "run")
+    report = save_report(tmp_path / "report.json", modules_sha256="0" * 64)
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    shutil.copy(tiny_bundle / "bundle.json", bundle)
+    command = ["onnx", str(run), "-o", str(bundle), "--report", str(report), "--overwrite"]
+    assert main(command) == 2 and "evaluate this bundle" in capsys.readouterr().err
+    assert [path.name for path in bundle.iterdir()] == ["bundle.json"]
 
 
 def test_the_reference_is_read_back_from_the_bundle(tiny_model, tiny_bundle):
