@@ -109,6 +109,7 @@ def _get_parser() -> argparse.ArgumentParser:
         "--report",
         type=Path,
         nargs="+",
+        action="extend",
         default=[],
         help="report.json of this export's evaluation: its metrics",
     )

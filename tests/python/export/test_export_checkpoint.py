@@ -36,6 +36,11 @@ def test_checkpoint_files_stay_small_enough_to_travel(tmp_path, monkeypatch):
     assert all(torch.equal(read[k], v) for k, v in tensors.items())
 
 
+def test_all_files_of_a_checkpoint_are_for_the_same_readers(tmp_path):
+    write_checkpoint(tmp_path / "c", {"a": torch.ones(1)}, {})
+    assert len({path.stat().st_mode for path in (tmp_path / "c").iterdir()}) == 1
+
+
 def test_damaged_checkpoints_are_refused_by_name(tmp_path):
     with pytest.raises(FileNotFoundError, match="moediff-export train"):
         read_checkpoint(tmp_path / "none")
