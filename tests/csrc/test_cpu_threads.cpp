@@ -37,7 +37,8 @@ const Claim version_2("version 2: the least quota on the way to the root", [] {
 
 const Claim version_1("version 1: two files below the controller's folder", [] {
   const ScratchFolder mounted;
-  const std::string groups = "3:memory:/jobs\n2:cpu,cpuacct:/jobs:odd\n1:name=systemd:/jobs\n0::/\n";
+  const std::string groups =
+      "3:memory:/jobs\n2:cpu,cpuacct:/jobs:odd\n1:name=systemd:/jobs\n0::/\n";
   write(mounted.path() / "memory/jobs/cpu.cfs_quota_us", "100000");
   write(mounted.path() / "memory/jobs/cpu.cfs_period_us", "100000");
   write(mounted.path() / "cpu/jobs:odd/cpu.cfs_quota_us", "-1");
