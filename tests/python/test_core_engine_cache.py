@@ -87,6 +87,7 @@ def test_a_cpu_of_the_same_name_with_fewer_instructions_has_entries_of_its_own(
     old = subprocess.run(
         [sys.executable, "-c", code, str(tiny_bundle), str(engines)],
         env={**os.environ, "ONEDNN_MAX_CPU_ISA": "SSE41"},
+        cwd=engines,  # not the checkout, whose package has no extension
         check=True,
         capture_output=True,
         text=True,

@@ -222,7 +222,7 @@ def test_a_fork_of_a_process_with_engines_is_refused_instead_of_hanging(tiny_bun
         "os._exit(9)\n"
     )
     command = [sys.executable, "-c", code, str(tiny_bundle), str(tmp_path)]
-    assert subprocess.run(command, timeout=120).returncode == 7
+    assert subprocess.run(command, timeout=120, cwd=tmp_path).returncode == 7
 
 
 def test_steps_are_bound_by_where_the_sampler_starts(tiny_bundle, tmp_path):
