@@ -55,6 +55,7 @@ demo: $(VENV)/.runtime
 	@echo "how it was made:  $(DEMO)/sample_desc-moediffsr_T1w.json"
 	@echo "before and after: $(DEMO)/before_after.png"
 
+# Quoted where it is used, as a checkout's path may have spaces, which abspath takes for several.
 WHERE := $(if $(filter /%,$(BIN)),$(BIN),$(CURDIR)/$(BIN))
 CONFIGURE = $(BIN)/cmake -S csrc -G Ninja -DCMAKE_MAKE_PROGRAM="$(WHERE)/ninja" \
 	-DPython_EXECUTABLE="$(WHERE)/python" -DMOEDIFF_RT_PYTHON=OFF

@@ -160,7 +160,8 @@ def read_coil(path: str | os.PathLike[str]) -> GradientCoil:
         except ValueError as error:
             raise InputError(
                 f"expected a harmonic of degree at most {LARGEST_DEGREE}, no larger order and a "
-                f"number in line {number} of {path}, got {line.strip()!r} ({error}); is it damaged?"
+                f"number in line {number} of {path}, got {line.strip()!r} ({error}); is it "
+                "damaged, or has it decimal commas? Give the coil's .grad file from the scanner"
             ) from error
     if not 0 < radius < math.inf or not terms:
         missing = "terms such as '1 A( 3, 0) -0.09 z'" if radius else "a line '0.25 m = R0'"

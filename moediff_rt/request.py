@@ -59,10 +59,10 @@ def checked_spacing(spacing: float | Sequence[float]) -> tuple[float, float, flo
 
 
 def checked_memory(max_memory: float) -> int:
-    """Take a memory limit in bytes, 0 for none; InputError unless a finite number from 0 on."""
+    """Take a memory limit in bytes, 0 for none; InputError unless 0 to below 2**63."""
     if not (isinstance(max_memory, int | float | np.number) and 0 <= max_memory < 2**63):
         raise InputError(
-            f"expected a memory limit of 0 (none) or more, got {max_memory!r}; "
+            f"expected a memory limit from 0 (none) to below 2**63 bytes, got {max_memory!r}; "
             "leave it out or give bytes, for example 8e9"
         )
     return round(max_memory)

@@ -83,8 +83,8 @@ std::string full_name_of(ov::Core& core, const std::string& device) {
   const auto model = std::make_shared<ov::Model>(ov::OutputVector{some}, ov::ParameterVector{any});
   const auto compiled = core.compile_model(model, device, ov::inference_num_threads(1));
   const auto told = compiled.get_property(ov::supported_properties);
-  if (std::find(told.begin(), told.end(), ov::runtime_requirements.name()) == told.end())
-    return name;
+  const bool tells = std::count(told.begin(), told.end(), ov::runtime_requirements.name()) > 0;
+  if (!tells) return name;
   const std::string needs = compiled.get_property(ov::runtime_requirements);
   const size_t begin = needs.find("isa=");
   if (begin == std::string::npos) return name;

@@ -6,10 +6,9 @@ namespace {
 
 constexpr const char* kReason =
     "this build's library has none of its own; it was made without TENSORRT_RTX_ROOT; name it to "
-    "the "
-    "moediff-rt command, --backend tensorrt-rtx, which runs its Python package on a GPU (auto does "
-    "not: it "
-    "has not been run on one yet), build the library with it, or use the openvino backend";
+    "the moediff-rt command, --backend tensorrt-rtx, which runs its Python package on a GPU "
+    "(auto does not: it has not been run on one yet), build the library with it, or use the "
+    "openvino backend";
 
 class AbsentBackend : public Backend {
  public:

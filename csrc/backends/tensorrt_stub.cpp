@@ -5,10 +5,10 @@ namespace mdr {
 namespace {
 
 constexpr const char* kReason =
-    "this build's library has none of its own; it was made without TENSORRT_ROOT; name it to the "
-    "moediff-rt command, --backend tensorrt, which runs its Python package on a GPU (auto does "
-    "not: it "
-    "has not been run on one yet), build the library with it, or use the openvino backend";
+    "this build's library has none of its own; it was made without TENSORRT_ROOT; name it to "
+    "the moediff-rt command, --backend tensorrt, which runs its Python package on a GPU "
+    "(auto does not: it has not been run on one yet), build the library with it, or use the "
+    "openvino backend";
 
 class AbsentBackend : public Backend {
  public:

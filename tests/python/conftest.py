@@ -49,6 +49,19 @@ def rng():
 
 
 @pytest.fixture
+def scan(tmp_path, monkeypatch):
+    """A scan in a folder of its own, for the command, and an engine cache that its tests share."""
+    import nibabel as nib
+    from cli_scan import head
+
+    monkeypatch.setenv("MOEDIFF_RT_CACHE", str(tmp_path.parent / "cache"))
+    folder = tmp_path / "sub-01"
+    folder.mkdir()
+    nib.save(nib.Nifti1Image(head(), np.diag([2.0, 2, 2, 1])), folder / "sub-01_T1w.nii.gz")
+    return folder / "sub-01_T1w.nii.gz"
+
+
+@pytest.fixture
 def archive():
     """A storage SCP that DICOM servers send to."""
     from dicom_peer import Archive

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import io
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -16,29 +13,12 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from cli_scan import SHAPE
 from tiny_bundle import make_bundle
 
 import moediff_rt
-from moediff_rt import _core, cli
+from moediff_rt import cli
 from moediff_rt.cli_infer import default_output, output_paths
-from moediff_rt.progress import progress_on
-
-SHAPE = (28, 30, 20)
-
-
-def head() -> np.ndarray:
-    grid = np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij")
-    tissue = (sum(axis**2 for axis in grid) < 0.5) * (1 + 0.2 * np.sin(9 * grid[0]))
-    return (800 * tissue + 10).astype(np.int16)
-
-
-@pytest.fixture
-def scan(tmp_path, monkeypatch):
-    monkeypatch.setenv("MOEDIFF_RT_CACHE", str(tmp_path.parent / "cache"))
-    folder = tmp_path / "sub-01"
-    folder.mkdir()
-    nib.save(nib.Nifti1Image(head(), np.diag([2.0, 2, 2, 1])), folder / "sub-01_T1w.nii.gz")
-    return folder / "sub-01_T1w.nii.gz"
 
 
 @pytest.fixture
@@ -345,141 +325,6 @@ def test_engines_are_not_built_where_they_cannot_be_kept(tiny_bundle, tmp_path, 
     assert cli.main(command) == 2
     said = capsys.readouterr()
     assert "expected a folder for the engines" in said.err and not said.out
-
-
-@pytest.mark.parametrize(
-    "closed", ["0<&-", "1>&-", "2>&-", "1>&- 2>&-", "2>/dev/full", "-v 2>/dev/full"]
-)
-def test_a_closed_or_full_stream_is_no_reason_to_fail(scan, tiny_bundle, closed):
-    command = [sys.executable, "-m", "moediff_rt", "infer", str(scan)]
-    command += ["--bundle", str(tiny_bundle), "--threads", "1"]
-    shell = f"exec {shlex.join(command)} {closed}"
-    assert subprocess.run(shell, shell=True, cwd=scan.parent).returncode == 0
-    assert len(os.listdir(scan.parent)) == 3
-
-
-@pytest.mark.parametrize("options", [[], ["--json"], ["-v"]], ids=" ".join)
-def test_a_full_disk_under_stdout_is_one_line_that_says_where_the_result_is(
-    scan, tiny_bundle, options
-):
-    said = onto_full_disk(scan, "infer", scan, "--bundle", tiny_bundle, *options)
-    output = scan.with_name("sub-01_desc-moediffsr_T1w.nii.gz")
-    assert "stdout cannot be written: No space left" in said
-    assert f"the result is in {output}" in said and nib.load(output).shape[0] == 2 * SHAPE[0]
-
-
-@pytest.mark.parametrize("options", [[], ["--json"]], ids=" ".join)
-def test_info_onto_a_full_disk_is_one_line(scan, options):
-    assert "stdout cannot be written: No space left" in onto_full_disk(scan, "info", *options)
-
-
-def onto_full_disk(scan: Path, *options: object) -> str:
-    """The last line that a command says whose stdout takes nothing."""
-    command = [sys.executable, "-m", "moediff_rt", *map(str, options)]
-    with open("/dev/full", "w") as full:
-        ran = subprocess.run(
-            command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=scan.parent
-        )
-    assert ran.returncode == 1
-    assert "unexpected" not in ran.stderr and "Traceback" not in ran.stderr
-    return ran.stderr.splitlines()[-1]
-
-
-@pytest.mark.parametrize("options", ["", "-v"])
-def test_an_exit_code_is_kept_where_its_line_cannot_be_said(tmp_path, options):
-    command = f"{shlex.quote(sys.executable)} -m moediff_rt infer none.nii {options} 2>/dev/full"
-    assert subprocess.run(command, shell=True, cwd=tmp_path).returncode == 2
-
-
-class Terminal(io.StringIO):
-    """It takes what is written until it is full."""
-
-    is_full = False
-
-    def isatty(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        if self.is_full:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return super().write(text)
-
-
-def test_a_terminal_that_takes_no_more_stops_no_progress():
-    stream = Terminal()
-    with progress_on(stream, quiet=False) as progress:
-        progress(1, 4)
-        assert "/4" in stream.getvalue()
-        stream.is_full = True
-        progress(4, 4)
-
-
-def test_a_name_the_terminal_cannot_show_is_escaped(scan, tiny_bundle):
-    name = os.fsdecode("sc\u00e4n".encode() + b"\xff.nii.gz")
-    named = scan.rename(scan.with_name(name))
-    command = [sys.executable, "-m", "moediff_rt", "infer", str(named), "--json"]
-    command += ["--bundle", str(tiny_bundle), "--threads", "1"]
-    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
-    result = subprocess.run(command, cwd=named.parent, env=environment, capture_output=True)
-    assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout)["provenance"]["Sources"][0]["Name"] == name
-    (sidecar,) = named.parent.glob("*.json")
-    assert json.loads(sidecar.read_text())["Sources"][0]["Name"] == name
-
-
-def test_info_names_backends_cuda_bundle_and_cache(capsys, tmp_path, monkeypatch):
-    monkeypatch.setenv("MOEDIFF_RT_CACHE", str(tmp_path))
-    assert cli.main(["info", "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert said["version"] == moediff_rt.__version__
-    assert {"openvino", "tensorrt", "tensorrt-rtx"} <= {b["name"] for b in said["backends"]}
-    assert all(b["available"] or b["reason"] for b in said["backends"])
-    assert Path(said["bundle"]["path"]).name == "edge"
-    assert said["cache"]["path"] == str(tmp_path / "engines")
-    assert said["cuda_ops"] is _core.cuda_built()
-    assert cli.main(["info"]) == 0
-    shown = capsys.readouterr().out
-    assert "openvino" in shown
-    assert ("not in this build: nvcc" in shown) is not _core.cuda_built()
-
-
-def test_info_shows_a_bundle_s_card_in_short_rows(capsys, tmp_path, monkeypatch):
-    card = {
-        "training": {"minutes": 36.97942729381672, "average_of": [{"plan": {"steps": 7}}] * 3},
-        "metrics": [{"scan": "x2", "psnr": 30.0071234}, {"scan": "x1.5", "psnr": 32}],
-        "created": "2026",
-    }
-    bundle = make_bundle(tmp_path / "bundle")
-    manifest = json.loads((bundle / "bundle.json").read_text()) | card
-    (bundle / "bundle.json").write_text(json.dumps(manifest))
-    monkeypatch.setattr("moediff_rt.cache.default_bundle", lambda: bundle)
-    assert cli.main(["info"]) == 0
-    shown = capsys.readouterr().out
-    assert "    minutes  36.979\n    average_of 3 entries (--json shows them)\n" in shown
-    assert "  metrics\n    scan  psnr\n    x2    30.007\n    x1.5  32\n" in shown
-    assert "{" not in shown and "  created  2026\n" in shown
-    assert cli.main(["info", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)["bundle"]["card"]
-    assert {key: found[key] for key in card} == card
-
-
-def test_info_says_why_a_cache_cannot_be_read(capsys, tmp_path, monkeypatch):
-    monkeypatch.setenv("MOEDIFF_RT_CACHE", str(tmp_path / ("a" * 300)))
-    assert cli.main(["info"]) == 0
-    assert "too long; check its permissions, or set MOEDIFF_RT_CACHE" in capsys.readouterr().out
-    assert cli.main(["info", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)["cache"]
-    assert "too long" in found["error"] and found["entries"] == []
-
-
-@pytest.mark.parametrize("below", ["", "deeper/still"])
-def test_info_says_that_a_cache_is_no_folder(capsys, tmp_path, monkeypatch, below):
-    file = tmp_path / "file"
-    file.touch()
-    monkeypatch.setenv("MOEDIFF_RT_CACHE", str(file / below))
-    assert cli.main(["info"]) == 0
-    shown = capsys.readouterr().out
-    assert f"found a file at {file}; set MOEDIFF_RT_CACHE" in shown and "0.0 MB" not in shown
 
 
 def test_importing_the_package_loads_nothing_heavy():

@@ -196,7 +196,7 @@ def test_wrong_settings_are_refused(session, change, words):
 
 @pytest.mark.parametrize("limit", [-1, float("nan"), 2.0**63, 10**30, "8 GB"])
 def test_a_memory_limit_that_is_none_is_refused(tiny_bundle, limit):
-    with pytest.raises(InputError, match="expected a memory limit of 0"):
+    with pytest.raises(InputError, match="expected a memory limit from 0"):
         moediff_rt.Session(tiny_bundle, max_memory=limit)
 
 

@@ -17,7 +17,7 @@ from .tissue import cluster_levels
 # Debian's mricron-data package installs Colin27 here (Holmes et al. 1998).
 MRICRON_TEMPLATES = Path("/usr/share/mricron/templates")
 COLIN27 = ("ch2better.nii.gz", "ch2.nii.gz", "ch2bet.nii.gz")  # brain tissue, head, brain: a mask
-# Share of what was cut out of the brain that is darker than its fluid: the rest is partly tissue.
+# Percentile of what was cut out of the brain that is its fluid's level: most is partly tissue.
 PURE_FLUID_PERCENT = 10
 # In the ascending order of T1-weighted intensities.
 TISSUES = ("cerebrospinal fluid", "grey matter", "white matter")
