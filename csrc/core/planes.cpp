@@ -14,7 +14,7 @@ namespace {
 constexpr double kSameEdge = 1.01;
 // Of the coarsest edge to the finest: below, a second plane gains. At it that depends on the size
 // of the voxel; beyond, it gained next to nothing over slices along the coarsest edge alone, or
-// lost (docs/training.md).
+// lost (docs/training/README.md).
 constexpr double kThick = 1.2;
 
 std::vector<int> coarsest_first(const std::array<double, 3>& spacing_mm) {

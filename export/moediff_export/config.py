@@ -143,7 +143,7 @@ class ModelConfig:
 # A latent cell is 2 x 2 pixels with a channel each: what bounds the result is the experts and not
 # the autoencoder, and coarser cells learn several times slower (each of their pixels needs filters
 # of its own). Tokens of 4 x 4 pixels can tell cortex from junction. With little noise on its start,
-# one step learns faster. Two planes bring most of what three do: docs/training.md.
+# one step learns faster. Two planes bring most of what three do: docs/training/README.md.
 EDGE = ModelConfig(
     name="edge",
     slices=5,

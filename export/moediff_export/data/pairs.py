@@ -32,7 +32,7 @@ from .tissue import tissue_maps
 Volume = NDArray[np.float32]
 
 # Target voxels: slices, rows, columns. Not much larger than a crop: a model soon knows the slabs it
-# has seen, so the same work goes into many small ones (docs/training.md).
+# has seen, so the same work goes into many small ones (docs/training/README.md).
 SLAB = (18, 144, 144)
 EDGE_SLICES = 5  # dropped at both ends, where the slab's own border blurs
 INTENSITY_PERCENTILE = 99.5
@@ -46,7 +46,7 @@ COARSEST_MM = 2.0
 BLURRED_SHARE = 0.5
 BLUR_VOXELS = (0.2, 1.5)  # standard deviation of a Gaussian, target voxels
 # Brains are often extracted before, and most of what interpolation gets wrong of such a volume lies
-# in its outermost voxels. Too many of them, and what lies deeper is learned less: docs/training.md.
+# in its outermost voxels. Too many of them, and what lies deeper is learned less: docs/training/README.md.
 EXTRACTED_SHARE = 0.15
 LESION_SHARE = 0.5
 LESIONS = (1, 50)  # in such a slab; so many that small ones are not rare
