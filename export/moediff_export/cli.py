@@ -57,6 +57,9 @@ def _get_parser() -> argparse.ArgumentParser:
         "otherwise coils drawn at random",
     )
     data.add_argument("--painted", type=float, help="share painted from tissue maps (default 0.6)")
+    data.add_argument(
+        "--extracted", type=float, help="share that shows the extracted brain alone (default 0.3)"
+    )
     data.add_argument("--seed", type=natural, help="of the simulated slabs (0)")
     data.add_argument("--workers", type=positive, default=os.cpu_count(), help="processes")
 
@@ -136,7 +139,7 @@ def _check_data(args: argparse.Namespace) -> None:
             "data: expected --n4 with --real alone, found no real pairs; simulated slabs have the "
             "field that they were given; leave it out"
         )
-    simulated = ("scan", "painted", "gradients", "templates", "seed")
+    simulated = ("scan", "painted", "extracted", "gradients", "templates", "seed")
     given = [f"--{name}" for name in simulated if getattr(args, name) not in (None, [])]
     if given and not args.pairs:
         raise ValueError(
@@ -158,11 +161,11 @@ def _data(args: argparse.Namespace) -> None:
     from .data.sources import MRICRON_TEMPLATES, colin27, scan_source
 
     _check_data(args)
-    mixture = Mixture(coil=read_coil(args.gradients) if args.gradients else None)
-    if args.painted is not None:
-        mixture = replace(mixture, painted=args.painted)
-    if not 0 <= mixture.painted <= 1:
-        raise ValueError(f"data: expected a share of 0 to 1 for --painted, got {mixture.painted:g}")
+    shares = {k: v for k in ("painted", "extracted") if (v := getattr(args, k)) is not None}
+    for name, share in shares.items():
+        if not 0 <= share <= 1:
+            raise ValueError(f"data: expected a share of 0 to 1 for --{name}, got {share:g}")
+    mixture = Mixture(**shares, coil=read_coil(args.gradients) if args.gradients else None)
     # What may be wrong with somebody's own scans shows before the long part.
     found = find_pairs(args.real) if args.real else []
     sources = [scan_source(path) for path in args.scan]

@@ -45,9 +45,6 @@ COARSEST_MM = 2.0
 # truths as smooth as an averaged head it takes noise for detail there: docs/simulator.md.
 BLURRED_SHARE = 0.5
 BLUR_VOXELS = (0.2, 1.5)  # standard deviation of a Gaussian, target voxels
-# Brains are often extracted before, and most of what interpolation gets wrong of such a volume lies
-# in its outermost voxels. Too many of them, and what lies deeper is learned less: docs/training/README.md.
-EXTRACTED_SHARE = 0.15
 LESION_SHARE = 0.5
 LESIONS = (1, 50)  # in such a slab; so many that small ones are not rare
 # Brightest tissue over brain: scalp fat sets the intensity scale of a scan with its skull.
@@ -64,11 +61,16 @@ class Mixture:
     ----------
     painted : float
         Share that is painted from tissue maps; the others keep their source's intensities.
+    extracted : float
+        Share that shows the extracted brain alone. Most of what interpolation gets wrong of such a
+        volume lies in its outermost voxels; the more of them, the less is learned of what lies
+        deeper (docs/training/README.md).
     coil : GradientCoil, optional
         What bends all of them; otherwise each has a coil of its own, drawn at random.
     """
 
     painted: float = 0.6
+    extracted: float = 0.3
     coil: GradientCoil | None = None
 
 
@@ -109,14 +111,13 @@ def low_field_matrix(rng: Generator, shape: tuple[int, int, int]) -> tuple[tuple
     return matrix, kind >= 0.7 and rng.random() < 2 / 3
 
 
-def draw_anatomy(
-    rng: Generator, source: Source, painted: bool, coil: GradientCoil | None = None
-) -> Anatomy:
+def draw_anatomy(rng: Generator, source: Source, mixture: Mixture) -> Anatomy:
     """Draw a slab: the source bent at random, painted or as it is, whole or the brain alone."""
+    painted = rng.random() < mixture.painted
     coarsest = OUTPUT_MM[1] if painted else COARSEST_MM
     finest = OUTPUT_MM[0] if painted else max(source.finest, OUTPUT_MM[0])
     spacing = finest * (coarsest / finest) ** rng.random()
-    coil = coil or scanner.random_coil(rng, rng.uniform(0, COIL_STRENGTH))
+    coil = mixture.coil or scanner.random_coil(rng, rng.uniform(0, COIL_STRENGTH))
     at = node_positions(SLAB, spacing) + rng.uniform(-1, 1, 3) * ISOCENTRE_MM
     shift, jacobian = scanner.distortion(coil, at[..., ::-1])  # (x, y, z) there
     shift = np.moveaxis(shift[..., ::-1], -1, 0)
@@ -143,7 +144,7 @@ def draw_anatomy(
         image += vessels * (np.float32(rng.uniform(0.0, 1.8)) - image)
     if rng.random() < BLURRED_SHARE:
         image = ndimage.gaussian_filter(image, rng.uniform(*BLUR_VOXELS))
-    if rng.random() < EXTRACTED_SHARE:
+    if rng.random() < mixture.extracted:
         extracted = extract_brain(rng, inside)
         image, regions = image * extracted, regions * extracted
     return Anatomy(image, regions, from_nodes(jacobian, SLAB))
@@ -157,8 +158,7 @@ def make_pair(rng: Generator, sources: list[Source], mixture: Mixture | None = N
     """
     weights = np.array([s.weight for s in sources])
     source = sources[rng.choice(len(sources), p=weights / weights.sum())]
-    mixture = mixture or Mixture()
-    anatomy = draw_anatomy(rng, source, rng.random() < mixture.painted, mixture.coil)
+    anatomy = draw_anatomy(rng, source, mixture or Mixture())
     bias = scanner.log_bias_field(rng, SLAB, rng.uniform(0.0, 0.2))
     target = anatomy.image * np.exp(bias - anatomy.jacobian)
 

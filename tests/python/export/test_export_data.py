@@ -178,7 +178,7 @@ def test_scan_and_target_of_a_pair_are_registered(phantom):
 
 @pytest.mark.parametrize("painted", [True, False])
 def test_drawn_anatomy_is_an_image_with_regions(phantom, painted):
-    drawn = draw_anatomy(np.random.default_rng(5), phantom, painted)
+    drawn = draw_anatomy(np.random.default_rng(5), phantom, Mixture(painted=float(painted)))
     assert drawn.image.shape == drawn.jacobian.shape == SLAB and drawn.regions.shape == (3, *SLAB)
     assert drawn.image.min() >= 0 and drawn.regions.sum(0).max() <= 1 + 1e-5
 
@@ -214,12 +214,11 @@ def test_an_extracted_brain_is_whole_voxels_near_the_border():
     assert min(kept) < 0.95 < max(kept)
 
 
-def test_some_slabs_show_the_extracted_brain_alone(phantom, monkeypatch):
-    slabs = []
-    for share in (0, 1):
-        monkeypatch.setattr("moediff_export.data.pairs.EXTRACTED_SHARE", share)
-        slabs.append(draw_anatomy(np.random.default_rng(5), phantom, painted=True))
-    whole, extracted = slabs
+def test_some_slabs_show_the_extracted_brain_alone(phantom):
+    whole, extracted = (
+        draw_anatomy(np.random.default_rng(5), phantom, Mixture(painted=1, extracted=share))
+        for share in (0, 1)
+    )
     cut = extracted.image != whole.image
     assert (
         cut.any() and (extracted.image[cut] == 0).all() and (extracted.regions[:, cut] == 0).all()

@@ -11,6 +11,8 @@ from moediff_export.data.shards import read_shards, whole_folder, write_shards
         (["--pairs", "1", "--n4"], "--n4 with --real alone"),
         (["--scan", "brain.nii.gz"], "--scan with simulated slabs alone"),
         (["--painted", "0"], "--painted with"),
+        (["--extracted", "1"], "--extracted with"),
+        (["--pairs", "1", "--extracted", "30"], "0 to 1 for --extracted, got 30"),
         (["--gradients", "coil.grad"], "--gradients with"),
         (["--templates", "here"], "--templates with"),
         (["--painted", "1", "--seed", "0"], "--painted, --seed with"),
