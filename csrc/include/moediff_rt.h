@@ -1,4 +1,4 @@
-/* moediff-rt for C and C++: a 3T brain MRI volume in, a sharper, 7T-like one out.
+/* moediff-rt for C and C++: a T1-weighted brain MRI volume in, a sharper one out.
  *
  * Not a medical device; for research only.
  *
@@ -193,15 +193,15 @@ typedef struct mdr_enhance_params {
   mdr_progress_callback progress;
   mdr_cancel_callback cancel;
   void* user_data; /* for progress and cancel */
-  /* In how many planes, 1 to 3, slices are enhanced, those along the coarsest axis first, and the
-   * results averaged; each takes as long again. 0: the bundle's own number where the edges are
-   * alike, else one; fewer for slabs thinner than half a tile. */
+  /* Number of slice orientations, 1 to 3, to enhance and average, the coarsest axis first; the run
+   * time grows in proportion. 0: the bundle's own number where the edges are alike, else one; fewer
+   * for slabs thinner than half a tile. */
   int32_t planes;
   /* Like intensity_level: full width at half maximum of the slices' profile along the scan's
    * coarsest edge, in slice distances, up to 4; 0: found in the scan; -1: none. A slab is often too
-   * small to tell: take it from the report of the whole scan. Of thick slices that are known to be
-   * excited one by one (2D) give their thickness over the distance of their centres, 1 without
-   * gaps; of encoded ones (3D) -1. */
+   * small to tell: take it from the report of the whole scan, -1 where that says 0 (none). Of thick
+   * slices of a 2D acquisition give their thickness over the distance of their centres, 1 without
+   * gaps; of a 3D one -1. */
   double slice_profile;
 } mdr_enhance_params;
 
@@ -228,7 +228,8 @@ MDR_API void mdr_session_free(mdr_session* session);
 /* Enhances scan (on grid) into out, which has out_voxels voxels: as many as mdr_output_grid() says.
  * params may be NULL. out is in the scan's intensity unit, and is written when the whole result is
  * there: on any failure it is untouched, but for device memory when the copy itself fails, which
- * may leave it partly written.
+ * may leave it partly written. Ringing may leave out below zero where scan is not: clip it before
+ * it is stored as an image, as the moediff-rt command does.
  *
  * Deadline: looked at about ten times a second and before out is written. Past it the call gives up
  * the tiles under way and returns MDR_TIMEOUT: on a CPU within 0.1 s and what one tile takes. On a
