@@ -9,8 +9,8 @@ namespace {
 void check(const char* what, cudaError_t status) {
   if (status == cudaSuccess) return;
   const bool full = status == cudaErrorMemoryAllocation;
-  fail(full ? ErrorKind::memory : ErrorKind::backend, "gpu: expected ", what, " to succeed, found ",
-       cudaGetErrorString(status), " (", cudaGetErrorName(status),
+  fail(full ? ErrorKind::exhausted : ErrorKind::backend, "gpu: expected ", what,
+       " to succeed, found ", cudaGetErrorString(status), " (", cudaGetErrorName(status),
        "); an earlier call on the GPU has probably failed, or its memory is full; run again with ",
        "less memory, or use the openvino backend");
 }

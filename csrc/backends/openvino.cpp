@@ -221,9 +221,9 @@ class OpenvinoDevice : public HostDevice {
     } catch (const Error&) {
       throw;
     } catch (const std::exception& error) {
-      fail(ErrorKind::engine, "engine: expected OpenVINO to compile ", source.onnx_path, ", found ",
-           one_line(error),
-           "; the module probably uses an operator this release lacks; export the bundle again");
+      throw openvino_error(
+          ErrorKind::engine, text("engine: expected OpenVINO to compile ", source.onnx_path), error,
+          "the module probably uses an operator this release lacks; export the bundle again");
     }
   }
 
@@ -266,14 +266,25 @@ class OpenvinoBackend : public Backend {
       info.precisions = precisions_of(core, "CPU");
       info.available = true;
     } catch (const std::exception& error) {
-      info.reason = text("OpenVINO does not start: ", error.what(),
-                         "; its package is probably damaged; install openvino again");
+      info.reason = does_not_start(error).what();
     }
     return info;
   }
 
   std::shared_ptr<Device> open(const DeviceRequest& request) const override {
-    return std::make_shared<OpenvinoDevice>(request);
+    try {
+      return std::make_shared<OpenvinoDevice>(request);
+    } catch (const Error&) {
+      throw;
+    } catch (const std::exception& error) {
+      throw does_not_start(error);
+    }
+  }
+
+ private:
+  static Error does_not_start(const std::exception& error) {
+    return openvino_error(ErrorKind::backend, "openvino: expected it to start", error,
+                          "its package is probably damaged; install openvino again");
   }
 };
 

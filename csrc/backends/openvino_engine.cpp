@@ -1,7 +1,7 @@
 #include "backends/openvino_engine.h"
 
 #include <algorithm>
-#include <new>
+#include <iterator>
 #include <sstream>
 #include <utility>
 
@@ -50,6 +50,14 @@ ov::Shape shape_of(int batch, const TensorInfo& info) {
   return shape;
 }
 
+// OpenVINO hands on in words alone what its own allocations, oneDNN's and threads ended with.
+bool ran_out(const std::string& found) {
+  constexpr const char* kWords[] = {"bad_alloc", "can't alloc", "Cannot allocate memory",
+                                    "failed to map segment", "Resource temporarily unavailable"};
+  return std::any_of(std::begin(kWords), std::end(kWords),
+                     [&](const char* words) { return found.find(words) != std::string::npos; });
+}
+
 }  // namespace
 
 std::string one_line(const std::exception& error) {
@@ -57,6 +65,15 @@ std::string one_line(const std::exception& error) {
   std::string out, word;
   while (words >> word) out += (out.empty() ? "" : " ") + word;
   return out;
+}
+
+Error openvino_error(ErrorKind kind, const std::string& expected, const std::exception& error,
+                     const std::string& remedy) {
+  const std::string found = one_line(error);
+  if (!ran_out(found)) return {kind, text(expected, ", found ", found, "; ", remedy)};
+  return {ErrorKind::exhausted,
+          text(expected, ", found ", found,
+               "; memory or threads ran out; free some, or give fewer threads")};
 }
 
 OpenvinoEngine::OpenvinoEngine(ov::CompiledModel model, const EngineSource& source,
@@ -99,10 +116,9 @@ OpenvinoEngine::Slot& OpenvinoEngine::take(const void* owner) {
 }
 
 Error OpenvinoEngine::failure(const std::exception& error) const {
-  return {ErrorKind::engine,
-          text("engine: expected ", report_.module, " to run, found ", one_line(error),
-               "; the engine is probably damaged, or memory ran out; build the engines again with ",
-               "force, or give fewer threads")};
+  return openvino_error(ErrorKind::engine, text("engine: expected ", report_.module, " to run"),
+                        error,
+                        "the engine is probably damaged; build the engines again with force");
 }
 
 void OpenvinoEngine::finish(Slot& slot, std::exception_ptr error) {
@@ -112,8 +128,9 @@ void OpenvinoEngine::finish(Slot& slot, std::exception_ptr error) {
   } catch (const std::exception& reason) {
     try {
       error = std::make_exception_ptr(failure(reason));
-    } catch (const std::bad_alloc&) {  // no memory for words: the error as it came
+    } catch (...) {  // no memory for words: the error as it came
     }
+  } catch (...) {  // none that has words: as it came
   }
   const Done done = std::exchange(slot.done, nullptr);
   {

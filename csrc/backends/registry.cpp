@@ -1,5 +1,7 @@
 #include "backends/registry.h"
 
+#include <exception>
+
 #include "core/error.h"
 
 namespace mdr {
@@ -14,20 +16,18 @@ std::vector<std::unique_ptr<Backend>> all_backends() {
 
 std::shared_ptr<Device> open_device(const std::string& name, const DeviceRequest& request) {
   std::string known;
+  std::exception_ptr refusal;
   for (const auto& backend : all_backends()) {
     known += (known.empty() ? "" : ", ") + backend->name();
-    const bool named = name == backend->name();
-    if (!named && !(name == "auto" && backend->automatic())) continue;
-    const BackendInfo info = backend->info();
-    if (info.available) return backend->open(request);
-    if (named) {
-      fail(ErrorKind::backend, "backend: expected ", name, " to be usable, but ", info.reason);
+    if (name == backend->name()) return backend->open(request);
+    if (name != "auto" || !backend->automatic()) continue;
+    try {
+      return backend->open(request);
+    } catch (const Error&) {
+      refusal = std::current_exception();
     }
   }
-  if (name == "auto") {
-    fail(ErrorKind::backend, "backend: expected one usable backend, found none of ", known,
-         "; the openvino package is probably damaged; install moediff-rt again");
-  }
+  if (refusal) std::rethrow_exception(refusal);
   fail(ErrorKind::backend, "backend: expected auto or one of ", known, ", found ", name,
        "; probably mistyped; give one of these");
 }

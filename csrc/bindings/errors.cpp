@@ -10,13 +10,13 @@ namespace mdr::bindings {
 namespace {
 
 // The Python classes in the order of ErrorKind, kept for the life of the process.
-const std::array<py::handle, 7>& error_classes() {
-  static const std::array<py::handle, 7> classes = [] {
+const std::array<py::handle, 8>& error_classes() {
+  static const std::array<py::handle, 8> classes = [] {
     const py::module_ errors = py::module_::import("moediff_rt.errors");
-    std::array<py::handle, 7> found;
+    std::array<py::handle, 8> found;
     size_t i = 0;
     for (const char* name : {"InputError", "BundleError", "EngineError", "BackendError",
-                             "OutputError", "InputError", "Cancelled"}) {
+                             "OutputError", "InputError", "EngineError", "Cancelled"}) {
       found[i++] = errors.attr(name).cast<py::object>().release();
     }
     return found;

@@ -5,6 +5,7 @@
 
 #include "backends/registry.h"
 #include "bindings/bindings.h"
+#include "bindings/observer.h"
 
 namespace py = pybind11;
 
@@ -22,13 +23,9 @@ std::shared_ptr<Model> make_model(const Bundle& bundle, const std::string& backe
     const py::gil_scoped_acquire acquire;
     if (on_engine) (*on_engine)(report);
   };
-  const auto poll = [] {
-    const py::gil_scoped_acquire acquire;
-    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-  };
   const py::gil_scoped_release release;
   return load_model(
-      bundle, [backend, request] { return open_device(backend, request); }, told, poll);
+      bundle, [backend, request] { return open_device(backend, request); }, told, check_signals);
 }
 
 }  // namespace

@@ -32,6 +32,7 @@ mdr_status status_of(ErrorKind kind) noexcept {
     case ErrorKind::backend:
       return MDR_BACKEND_ERROR;
     case ErrorKind::memory:
+    case ErrorKind::exhausted:
       return MDR_OUT_OF_MEMORY;
     case ErrorKind::cancelled:
       return MDR_CANCELLED;

@@ -6,7 +6,8 @@
 
 namespace mdr {
 
-enum class ErrorKind { input, bundle, engine, backend, output, memory, cancelled };
+// memory: the limit that was given is too low; exhausted: the system, or a GPU, has no more.
+enum class ErrorKind { input, bundle, engine, backend, output, memory, exhausted, cancelled };
 
 // Every failure a caller can act on: "where: expected ..., found ...; likely cause; remedy".
 class Error : public std::runtime_error {
