@@ -30,7 +30,9 @@ def _get_parser() -> argparse.ArgumentParser:
 
     data = commands.add_parser("data", help="make training pairs, as shards")
     data.add_argument("-o", "--output", type=Path, required=True, help="folder of the shards")
-    data.add_argument("--pairs", type=int, default=2400, help="simulated slabs (0: none)")
+    data.add_argument(
+        "--pairs", type=int, default=2400, help="simulated slabs (default 2400; 0: none)"
+    )
     data.add_argument("--templates", type=Path, help="folder with Colin27 (Debian: mricron-data)")
     data.add_argument(
         "--scan",
@@ -60,13 +62,26 @@ def _get_parser() -> argparse.ArgumentParser:
     data.add_argument(
         "--extracted", type=float, help="share that shows the extracted brain alone (default 0.3)"
     )
-    data.add_argument("--seed", type=natural, help="of the simulated slabs (0)")
-    data.add_argument("--workers", type=positive, default=os.cpu_count(), help="processes")
+    data.add_argument("--seed", type=natural, help="of the simulated slabs (default 0)")
+    data.add_argument(
+        "--workers",
+        type=positive,
+        default=os.cpu_count(),
+        help="processes (default: as many as cores)",
+    )
 
     train = commands.add_parser("train", help="train a model; stop and resume at any time")
     train.add_argument("data", type=Path, help="folder of shards")
-    train.add_argument("--config", choices=sorted(CONFIGS), default="edge")
-    train.add_argument("-o", "--output", type=Path, default=Path("runs/edge"), help="run folder")
+    train.add_argument(
+        "--config", choices=sorted(CONFIGS), default="edge", help="size of the model (default edge)"
+    )
+    train.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("runs/edge"),
+        help="run folder (default runs/edge)",
+    )
     train.add_argument("--max-minutes", type=float, required=True, help="budget over all sessions")
     train.add_argument("--max-steps", type=int, help="a budget of steps as well")
     train.add_argument("--resume", action="store_true", help="continue from the run's checkpoint")
@@ -79,10 +94,14 @@ def _get_parser() -> argparse.ArgumentParser:
         "rate; without effect beside --resume",
     )
     train.add_argument(
-        "--variant", default="mixture", help="what to compare with: docs/training.md"
+        "--variant",
+        default="mixture",
+        metavar="NAME",
+        help="mixture (default), or what to compare with: single, unet, uniform_gate and others "
+        "(docs/training.md)",
     )
-    train.add_argument("--batch", type=int, help="crops a step and process")
-    train.add_argument("--crop", type=int, help="edge of a crop, pixels")
+    train.add_argument("--batch", type=int, help="crops a step and process (default 4)")
+    train.add_argument("--crop", type=int, help="edge of a crop, pixels (default 128)")
     train.add_argument(
         "--precision",
         help="bf16-mixed (default on a GPU that has it, and on a CPU with AVX-512) or 32-true",
@@ -90,11 +109,11 @@ def _get_parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--cuda-graphs", action="store_true", help="replay a step's kernels (NVIDIA GPU)"
     )
-    train.add_argument("--seed", type=natural, default=0)
+    train.add_argument("--seed", type=natural, default=0, help="of weights and crops (default 0)")
     train.add_argument("--threads", type=natural, default=0, help="CPU threads (0: all)")
 
     average = commands.add_parser(
-        "average", help="one model of several: runs that began --from one, and that one"
+        "average", help="average the weights of runs that began --from one checkpoint, and its own"
     )
     average.add_argument("checkpoints", type=Path, nargs="+", help="checkpoint folders")
     average.add_argument("-o", "--output", type=Path, required=True, help="checkpoint folder")

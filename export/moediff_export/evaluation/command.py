@@ -38,15 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="a sharp scan of your own: it is degraded, enhanced and compared; its brain is "
-        "extracted, or SCAN_T1w.nii.gz has SCAN_desc-brain_mask.nii.gz beside it",
+        help="a sharp scan of your own: it is degraded, enhanced and compared; it is "
+        "skull-stripped, or SCAN_T1w.nii.gz has SCAN_desc-brain_mask.nii.gz beside it",
     )
     parser.add_argument(
         "--real",
         type=Path,
         metavar="DIR",
         help="BIDS-like folder of real pairs that trained nothing: their 3T scans are enhanced and "
-        "compared with their 7T scans, whose brains are told as with --truth",
+        "compared with their 7T scans, with brain masks as for --truth",
     )
     parser.add_argument(
         "--n4",

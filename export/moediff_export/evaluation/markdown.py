@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from .claims import by_place
@@ -13,27 +13,45 @@ Groups = Mapping[tuple[str, str], Mapping[str, Mapping[str, Any]]]
 
 
 def to_markdown(results: Mapping[str, Any]) -> str:
-    """Where it comes from, what was scored, experts alone, and what was asked: tables."""
+    """Where it comes from, and every table under its heading."""
     source = results["provenance"]
-    head = f"Bundle {source['bundle']['name']}, {source['date']}.\n"
+    name = source["bundle"]["name"]
+    head = f"# Evaluation of `{name}`\n\nBundle {name}, {source['date']}: `{source['command']}`\n"
     if source["settings"]["quick"]:
-        head += "A quick run on a slab: not figures to quote.\n"
+        head += "\nA quick run on a slab: not figures to quote.\n"
     groups = by_place(results["scores"])
-    parts = [head, _peaks(groups), _measures(groups)]
-    if results["gates"]:
-        parts.append(_experts(results["gates"]))
-    return "\n".join([*parts, _claims(results["claims"])])
+    tables = {"PSNR in the brain": _peaks(groups, source["comparators"])}
+    for other in source["comparators"]:
+        tables[f"Against {other}"] = _against(groups, other)
+    tables["Other measures, and PSNR by region"] = _measures(groups)
+    tables["Each expert alone"] = _experts(results["gates"])
+    tables["Lesions"] = _lesions(results["lesions"])
+    tables["What was asked"] = _claims(results["claims"])
+    return "\n".join([head, *(f"## {name}\n\n{table}" for name, table in tables.items() if table)])
 
 
-def _peaks(groups: Groups) -> str:
-    """PSNR in the brain of every method, and ours over cubic."""
-    methods = list(next(iter(groups.values())))
+def _peaks(groups: Groups, comparators: Container[str]) -> str:
+    """PSNR in the brain of every method but the trained ones beside ours, and ours over cubic."""
+    methods = [name for name in next(iter(groups.values())) if name not in comparators]
     rows = []
     for (subject, condition), by_method in groups.items():
         psnr = {name: by_method[name]["masks"]["brain"]["psnr"] for name in methods}
         values = [f"**{v:.2f}**" if v == max(psnr.values()) else f"{v:.2f}" for v in psnr.values()]
         rows.append([f"{subject}, {condition}", *values, f"{psnr[OURS] - psnr[CUBIC]:+.2f} dB"])
     return _table(["PSNR in the brain, dB", *methods, f"{OURS} over cubic"], rows)
+
+
+def _against(groups: Groups, other: str) -> str:
+    """PSNR in the brain of both, and ours less the other's in the brain and the regions."""
+    parts = ("brain", "centrum_semiovale", "cortex", "junction")
+    rows = []
+    for (subject, condition), by_method in groups.items():
+        ours, theirs = (by_method[name]["masks"] for name in (OURS, other))
+        brains = (f"{masks['brain']['psnr']:.2f}" for masks in (ours, theirs))
+        gains = (f"{ours[part]['psnr'] - theirs[part]['psnr']:+.2f}" for part in parts)
+        rows.append([f"{subject}, {condition}", *brains, *gains])
+    gained = ["gain: brain", "deep white", "cortex", "junction"]
+    return _table(["PSNR, dB", OURS, other, *gained], rows)
 
 
 def _measures(groups: Groups) -> str:
@@ -61,6 +79,8 @@ def _measures(groups: Groups) -> str:
 
 def _experts(tables: Sequence[Mapping[str, Any]]) -> str:
     """PSNR by region of the mixture and of each expert alone, before data consistency."""
+    if not tables:
+        return ""
     rows = []
     for table in tables:
         for i, region in enumerate(table["regions"]):
@@ -68,6 +88,28 @@ def _experts(tables: Sequence[Mapping[str, Any]]) -> str:
             rows.append([table["subject"], region.replace("_", " "), *values])
     names = [name.replace("_", " ") for name in tables[0]["psnr"]]
     return _table(["subject", "PSNR in, dB", *names], rows)
+
+
+def _lesions(lesions: Sequence[Mapping[str, Any]]) -> str:
+    """What each method keeps of lesions' contrast, their Dice, and how many are false."""
+    if not lesions:
+        return ""
+    rows = [
+        [
+            f"{row['subject']}, {row['condition']}",
+            row["method"],
+            *(
+                f"{row[measure + kind]:.3f}"
+                for measure in ("relative_contrast", "dice")
+                for kind in ("", "_small")
+            ),
+            *(str(row[count]) for count in ("false_lesions", "false_lesions_beside")),
+        ]
+        for row in lesions
+    ]
+    measures = ["contrast of the truth's", "small ones'", "Dice", "small ones'"]
+    counts = ["false in a lesion-free brain", "beside true ones"]
+    return _table(["subject, scan", "method", *measures, *counts], rows)
 
 
 def _claims(claims: Sequence[Mapping[str, Any]]) -> str:

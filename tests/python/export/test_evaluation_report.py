@@ -18,6 +18,7 @@ from moediff_export.evaluation.compare import simulated
 from moediff_export.evaluation.conditions import CONDITIONS, conditions_of
 from moediff_export.evaluation.consistency import scan_residual
 from moediff_export.evaluation.experts import gates_by_region, one_expert
+from moediff_export.evaluation.markdown import to_markdown
 from moediff_export.evaluation.methods import (
     CUBIC,
     NON_LOCAL_MEANS,
@@ -102,25 +103,58 @@ def test_the_page_needs_no_other_file(report):
     assert all((folder / f["file"]).read_bytes().startswith(b"\x89PNG") for f in listed)
 
 
+def cells(table):
+    return [line.strip("| ").split(" | ") for line in table.splitlines()]
+
+
+def tables_of(text):
+    """The head, and each table's cells by its heading."""
+    head, *parts = text.split("\n## ")
+    return head, {name: cells(table) for name, table in (part.split("\n\n", 1) for part in parts)}
+
+
 def test_the_tables_are_markdown(report):
     folder, results = report
-    head, *measured, alone, asked = (folder / "report.md").read_text().split("\n\n")
+    head, tables = tables_of((folder / "report.md").read_text())
     assert "Bundle tiny" in head and "not figures to quote" in head
-    peaks, others = ([line.split(" | ") for line in table.splitlines()] for table in measured)
+    assert not any(name.startswith("Against") for name in tables)
+    peaks = tables["PSNR in the brain"]
     psnr = {row["method"]: row["masks"]["brain"]["psnr"] for row in results["scores"]}
     assert peaks[0][1:-1] == list(psnr)
     found = [float(cell.strip("*")) for cell in peaks[2][1:-1]]
     assert np.allclose(found, list(psnr.values()), atol=0.006)
     assert peaks[2][np.argmax(found) + 1].startswith("**")
-    assert peaks[2][-1] == f"{psnr[OURS] - psnr[CUBIC]:+.2f} dB |"
-    assert [row[1] for row in others[2:]] == list(psnr)
-    lines = [line.split(" | ") for line in alone.splitlines()[2:]]
+    assert peaks[2][-1] == f"{psnr[OURS] - psnr[CUBIC]:+.2f} dB"
+    assert [row[1] for row in tables["Other measures, and PSNR by region"][2:]] == list(psnr)
     expected = [list(row) for row in zip(*results["gates"][0]["psnr"].values(), strict=True)]
-    found = [[float(cell.strip("| ")) for cell in row[2:]] for row in lines]
+    found = [[float(cell) for cell in row[2:]] for row in tables["Each expert alone"][2:]]
     assert np.allclose(found, expected, atol=0.006)
+    lesions = tables["Lesions"][2:]
+    assert [row[1] for row in lesions] == [row["method"] for row in results["lesions"]]
+    kept = [row["relative_contrast_small"] for row in results["lesions"]]
+    assert np.allclose([float(row[3]) for row in lesions], kept, atol=6e-4, equal_nan=True)
     # Bars within a cell, those of a norm, are no borders.
-    rows = asked.replace(r"\|", "").splitlines()
-    assert len(rows) == 2 + len(results["claims"]) and {row.count("|") for row in rows} == {5}
+    asked = tables["What was asked"]
+    assert len(asked) == 2 + len(results["claims"]) and {len(row) for row in asked[2:]} == {4}
+
+
+def test_trained_models_have_a_table_of_their_own(report):
+    _, results = report
+    ours = next(row for row in results["scores"] if row["method"] == OURS)
+    masks = {name: {**m, "psnr": m["psnr"] - 0.25} for name, m in ours["masks"].items()}
+    results = {
+        **results,
+        "scores": [*results["scores"], {**ours, "method": "other", "masks": masks}],
+        "provenance": {**results["provenance"], "comparators": {"other": {}}},
+        "gates": [],
+        "lesions": [],
+    }
+    _, tables = tables_of(to_markdown(results))
+    assert "other" not in tables["PSNR in the brain"][0]
+    row = tables["Against other"][2]
+    assert float(row[1]) - float(row[2]) == pytest.approx(0.25, abs=0.011)
+    assert row[3:] == ["+0.25"] * 4
+    assert "Each expert alone" not in tables and "Lesions" not in tables
 
 
 def test_the_result_keeps_to_the_scan(report, session):
