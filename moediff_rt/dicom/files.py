@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,9 @@ from ..errors import InputError
 from .package import pydicom, quiet
 
 _PREAMBLE = 128
+_START = _PREAMBLE + 4
+# Endings that only DICOM files have, in any case.
+_ENDINGS = (".dcm", ".ima")
 # Files without a preamble start with a group length or the first element of these groups.
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
 # What files are told apart by. One that is no UID has taken in what follows it in a damaged file.
@@ -49,25 +52,37 @@ class Instance:
 
 
 def is_dicom(path: str | os.PathLike[str]) -> bool:
-    """Say whether a path is a folder, or a file that starts as DICOM files do.
+    """Say whether a path is a folder, is named as DICOM files are, or starts as they do.
 
     A `.nii` or `.nii.gz` file is never asked for its content.
+
+    Raises
+    ------
+    InputError
+        Its name does not say it, and it cannot be read.
     """
     path = Path(path)
-    if os.path.isdir(path):
+    if os.path.isdir(path) or named_dicom(path.name):
         return True
     if path.name.endswith((".nii", ".nii.gz")) or not os.path.isfile(path):
         return False
     try:
-        return looks_like_dicom(path)
-    except OSError:
-        return False
+        return _starts_dicom(_start_of(path))
+    except OSError as error:
+        raise _not_readable(error) from error
 
 
-def looks_like_dicom(path: Path) -> bool:
-    """Say whether a file starts as DICOM files do; OSError where it cannot be read."""
+def named_dicom(name: str) -> bool:
+    """Say whether a file is named .dcm or .ima."""
+    return name.lower().endswith(_ENDINGS)
+
+
+def _start_of(path: Path) -> bytes:
     with open(path, "rb") as stream:
-        start = stream.read(_PREAMBLE + 4)
+        return stream.read(_START)
+
+
+def _starts_dicom(start: bytes) -> bool:
     return start[_PREAMBLE:] == b"DICM" or start[:2] in _FIRST_GROUPS
 
 
@@ -77,7 +92,7 @@ def find_files(source: str | os.PathLike[str]) -> list[Path]:
     Raises
     ------
     InputError
-        There is none, or a file cannot be read.
+        There is none, or a file cannot be read or was cut short before it says what it is.
     """
     source = Path(checked_path(source, "a DICOM folder or file"))
     try:
@@ -85,23 +100,68 @@ def find_files(source: str | os.PathLike[str]) -> list[Path]:
             raise InputError(
                 f"expected a DICOM folder or file, found nothing at {source}; check it"
             )
-        if source.is_file():
-            candidates: Sequence[Path] = [source]
-        else:
-            candidates = [path for path in _walk(source) if path.is_file()]
-        found = [path for path in candidates if looks_like_dicom(path)]
+        candidates = [source] if source.is_file() else filter(Path.is_file, _walk(source))
+        starts = {path: _start_of(path) for path in candidates}
     except OSError as error:
-        raise InputError(
-            f"expected readable files, {error.filename} cannot be read: {error.strerror}; "
-            "check its permissions and the disk it is on"
-        ) from error
+        raise _not_readable(error) from error
+    _refuse_cut(starts)
+    found = [path for path, start in starts.items() if _starts_dicom(start)]
     if not found:
-        what = "no file" if not candidates else f"none among {len(candidates)} files"
+        what = "no file" if not starts else f"none among {len(starts)} files"
         raise InputError(
-            f"expected DICOM files in {source}, found {what}; "
+            f"expected DICOM files in {source}, found {what}{_links_in(source)}; "
             "give the folder of one MR series, or a NIfTI file (.nii, .nii.gz)"
         )
     return found
+
+
+def _refuse_cut(starts: Mapping[Path, bytes]) -> None:
+    """Refuse what is left of a DICOM file where too little is: its volume would lose a slice.
+
+    It is known by its ending, by zeros where a preamble begins, or by a name like those of the
+    DICOM files beside it.
+    """
+    named = {_kind_of_name(path) for path, start in starts.items() if _is_whole_start(start)}
+    for path, start in starts.items():
+        short, blank = len(start) < _START, not any(start)
+        if path.name.startswith(".") or not (short or blank):
+            continue
+        if named_dicom(path.name) or _kind_of_name(path) in named or (short and blank and start):
+            found = f"{len(start)} bytes" if short else "zeros where it starts"
+            raise InputError(
+                f"expected a whole DICOM file, found {found} in {path.name}; it was cut short: "
+                "copy or export it again, or take it out of the folder"
+            )
+
+
+def _is_whole_start(start: bytes) -> bool:
+    return len(start) == _START and _starts_dicom(start)
+
+
+def _kind_of_name(path: Path) -> tuple[Path, str]:
+    """What files of one series in one folder have in common: all of the name but the digits."""
+    return path.parent, re.sub(r"\d+", "0", path.name)
+
+
+def _links_in(folder: Path) -> str:
+    """Say which folders below are links; "" where none is."""
+    links = [
+        name
+        for parent, folders, _names in os.walk(folder)
+        for name in sorted(folders)
+        if os.path.islink(os.path.join(parent, name))
+    ]
+    if not links:
+        return ""
+    shown = ", ".join(links[:3]) + (" and more" if len(links) > 3 else "")
+    return f" (links to folders are not followed: {shown})"
+
+
+def _not_readable(error: OSError) -> InputError:
+    return InputError(
+        f"expected readable files, {error.filename} cannot be read: {error.strerror}; "
+        "check its permissions and the disk it is on"
+    )
 
 
 def _walk(folder: Path) -> Iterator[Path]:

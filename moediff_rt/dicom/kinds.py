@@ -36,6 +36,13 @@ def sop_class_name(uid: str) -> str:
     return UID(uid).name if uid else "an unnamed kind"
 
 
+def is_standard(uid: str) -> bool:
+    """Say whether the standard has a SOP class of this UID."""
+    from pydicom.uid import UID
+
+    return str(UID(uid).name) != uid
+
+
 def component(header: Any, frame_type: Any = None) -> str:
     """Which part of the complex signal an image shows: "magnitude", "phase", "real", "imaginary".
 

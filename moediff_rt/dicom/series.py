@@ -15,9 +15,9 @@ from ..checks import check_values
 from ..errors import InputError
 from ..grid import voxel_sizes
 from ..io import MIN_UNSCALED_LEVELS, Scan
-from .files import PATIENT, Instance, find_files, frame_count, plain, read_header
+from .files import PATIENT, Instance, find_files, frame_count, named_dicom, plain, read_header
 from .frames import Frame, frames_of
-from .kinds import OURS, READ, check_kind_of, sop_class_name, words
+from .kinds import OURS, READ, check_kind_of, is_standard, sop_class_name, words
 from .package import quiet
 from .stack import stack_of
 from .voxels import read_voxels
@@ -134,7 +134,11 @@ def list_series(source: str | os.PathLike[str]) -> list[Listed]:
 
 def _check_whole(header: Any, name: str) -> None:
     said = (header.get("SOPClassUID"), header.file_meta.get("MediaStorageSOPClassUID"))
-    if not {str(uid) for uid in said} & set(READ):
+    dataset_class, file_class = (str(uid or "") for uid in said)
+    # Only a directory has its class in the file meta alone.
+    nameless = not dataset_class and not is_standard(file_class)
+    cut = nameless and (header.preamble is not None or named_dicom(name))
+    if not cut and not {dataset_class, file_class} & set(READ):
         return
     for keyword in _WHOLE:
         if not header.get(keyword):

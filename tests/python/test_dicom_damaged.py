@@ -6,6 +6,7 @@ import contextlib
 import unicodedata
 
 import dicom_series as made
+import pydicom.fileset
 import pytest
 
 from moediff_rt import dicom
@@ -25,6 +26,69 @@ def test_a_file_cut_short_is_refused_wherever_it_is_cut(tmp_path, rng):
         (folder / "0004.dcm").write_bytes(whole[:length])
         with pytest.raises(InputError):
             dicom.load_series(folder)
+
+
+@pytest.mark.parametrize(
+    ("named", "lengths"),
+    [
+        ("{}.dcm", [0, 1, 127, 128, 131, 132, 140, 160, 176, 191]),
+        ("{}.IMA", [0, 131]),
+        ("IM{}", [0, 40, 131, 150]),
+    ],
+)
+def test_a_last_slice_of_which_little_is_left_is_not_left_out(tmp_path, named, lengths):
+    folder = made.save(tmp_path / "in", made.classic())
+    for path in folder.iterdir():
+        path.rename(folder / named.format(path.stem))
+    path = folder / named.format("0026")
+    whole = path.read_bytes()
+    for left in [bytes(len(whole)), *(whole[:length] for length in lengths)]:
+        path.write_bytes(left)
+        with pytest.raises(InputError, match=rf"{path.name}.*(cut short|truncated)") as refusal:
+            dicom.load_series(folder)
+        assert is_one_plain_line(str(refusal.value))
+
+
+def test_a_file_of_a_few_zeros_is_what_is_left_of_another(tmp_path):
+    folder = made.save(tmp_path / "in", made.classic())
+    (folder / "left").write_bytes(bytes(100))
+    with pytest.raises(InputError, match="found 100 bytes in left; it was cut short"):
+        dicom.load_series(folder)
+
+
+@pytest.mark.parametrize("length", [8, 40, 131, 160])
+def test_a_last_slice_without_a_preamble_is_not_left_out(tmp_path, length):
+    images = made.implicit(made.every(made.classic(), InstanceCreatorUID="2.25." + "9" * 59))
+    folder = made.save(tmp_path / "in", images)
+    for path in folder.iterdir():
+        raw = path.read_bytes()
+        path.write_bytes(raw[144 + int.from_bytes(raw[140:144], "little") :])
+    path = folder / "0026.dcm"
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(InputError, match=r"0026\.dcm.*(cut short|truncated)"):
+        dicom.load_series(folder)
+
+
+def test_what_lies_beside_a_series_is_no_slice_that_was_cut_short(tmp_path):
+    folder = made.save(tmp_path / "in", made.classic())
+    for path in folder.iterdir():
+        path.rename(folder / f"IM{path.stem}")
+    beside = {
+        "README": b"a scan",
+        ".DS_Store": bytes(8),
+        "._IM0001.dcm": b"\x00\x05\x16\x07",
+        "DONE": b"",
+        "IM0001.done": b"",
+        "checksums.md5": b"0" * 131,
+        "raw.img": bytes(500),
+    }
+    for name, content in beside.items():
+        (folder / name).write_bytes(content)
+    directory = pydicom.fileset.FileSet()
+    directory.add(folder / "IM0001")
+    directory.write(tmp_path / "disc")
+    (tmp_path / "disc" / "DICOMDIR").rename(folder / "DICOMDIR")
+    assert len(dicom.load_series(folder).instances) == 26
 
 
 @pytest.mark.parametrize("ends", ["SOPClassUID", "SeriesDescription", "SeriesInstanceUID", "Rows"])

@@ -152,7 +152,7 @@ def test_files_are_found_by_content_in_every_folder(tmp_path):
     images = made.classic()
     made.save(tmp_path / "in" / "deeper", images[:9], shuffled=True)
     made.save(tmp_path / "in", images[9:])
-    (tmp_path / "in" / "notes.dcm").write_text("no image")
+    (tmp_path / "in" / "notes.dcm").write_text("no image" * 20)
     (tmp_path / "in" / "deeper" / "VERSION").write_bytes(b"\x08\x00 something else")
     scan = dicom.load_series(tmp_path / "in").scan
     np.testing.assert_array_equal(scan.data, made.volume()[0])

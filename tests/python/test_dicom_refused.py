@@ -290,7 +290,12 @@ def test_a_number_of_frames_that_is_two_numbers_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("what", "words"),
-    [("nothing", "found nothing at"), ("empty", "found no file"), ("text", "none among 1 files")],
+    [
+        ("nothing", "found nothing at"),
+        ("empty", "found no file;"),
+        ("text", "none among 1 files;"),
+        ("link", r"found no file \(links to folders are not followed: scans\);"),
+    ],
 )
 def test_no_dicom_at_all(tmp_path, what, words):
     source = tmp_path / "in"
@@ -298,6 +303,8 @@ def test_no_dicom_at_all(tmp_path, what, words):
         source.mkdir()
     if what == "text":
         (source / "notes.txt").write_text("none")
+    if what == "link":
+        (source / "scans").symlink_to(made.save(tmp_path / "elsewhere", made.classic()))
     with pytest.raises(InputError, match=words):
         dicom.load_series(source)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import errno
 import json
 import os
@@ -168,6 +169,34 @@ def test_a_tree_with_a_link_into_such_a_folder(capsys, folder, closed):
     (folder / "tree" / "0001.dcm").symlink_to(closed / "scan.nii.gz")
     said = refused(capsys, folder, folder / "tree")
     assert "Permission denied" in said and "0001.dcm" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("none.dcm", "expected a DICOM folder or file, found nothing at"),
+        ("cut.DCM", "found 12 bytes in cut.DCM; it was cut short"),
+        ("cut.ima", "found 12 bytes in cut.ima; it was cut short"),
+        ("shut.dcm", "shut.dcm cannot be read: Permission denied"),
+        ("shut", "shut cannot be read: Permission denied"),
+    ],
+)
+def test_a_dicom_file_that_cannot_be_read_has_no_wrong_name(
+    capsys, folder, monkeypatch, name, words
+):
+    path = folder / name
+    if not name.startswith("none"):
+        path.write_bytes(b"twelve bytes")
+    real = builtins.open
+
+    def refuse(file, *args, **options):
+        if str(file) == str(path) and name.startswith("shut"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(file, *args, **options)
+
+    monkeypatch.setattr(builtins, "open", refuse)
+    said = refused(capsys, folder, path)
+    assert words in said and "NIfTI" not in said
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".dcm", ""])
