@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from .session import Session
 
 WRONG_INPUT = 2
+# No computer has as much memory: more GB than this were bytes.
+_MOST_GB = 1e6
 
 
 def not_empty(text: str) -> str:
@@ -18,6 +21,26 @@ def not_empty(text: str) -> str:
             "expected a value, got an empty one; is a variable of the shell not set?"
         )
     return text
+
+
+def gigabytes(text: str) -> float:
+    """Take an amount of memory in GB.
+
+    Examples
+    --------
+    >>> gigabytes("0.5")
+    0.5
+    """
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = math.nan
+    if not 0 <= amount <= _MOST_GB:
+        raise argparse.ArgumentTypeError(
+            f"expected from 0 (no limit) to {_MOST_GB:,.0f} GB, got {text!r}; the unit is GB, not "
+            "bytes: give for example 8"
+        )
+    return amount
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -69,7 +92,7 @@ def add_placement(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-memory",
-        type=float,
+        type=gigabytes,
         default=0.0,
         metavar="GB",
         help="most that a run may take beside scan and engines; with TensorRT, on the GPU "
