@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -34,13 +35,37 @@ def build_engines(options: argparse.Namespace) -> int:
 
     folder = Path(cache.engines_path(options.output))
     build = _build_tensorrt if options.backend in BACKENDS else _build_here
+    built = build(options, folder)
+    rows = table(built.rows)
+    if lost := _why_lost(built.engines, folder):
+        say(rows, sys.stdout)
+        raise OutputError(lost)
     where = f"engines in {folder}"
-    answer(f"{build(options, folder)}\n{where}", where)
+    answer(f"{rows}\n{where}", where)
     return 0
 
 
-def _build_here(options: argparse.Namespace, folder: Path) -> str:
-    """Table of the engines of the backend that `infer` uses on this computer."""
+@dataclass(frozen=True)
+class _Built:
+    """What a build gave: a report of each engine, and the rows of their table."""
+
+    engines: Sequence[Report]
+    rows: Sequence[Sequence[str]]
+
+
+def _why_lost(engines: Sequence[Report], folder: Path) -> str:
+    """One line on engines that were built and not kept, "" where there are none."""
+    lost = [engine.reason.removeprefix("not kept: ") for engine in engines if not engine.path]
+    if not lost:
+        return ""
+    return (
+        f"expected room for {len(engines)} engines in {folder}, {len(lost)} were not kept: "
+        f"{lost[0]}; free space, or choose another folder with -o"
+    )
+
+
+def _build_here(options: argparse.Namespace, folder: Path) -> _Built:
+    """Build the engines of the backend that `infer` uses on this computer."""
     if options.target is not None:
         raise BackendError(
             f"expected no --target for backend {options.backend}, found {options.target}; only "
@@ -54,11 +79,11 @@ def _build_here(options: argparse.Namespace, folder: Path) -> str:
         model = session.build(force=options.force, on_engine=log.done)
         if options.backend == "auto":
             say(why_backend(model.backend), sys.stderr)
-        return table([_HEADER, *(_row(engine) for engine in model.engines)])
+        return _Built(model.engines, [_HEADER, *(_row(engine) for engine in model.engines)])
 
 
-def _build_tensorrt(options: argparse.Namespace, folder: Path) -> str:
-    """Table of the engines for other GPUs, or the one here."""
+def _build_tensorrt(options: argparse.Namespace, folder: Path) -> _Built:
+    """Build the engines for other GPUs, or the one here."""
     from . import _core
     from .tensorrt import engines
 
@@ -78,7 +103,7 @@ def _build_tensorrt(options: argparse.Namespace, folder: Path) -> str:
     rows = [(*_row(engine), _error_text(engine)) for engine in built]
     for reason in sorted({engine.unchecked for engine in built if engine.unchecked}):
         say(f"engines were built but not run: {reason}", sys.stderr)
-    return table([(*_HEADER, "error (limit)"), *rows])
+    return _Built(built, [(*_HEADER, "error (limit)"), *rows])
 
 
 class BuildLog:

@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from moediff_rt import InputError, Session, cli
+from moediff_rt import InputError, Session, _core, cli
 from moediff_rt.cli_build import BuildLog
 from moediff_rt.errors import BackendError
 
@@ -142,6 +142,44 @@ def test_backend_auto_says_why_it_is_openvino(tiny_bundle, tmp_path, capsys):
     assert cli.main(command) == 0
     (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("backend ")]
     assert line.startswith("backend openvino; not tensorrt: ") and "; not tensorrt-rtx: " in line
+
+
+@pytest.mark.parametrize("kept", [0, 3, 7])
+@pytest.mark.parametrize("backend", ["openvino", "tensorrt-rtx"])
+def test_build_engines_fails_where_one_was_not_kept(
+    tiny_bundle, tmp_path, capsys, monkeypatch, backend, kept
+):
+    modules = [file.name for file in _core.load_bundle(str(tiny_bundle)).modules]
+    engines = [engine_report(module, n < kept) for n, module in enumerate(modules)]
+    model = SimpleNamespace(backend=backend, engines=engines)
+    monkeypatch.setattr(Session, "build", lambda *_args, **_options: model)
+    monkeypatch.setattr("moediff_rt.tensorrt.engines.build_engines", lambda *_, **__: engines)
+    command = ["build-engines", "--bundle", str(tiny_bundle), "-o", str(tmp_path / "engines")]
+    assert cli.main([*command, "--backend", backend]) == (0 if kept == 7 else 2)
+    said = capsys.readouterr()
+    assert all(module in said.out for module in modules), "the table is printed first"
+    assert (f"engines in {tmp_path / 'engines'}" in said.out) == (kept == 7)
+    if kept < 7:
+        (line,) = said.err.splitlines()
+        assert f"room for 7 engines in {tmp_path / 'engines'}, {7 - kept} were not kept" in line
+        assert line.endswith(": no space left; free space, or choose another folder with -o")
+
+
+def engine_report(module, kept):
+    return SimpleNamespace(
+        module=module,
+        backend="b",
+        device="d",
+        precision="p",
+        path="somewhere" if kept else "",
+        bytes=1 if kept else 0,
+        seconds=1.0,
+        cached=False,
+        reason="not in the cache" if kept else "not kept: no space left",
+        error=None,
+        limit=None,
+        unchecked="",
+    )
 
 
 @pytest.mark.parametrize(
