@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from . import __version__, cache
 from .cli_build import table
@@ -100,7 +101,7 @@ def _cache() -> dict[str, Any]:
         if not there.is_dir():
             what = f"expected a folder to keep engines in, found a file at {there}"
             return {**found, "error": f"{what}; set MOEDIFF_RT_CACHE to a folder"}
-        files = sorted(file for file in path.rglob("*") if file.is_file())
+        files = [file for file in _files_in(path) if file.is_file()] if there == path else []
         sizes = [file.stat().st_size for file in files]
     except OSError as error:
         what = f"expected a folder that can be read, {error.filename} cannot: {error.strerror}"
@@ -111,6 +112,20 @@ def _cache() -> dict[str, Any]:
         for file, size in zip(files, sizes, strict=True)
     ]
     return found
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """Every file of a folder and those below it; OSError where one of them cannot be read."""
+
+    def refuse(error: OSError) -> NoReturn:
+        raise error
+
+    found = [
+        Path(parent) / name
+        for parent, _folders, names in os.walk(folder, onerror=refuse)
+        for name in names
+    ]
+    return sorted(found)
 
 
 def info(options: argparse.Namespace) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,28 @@ def test_info_says_why_a_cache_cannot_be_read(capsys, tmp_path, monkeypatch):
     assert cli.main(["info", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["cache"]
     assert "too long" in found["error"] and found["entries"] == []
+
+
+@pytest.mark.parametrize("closed", ["engines", "engines/openvino"])
+def test_info_says_that_a_cache_may_not_be_read(capsys, tmp_path, monkeypatch, closed):
+    monkeypatch.setenv("MOEDIFF_RT_CACHE", str(tmp_path))
+    (tmp_path / "engines" / "openvino").mkdir(parents=True)
+    (tmp_path / "engines" / "openvino" / "one.blob").touch()
+    real = os.scandir
+
+    def refuse(path):
+        if str(path) == str(tmp_path / closed):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert cli.main(["info"]) == 0
+    shown = capsys.readouterr().out
+    assert f"{tmp_path / closed} cannot: Permission denied; check its" in shown
+    assert "0.0 MB" not in shown
+    assert cli.main(["info", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["cache"]
+    assert "Permission denied" in found["error"] and found["entries"] == []
 
 
 @pytest.mark.parametrize("below", ["", "deeper/still"])
