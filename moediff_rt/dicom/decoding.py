@@ -24,9 +24,15 @@ from .package import pydicom, quiet
 
 def decode(dataset: Any) -> npt.NDArray[Any]:
     """Stored voxels of a pydicom Dataset, in this process: as many frames as it says."""
-    # Those that were checked: an offset table could name others.
     return np.asarray(
-        pydicom().pixels.pixel_array(dataset, allow_excess_frames=False, extended_offsets=None)
+        pydicom().pixels.pixel_array(
+            dataset,
+            # Those that were checked: an offset table could name others.
+            allow_excess_frames=False,
+            extended_offsets=None,
+            # Else bits above BitsStored are cleared, and nobody sees that there were any.
+            correct_unused_bits=False,
+        )
     )
 
 

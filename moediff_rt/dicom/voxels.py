@@ -15,12 +15,14 @@ import numpy.typing as npt
 from ..errors import InputError
 from .decoding import Decoder, decode
 from .encoded import check_encoded
-from .files import unreadable
+from .files import Instance, unreadable
 from .frames import Frame
 from .package import pydicom, quiet
 
 # pydicom reads these by itself, without another package.
 _DECODED_HERE = ("1.2.840.10008.1.2.5",)
+# OverlayBitPosition, 60xx,0102.
+_OVERLAYS, _BIT_POSITION = 0x6000, 0x0102
 
 
 def read_voxels(frames: Sequence[Frame]) -> tuple[npt.NDArray[np.float32], str]:
@@ -87,10 +89,34 @@ def _decode(frame: Frame, decoder: Decoder) -> npt.NDArray[Any]:
         raise unreadable(path, error) from error
     values = values.reshape(-1, frame.rows, frame.columns)
     if values.dtype.kind in "iu" and stored < allocated:
-        # Old files keep overlays in the bits above; a signed value's sign is in its highest bit.
-        shift = 8 * values.dtype.itemsize - stored
-        values = (values << shift) >> shift
+        return _without_bits_above(values, stored, frame.instance)
     return values
+
+
+def _without_bits_above(
+    values: npt.NDArray[Any], stored: int, instance: Instance
+) -> npt.NDArray[Any]:
+    """Clear the bits above those stored, which may hold a sign or an overlay; not a value."""
+    size = values.dtype.itemsize
+    # A signed value's sign is in its highest bit.
+    held = (values << (8 * size - stored)) >> (8 * size - stored)
+    signs_alone = np.array_equal(held, values) or not np.any(values.astype(f"u{size}") >> stored)
+    if not (signs_alone or _has_overlay_above(instance.header, stored)):
+        raise InputError(
+            f"expected voxels of {stored} bits (BitsStored), found larger ones in "
+            f"{instance.name}; its header is of other voxels: export the series again"
+        )
+    return held
+
+
+def _has_overlay_above(header: Any, stored: int) -> bool:
+    """Say whether an overlay lies in the bits above those stored, as in old files."""
+    positions = (
+        element.value
+        for element in header
+        if element.tag.group & 0xFF00 == _OVERLAYS and element.tag.element == _BIT_POSITION
+    )
+    return any(isinstance(position, int) and position >= stored for position in positions)
 
 
 def _check_voxels(dataset: Any, name: str) -> None:
@@ -103,6 +129,13 @@ def _check_voxels(dataset: Any, name: str) -> None:
         raise InputError(
             f"expected 8 or 16 bits a voxel, found BitsAllocated {bits} in {name}; "
             "its header is damaged: export it again"
+        )
+    stored = int(dataset.BitsStored)
+    high = int(dataset.get("HighBit", stored - 1))
+    if high != stored - 1:
+        raise InputError(
+            f"expected voxels in the lowest bits, found BitsStored {stored} with HighBit {high} in "
+            f"{name}; its header is damaged, or of old voxels: export it again"
         )
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax.is_compressed and not decodable(syntax):
@@ -140,4 +173,7 @@ def _padding(header: Any) -> tuple[int, int] | None:
         return None
     high = header.get("PixelPaddingRangeLimit")
     high = high if isinstance(high, int) else low
+    # Files write them signed or unsigned, whichever their voxels are.
+    kind = np.int16 if header.get("PixelRepresentation") == 1 else np.uint16
+    low, high = np.array([low & 0xFFFF, high & 0xFFFF], np.uint16).view(kind).tolist()
     return min(low, high), max(low, high)

@@ -111,12 +111,15 @@ def test_each_slice_is_rescaled_by_its_own_slope(tmp_path):
     np.testing.assert_allclose(scan.data, made.volume()[0] * (1 + k) - k, rtol=1e-6)
 
 
-def test_signed_voxels_keep_their_sign_and_overlay_bits_are_ignored(tmp_path):
-    images = made.classic()
+@pytest.mark.parametrize("above", ["overlay", "sign", "zeros"])
+def test_signed_voxels_keep_their_sign_whatever_lies_above_them(tmp_path, above):
+    images = made.every(made.classic(), PixelRepresentation=1)
     values = made.volume()[0].astype(np.int32) - 300
     for k, image in enumerate(images):
-        image.PixelRepresentation = 1
-        stored = values[..., k].T & 0x0FFF | 0xA000  # 12 bits; an old overlay above them
+        stored = values[..., k].T & (0xFFFF if above == "sign" else 0x0FFF)  # 12 bits
+        if above == "overlay":
+            stored |= 0xA000
+            image.add_new(0x60020102, "US", 13)  # OverlayBitPosition
         image.PixelData = np.ascontiguousarray(stored.astype("<u2")).tobytes()
     scan = dicom.load_series(made.save(tmp_path / "in", images)).scan
     np.testing.assert_array_equal(scan.data, values)
@@ -131,6 +134,20 @@ def test_padding_is_no_signal(tmp_path):
     data = made.volume()[0]
     assert (data <= 800).any() and (data > 800).any()
     np.testing.assert_array_equal(scan.data, np.where(data <= 800, 0, data + 50))
+
+
+@pytest.mark.parametrize(
+    ("signed", "kind", "value"),
+    [(1, "SS", -2000), (1, "US", 63536), (0, "US", 63536), (0, "SS", -2000)],
+)
+def test_padding_is_found_signed_or_unsigned(tmp_path, signed, kind, value):
+    images = made.every(made.classic(), BitsStored=16, HighBit=15, PixelRepresentation=signed)
+    for image in images:
+        del image.SmallestImagePixelValue, image.LargestImagePixelValue
+        image.add_new("PixelPaddingValue", kind, value)
+        image.PixelData = np.uint16(63536).tobytes() * 40 + image.PixelData[80:]
+    data = dicom.load_series(made.save(tmp_path / "in", images)).scan.data
+    assert data.min() == 0 and data.max() < 4096
 
 
 def test_eight_bits_are_read(tmp_path):

@@ -148,6 +148,17 @@ def black(images):
         image.PixelData = bytes(len(image.PixelData))
 
 
+def signed_beyond(images):
+    made.every(images, PixelRepresentation=1)
+    stored = np.array([-2048, 2047, -2049], "<i2").tobytes()
+    images[3].PixelData = stored + images[3].PixelData[len(stored) :]
+
+
+def overlay_of_its_own(images):
+    for image in made.every(images, BitsStored=8, HighBit=7):
+        image.add_new(0x60000102, "US", 0)
+
+
 MATRIX = [
     (gap, "a gap of 4 mm between 0010.dcm and 0011.dcm in in: 1 missing"),
     (two_gaps, "3 missing"),
@@ -187,6 +198,11 @@ MATRIX = [
     (with_all(NumberOfFrames="3"), "without PerFrameFunctionalGroupsSequence"),
     (with_all(BitsAllocated=32, BitsStored=32), "found BitsAllocated 32"),
     (with_all(Rows=999), "truncated or damaged"),
+    (with_all(HighBit=15), "found BitsStored 12 with HighBit 15 in 0001.dcm"),
+    (with_all(HighBit=7), "found BitsStored 12 with HighBit 7"),
+    (with_all(BitsStored=8, HighBit=7), "voxels of 8 bits (BitsStored), found larger ones in 0"),
+    (signed_beyond, "voxels of 12 bits (BitsStored), found larger ones in 0004.dcm"),
+    (overlay_of_its_own, "voxels of 8 bits (BitsStored)"),
     (colour, "a colour image"),
     (of_ct, "found #7 't1 mprage' (26 images, CT Image Storage"),
     (spectroscopy, "MR Spectroscopy Storage"),
