@@ -20,6 +20,7 @@ from ..atomic import FolderWriter, Writer
 from ..errors import InputError
 from ..grid import LPS_TO_RAS, voxel_sizes
 from ..provenance import NOTICE
+from .character_set import hold
 from .files import frame_count, read_header
 from .intensity import Stored, decimal, store, window
 from .kinds import MR_IMAGE, OURS, words
@@ -31,7 +32,7 @@ EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 # UUIDs of this name space make UIDs under 2.25, as DICOM has it for whoever owns no root.
 _NAME_SPACE = uuid.UUID("6f0d7f36-5b43-5d0e-9c1e-6f3c0d3f2a71")
 _IMPLEMENTATION = f"2.25.{uuid.uuid5(_NAME_SPACE, 'moediff-rt').int}"
-_LONG_STRING, _SHORT_TEXT = 64, 1024
+_LONG_STRING, _SHORT_TEXT, _LONG_TEXT = 64, 1024, 10240
 _FILE_NAME = re.compile(r"[0-9]{5}\.dcm")
 
 
@@ -164,6 +165,7 @@ def derive(
     backwards = _numbered_backwards(source)
     with quiet():
         template = template_of([instance.header for instance in source.instances])
+        how = hold(template, how)
         _describe(template, source, how)
         _describe_grid(template, affine, shape)
         _describe_voxels(template, source, stored, window(data, source.frames))
@@ -211,7 +213,7 @@ def _describe(template: Any, source: Series, how: str) -> None:
     kept = words(header.get("ImageType"))[2:] if header.SOPClassUID == MR_IMAGE else []
     template.ImageType = ["DERIVED", "PRIMARY", *(kept or ["M"]), OURS]
     comments = str(header.get("ImageComments") or "")
-    template.ImageComments = f"{NOTICE} {comments}".strip()
+    template.ImageComments = f"{NOTICE} {comments}".strip()[:_LONG_TEXT]
     template.DerivationDescription = how[:_SHORT_TEXT]
     template.DerivationCodeSequence = [_code("113085", "Spatial resampling")]
     template.ReferencedSeriesSequence = [_referenced_series(source)]

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+from .character_set import UTF_8
 from .files import PATIENT
 from .intensity import decimal
 from .kinds import words
@@ -119,7 +120,7 @@ def template_of(headers: Sequence[Any]) -> Any:
             template[tag] = copy.deepcopy(element)
     if len({tuple(words(header.get("SpecificCharacterSet"))) for header in headers}) > 1:
         # Each was decoded from its own; this one has the letters of all.
-        template.SpecificCharacterSet = "ISO_IR 192"
+        template.SpecificCharacterSet = UTF_8
     _add_times(template, headers)
     if is_enhanced:
         _add_functional_groups(template, first)

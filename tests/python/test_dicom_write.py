@@ -329,6 +329,12 @@ def test_text_of_several_character_sets_is_written_in_one_that_is_named(session,
         assert image.ProcedureCodeSequence[0].CodeMeaning == "Sch\u00e4del"
 
 
+def test_long_comments_are_cut_to_what_the_standard_allows(tmp_path):
+    images = made.every(made.classic(), ImageComments="x" * 10230)
+    comments = derived_from(tmp_path / "in", images).dataset(1).ImageComments
+    assert len(comments) == 10240 and "not a medical device" in comments
+
+
 def test_lossy_compression_of_the_source_stays_said(session, tmp_path):
     images = made.classic()
     images[3].LossyImageCompression = "01"
