@@ -68,7 +68,8 @@ def _add_infer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "input",
         metavar="INPUT",
-        help="3-D NIfTI scan, .nii or .nii.gz; or a DICOM folder or file of an MR series",
+        help="3-D T1-weighted scan: NIfTI (.nii or .nii.gz), or a DICOM folder or file of an MR "
+        "series",
     )
     parser.add_argument(
         "-o",
@@ -88,7 +89,8 @@ def _add_infer(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="average N seeds, and write how far they differ as *_desc-uncertainty_T1w.nii.gz",
+        help="average N seeds and write their voxelwise standard deviation as "
+        "*_desc-uncertainty_T1w.nii.gz (default: 1)",
     )
     add_bundle(parser)
     add_placement(parser)
@@ -109,15 +111,15 @@ def _add_infer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--acquisition",
         metavar="{2D,3D}",
-        help="thick slices: excited one by one (2D) or encoded (3D) (default: MRAcquisitionType of "
-        "DICOM or of the JSON beside the scan; else what the scan's spectrum shows)",
+        help="2D multi-slice or 3D acquisition, where the header does not say (default: "
+        "MRAcquisitionType of DICOM or of the JSON beside the scan; else what its spectrum shows)",
     )
     parser.add_argument(
         "--slice-thickness",
         type=float,
         metavar="MM",
-        help="of slices excited one by one, where gaps lie between them or they overlap (default: "
-        "SliceThickness of DICOM or of that JSON where it says 2D, too; else their distance)",
+        help="slice thickness of a 2D acquisition with gaps or overlap, where the header lacks it "
+        "or is wrong (default: SliceThickness of DICOM or of that JSON; else slice distance)",
     )
     parser.add_argument(
         "--save-gates",

@@ -77,8 +77,8 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
         "--planes",
         type=int,
         metavar="N",
-        help="average what slices in N planes, 1 to 3, give, those along the coarsest axis first; "
-        "each takes as long again (default: bundle's where edges are alike, else 1)",
+        help="process slices in N orientations (1 to 3), the coarsest axis first, and average; N "
+        "times the run time (default: bundle's where edges are alike, else 1)",
     )
 
 
