@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .errors import OutputError
+from .signals import HeldSignals
 
 Writer = Callable[[BinaryIO], None]
 # A folder: what is in it, by name.
@@ -94,8 +95,9 @@ def write_whole(
     Each goes under a temporary name in its own folder, is flushed to disk, and is then renamed.
     An empty folder is replaced as if it were not there. When anything fails or interrupts, what
     was there before is there again. Without `overwrite` a file that appears meanwhile is never
-    replaced, and with it no folder in which anything else does. Only a crash of the computer or a
-    SIGKILL between two renames can leave some of the files, each of them complete.
+    replaced, and with it no folder in which anything else does. A signal that would end the process
+    waits from the first rename to the last removal, and until all is undone. Only a crash of the
+    computer or a SIGKILL between two renames can leave some of the files, each of them complete.
 
     Parameters
     ----------
@@ -111,6 +113,8 @@ def write_whole(
     OutputError
         A file exists and `overwrite` is false, a folder holds what is not `ours`, or one cannot be
         written.
+    Late
+        A signal came while it waited, and all is written.
     """
     for path, write in writers.items():
         if callable(write):
@@ -118,24 +122,28 @@ def write_whole(
         else:
             check_folder_writable(path, overwrite=overwrite, ours=ours)
     files = [_Pending.beside(path) for path in writers]
-    try:
-        for file, write in zip(files, writers.values(), strict=True):
-            file.fill(write)
+    names = ", ".join(map(str, writers))
+    with HeldSignals(f"already written: {names}") as signals:
+        try:
+            for file, write in zip(files, writers.values(), strict=True):
+                file.fill(write)
+            signals.hold()
+            for file in files:
+                file.publish(overwrite=overwrite, ours=ours)
+            for folder in {path.parent for path in writers}:
+                sync_folder(folder)
+        except BaseException as error:
+            signals.hold()
+            for file in files:
+                file.take_back()
+            if isinstance(error, OSError):
+                raise OutputError(
+                    f"cannot write {names}: {error.strerror or error}; "
+                    "check free space and permissions"
+                ) from error
+            raise
         for file in files:
-            file.publish(overwrite=overwrite, ours=ours)
-        for folder in {path.parent for path in writers}:
-            sync_folder(folder)
-    except BaseException as error:
-        for file in files:
-            file.take_back()
-        if isinstance(error, OSError):
-            raise OutputError(
-                f"cannot write {', '.join(str(p) for p in writers)}: {error.strerror or error}; "
-                "check free space and permissions"
-            ) from error
-        raise
-    for file in files:
-        _remove(file.previous)
+            _remove(file.previous)
 
 
 @dataclass

@@ -24,6 +24,7 @@ from .cli_options import (
 from .cli_serve import add_serve
 from .errors import Cancelled, EngineError, MoediffError
 from .progress import Unsaid, say
+from .signals import Late
 
 FAILED = 1
 # As shells say that a signal ended a command; 130 for Ctrl-C, 143 for SIGTERM.
@@ -182,17 +183,11 @@ def main(args: Sequence[str] | None = None) -> int:
     _keep_streams_usable()
     options = _get_parser().parse_args(args)
     verbose = getattr(options, "verbose", False)
-    kept = _KEPT.get(options.command, "nothing was written")
     try:
         with _signals_raised():
             return _run(options)
-    except _Stopped as stop:
-        name = signal.Signals(stop.signum).name
-        code = SIGNALLED + stop.signum
-        return _say(options, f"stopped by {name}; {kept}", code)
-    except (KeyboardInterrupt, Cancelled):
-        code = SIGNALLED + signal.SIGINT
-        return _say(options, f"interrupted; {kept}", code)
+    except (KeyboardInterrupt, Cancelled) as stop:
+        return _say_stopped(options, stop)
     except EngineError as error:
         return _say(options, str(error), FAILED)
     except MoediffError as error:
@@ -268,6 +263,17 @@ def _run(options: argparse.Namespace) -> int:
     from .cli_info import info
 
     return info(options)
+
+
+def _say_stopped(options: argparse.Namespace, stop: BaseException | None) -> int:
+    kept = "nothing was written"
+    if isinstance(stop, Late):
+        kept, stop = str(stop), stop.__cause__
+    kept = _KEPT.get(options.command, kept)
+    if isinstance(stop, _Stopped):
+        name = signal.Signals(stop.signum).name
+        return _say(options, f"stopped by {name}; {kept}", SIGNALLED + stop.signum)
+    return _say(options, f"interrupted; {kept}", SIGNALLED + signal.SIGINT)
 
 
 def _say(options: argparse.Namespace, message: str, code: int) -> int:

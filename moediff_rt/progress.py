@@ -6,6 +6,8 @@ import contextlib
 from types import TracebackType
 from typing import Any, Protocol, TextIO
 
+from .signals import Late
+
 
 class ProgressReport(Protocol):
     """A callable for `progress=`, closed at the end by `with`."""
@@ -52,6 +54,8 @@ def answer(text: str, done: str = "") -> None:
     ------
     Unsaid
         A full disk under stdout.
+    Late
+        A signal came, and `done` says what was done.
     BrokenPipeError
         Whoever reads it left early, as `head` does.
     """
@@ -59,6 +63,10 @@ def answer(text: str, done: str = "") -> None:
         print(text, flush=True)
     except BrokenPipeError:
         raise
+    except KeyboardInterrupt as stop:
+        if not done:
+            raise
+        raise Late(done) from stop
     except OSError as error:
         line = f"stdout cannot be written: {error.strerror}; free space where it goes"
         raise Unsaid(f"{line}; {done}" if done else line) from error

@@ -1,0 +1,84 @@
+"""The signals that end a process, and holding them back where they would leave things half done."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Late(KeyboardInterrupt):
+    """A signal came when all was done; the text says what, the cause is what the signal raised."""
+
+
+def is_heeded(signum: int) -> bool:
+    """Say whether a signal does anything here, and Python knows what.
+
+    `nohup` has SIGHUP ignored, and a shell without job control SIGINT for what runs behind it.
+    """
+    return signal.getsignal(signum) not in (signal.SIG_IGN, None)
+
+
+class HeldSignals:
+    """While inside, `hold` lets the signals of `ENDING` wait until the end of the `with` block.
+
+    Threads other than the main one have nothing to hold: Python handles signals on that one alone.
+
+    Parameters
+    ----------
+    done : str
+        What is done when the block has ended well.
+
+    Raises
+    ------
+    Late
+        At the end of a block that ended well: a signal came, and raised a KeyboardInterrupt.
+    """
+
+    def __init__(self, done: str) -> None:
+        self._done = done
+        self._holding = False
+        self._came: list[int] = []
+        self._handlers: dict[int, Any] = {}
+
+    def hold(self) -> None:
+        """Let what comes from now on wait."""
+        self._holding = True
+
+    def __enter__(self) -> HeldSignals:
+        if threading.current_thread() is threading.main_thread():
+            for signum in filter(is_heeded, ENDING):
+                self._handlers[signum] = signal.getsignal(signum)
+                signal.signal(signum, self._take)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # Before anything is given back: a handler that stays after all passes on what it gets.
+        self._holding = False
+        try:
+            for signum, handler in self._handlers.items():
+                signal.signal(signum, handler)
+            for signum in self._came:
+                signal.raise_signal(signum)
+        except KeyboardInterrupt as stop:
+            if kind is not None:
+                raise
+            raise Late(self._done) from stop
+
+    def _take(self, signum: int, frame: FrameType | None) -> None:
+        handler = self._handlers[signum]
+        if self._holding:
+            self._came.append(signum)
+        elif callable(handler):
+            handler(signum, frame)
+        else:
+            signal.signal(signum, handler)
+            signal.raise_signal(signum)
