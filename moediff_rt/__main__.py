@@ -10,10 +10,13 @@ def run() -> int:
     try:
         from .cli import main
 
-        return main()
+        code = main()
     except KeyboardInterrupt:
         sys.stderr.write("moediff-rt: interrupted\n")
-        return 130
+        code = 130
+    from .leaving import leave
+
+    return leave(code)
 
 
 if __name__ == "__main__":

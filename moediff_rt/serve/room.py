@@ -14,9 +14,13 @@ from typing import Any
 
 from ..cli_options import open_session
 from ..session import Session
+from ..signals import ENDING, is_heeded
 from .logs import Log, logging_as_json
 from .metrics import Metrics, metrics_page
 from .turns import Turns
+
+# After a second signal: for the model to see it, which asks several times a second.
+AT_ONCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,8 @@ class Room:
     listening : threading.Event
         Set by the server, through `say_listening`: peers can connect.
     stopping : threading.Event
-        Set by SIGTERM, SIGINT or SIGHUP: take nothing new, end what was begun, return.
+        Set by SIGTERM, SIGINT or SIGHUP: take nothing new, end what was begun, return. A second
+        one raises a KeyboardInterrupt: give up what was begun, and let it pass.
     """
 
     model: Turns[Session]
@@ -93,7 +98,10 @@ def open_room(options: argparse.Namespace) -> Iterator[Room]:
 
 @contextlib.contextmanager
 def _stopped_by_signals() -> Iterator[threading.Event]:
-    """Turn the first signal into an event; a second one ends the process as it always would."""
+    """Turn the first signal into an event; a second one does what it always would.
+
+    What is ignored stays so: a server started with `nohup` survives its terminal.
+    """
     stopping = threading.Event()
     kept: dict[int, Any] = {}
 
@@ -105,7 +113,7 @@ def _stopped_by_signals() -> Iterator[threading.Event]:
         for signum, handler in kept.items():
             signal.signal(signum, handler)
 
-    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for signum in filter(is_heeded, ENDING):
         kept[signum] = signal.signal(signum, stop)
     try:
         yield stopping

@@ -33,8 +33,6 @@ TRANSFER_SYNTAXES = (
     "1.2.840.10008.1.2.4.81",  # JPEG-LS near-lossless
     "1.2.840.10008.1.2.4.91",  # JPEG 2000
 )
-# After a connection was broken off: for its thread to see it.
-_LAST_SECONDS = 15.0
 _POLL_SECONDS = 0.2
 
 
@@ -127,10 +125,10 @@ class Acceptor:
         for association in self._server.active_associations:
             association.join(max(0.0, deadline - time.monotonic()))
 
-    def end(self) -> None:
-        """Break off who is still there."""
+    def end(self, seconds: float) -> None:
+        """Break off who is still there; their threads have `seconds` to see it."""
         self._server.break_off()
-        self.wait_for_peers(time.monotonic() + _LAST_SECONDS)
+        self.wait_for_peers(time.monotonic() + seconds)
 
     def _rejected(self, event: Any) -> None:
         self._metrics.refused.labels("association").inc()

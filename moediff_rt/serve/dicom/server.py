@@ -10,15 +10,17 @@ import re
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ...cache import NO_HOME, home_folder
 from ...errors import InputError, OutputError
+from ...leaving import ModelThread
 from ..hold import MIB, Hold
 from ..listening import check_numbers, say_listening
 from ..logs import Log
-from ..room import Room, open_room
+from ..room import AT_ONCE_SECONDS, Room, open_room
 from .acceptor import Acceptor
 from .arrivals import Arrivals
 from .enhance import Asked, Enhancing
@@ -133,26 +135,41 @@ class DicomServer:
         ------
         OutputError
             The spool could not be used any more.
+        KeyboardInterrupt
+            A second signal: there was no grace.
         """
         workers = [
-            threading.Thread(target=self._working, args=(work.run,), name=name, daemon=True)
+            ModelThread(partial(self._working, work.run), name)
             for name, work in (("dicom enhance", self._enhancing), ("dicom send", self._sending))
         ]
         for worker in workers:
             worker.start()
-        tidied = -math.inf
-        while not self._room.stopping.wait(_TICK_SECONDS):
-            for series in self._arrivals.take_whole():
-                self._finish(series)
-            if self._keep_refused is not None and time.monotonic() - tidied > _TIDY_SECONDS:
-                tidied = time.monotonic()
-                self._tidy(self._keep_refused)
-        self._end(workers, time.monotonic() + grace_seconds)
+        try:
+            self._run()
+            self._log.info("stopping")
+            self._end(workers, grace_seconds, _LAST_SECONDS)
+        except KeyboardInterrupt:
+            self._log.warning("giving up")
+            self._room.stopping.set()
+            self._end(workers, 0.0, AT_ONCE_SECONDS)
+            raise
         if self._failed is not None:
             raise OutputError(
                 f"expected a spool to work in, it cannot be used any more ({self._failed}); "
                 "check the disk and start again: what is in it is gone on with"
             )
+
+    def _run(self) -> None:
+        """Hand on what is whole until the server is to stop."""
+        tidied = -math.inf
+        while not self._room.stopping.is_set():
+            for series in self._arrivals.take_whole():
+                self._finish(series)
+            if self._keep_refused is not None and time.monotonic() - tidied > _TIDY_SECONDS:
+                tidied = time.monotonic()
+                self._tidy(self._keep_refused)
+            # No wait for the event: its lock would be held while a signal is to set it.
+            time.sleep(_TICK_SECONDS)
 
     def _tidy(self, keep: float) -> None:
         try:
@@ -173,18 +190,18 @@ class DicomServer:
             self._log.info("series whole", series=series)
             self._enhancing.look()
 
-    def _end(self, workers: list[threading.Thread], deadline: float) -> None:
-        self._log.info("stopping")
+    def _end(self, workers: list[ModelThread], grace_seconds: float, last_seconds: float) -> None:
+        deadline = time.monotonic() + grace_seconds
         self._acceptor.stop_listening()
         self._enhancing.look()
         self._sending.look()
         self._acceptor.wait_for_peers(deadline)
         for worker in workers:
-            worker.join(max(0.0, deadline - time.monotonic()))
+            worker.wait(max(0.0, deadline - time.monotonic()))
         self._give_up.set()
-        self._acceptor.end()
+        self._acceptor.end(last_seconds)
         for worker in workers:
-            worker.join(_LAST_SECONDS)
+            worker.wait(last_seconds)
 
     def _working(self, work: Any) -> None:
         """Run a worker; without one the server is none, so its end ends the server."""
@@ -205,6 +222,8 @@ def serve_dicom(options: argparse.Namespace) -> None:
     InputError, BackendError, BundleError, EngineError
         An option or the spool cannot be used, the model cannot be loaded, or the address not
         listened on.
+    KeyboardInterrupt
+        A second signal.
     """
     check_numbers(
         options,
@@ -256,8 +275,7 @@ def serve_dicom(options: argparse.Namespace) -> None:
         counts = {state: len(spool.series_in(state)) for state in STATES}
         log.info("spool", bytes=spool.used, series=counts)
         say_listening(room, log, "DICOM", options.host, server.port)
-        with contextlib.suppress(KeyboardInterrupt):
-            server.serve(options.stop_after)
+        server.serve(options.stop_after)
 
 
 def parse_peer(text: str) -> Peer:

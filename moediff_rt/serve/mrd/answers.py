@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import queue
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
 from ...errors import Cancelled, InputError
+from ...leaving import ModelThread
 from ..errors import PeerGone, Refused
 from ..hold import Share
 from ..logs import Log
@@ -83,7 +83,7 @@ class Answers:
         self._log = log
         self._steps: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._last_number: Counter[int] = Counter()
-        self._thread = threading.Thread(target=self._work, name="mrd answers", daemon=True)
+        self._thread = ModelThread(self._work, "mrd answers")
 
     def __enter__(self) -> Answers:
         self._thread.start()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import itertools
 import threading
 import time
+from functools import partial
 
+from ...leaving import ModelThread
 from ..hold import Hold
 from ..listening import check_numbers, listen, say_listening
 from ..logs import Log
-from ..room import Room, open_room
+from ..room import AT_ONCE_SECONDS, Room, open_room
 from .answers import Answers, Settings
 from .connection import Connection
 from .enhance import Asked
@@ -57,7 +58,7 @@ class MrdServer:
         self._hold = hold
         self._free = threading.Semaphore(most_peers)
         self._giving_up = threading.Event()
-        self._peers: dict[threading.Thread, Wire] = {}
+        self._peers: dict[Wire, ModelThread] = {}
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._log = Log("mrd")
@@ -74,20 +75,34 @@ class MrdServer:
 
         From then on nothing is accepted or read. A series that has the model, or waits for it,
         has the grace to be enhanced; what is not is returned as it came.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            A second signal: there was no grace, and little time for what is returned.
         """
-        with self._listener:
-            while not self._room.stopping.is_set():
-                if self._free.acquire(timeout=TICK_SECONDS):
-                    if not self._accept():
-                        self._free.release()
-        self._log.info("stopping", peers=len(self._peers))
+        try:
+            with self._listener:
+                while not self._room.stopping.is_set():
+                    if self._free.acquire(timeout=TICK_SECONDS):
+                        if not self._accept():
+                            self._free.release()
+            self._log.info("stopping", peers=len(self._peers))
+            self._end(grace_seconds, _LAST_SECONDS)
+        except KeyboardInterrupt:
+            self._log.warning("giving up", peers=len(self._peers))
+            self._room.stopping.set()
+            self._end(0.0, AT_ONCE_SECONDS)
+            raise
+
+    def _end(self, grace_seconds: float, last_seconds: float) -> None:
         self._join(grace_seconds)
         self._giving_up.set()
-        self._join(_LAST_SECONDS)
+        self._join(last_seconds)
         with self._lock:
-            for wire in self._peers.values():
+            for wire in self._peers:
                 wire.break_off()
-        self._join(_LAST_SECONDS)
+        self._join(last_seconds)
 
     def _accept(self) -> bool:
         try:
@@ -103,15 +118,15 @@ class MrdServer:
         log.info("connected", host=address[0])
         received = self._room.metrics.bytes_received.inc
         wire = Wire(connection, self._room.stopping.is_set, received)
-        thread = threading.Thread(target=self._serve, args=(wire, log), daemon=True)
+        thread = ModelThread(partial(self._serve, wire, log), "mrd peer")
         with self._lock:
-            self._peers[thread] = wire
+            self._peers[wire] = thread
         try:
             thread.start()
         except RuntimeError:
             log.error("not served: no more threads")
             with self._lock:
-                del self._peers[thread]
+                del self._peers[wire]
             connection.close()
             return False
         return True
@@ -135,15 +150,15 @@ class MrdServer:
             metrics.connections.dec()
             log.info("disconnected")
             with self._lock:
-                del self._peers[threading.current_thread()]
+                del self._peers[wire]
             self._free.release()
 
     def _join(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         with self._lock:
-            threads = list(self._peers)
+            threads = list(self._peers.values())
         for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+            thread.wait(max(0.0, deadline - time.monotonic()))
 
 
 def serve_mrd(options: argparse.Namespace) -> None:
@@ -153,6 +168,8 @@ def serve_mrd(options: argparse.Namespace) -> None:
     ------
     InputError, BackendError, BundleError, EngineError
         An option cannot be used, the model cannot be loaded, or the address not listened on.
+    KeyboardInterrupt
+        A second signal.
     """
     check_numbers(options, hold=0.01, stop_after=0, idle_timeout=1, max_connections=1)
     limits = Limits(idle_seconds=options.idle_timeout)
@@ -181,5 +198,4 @@ def serve_mrd(options: argparse.Namespace) -> None:
             hold=Hold(round(1e9 * options.hold)),
         )
         say_listening(room, Log("mrd"), "MRD", options.host, server.port)
-        with contextlib.suppress(KeyboardInterrupt):
-            server.serve(options.stop_after)
+        server.serve(options.stop_after)
