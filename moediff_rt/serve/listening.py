@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 # Of every number: seconds, bytes and counts up to it are what the system can still count.
 MOST = 1e9
+_BACKLOG = 64
 _DEAD_AFTER = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 
 
@@ -43,8 +44,10 @@ the default
             )
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Listen on an address of any family; on IPv4 where a name has both.
+def bind(host: str, port: int) -> socket.socket:
+    """Take an address of any family, on IPv4 where a name has both, for `listen`.
+
+    Until then peers that connect are refused.
 
     Raises
     ------
@@ -55,13 +58,35 @@ def listen(host: str, port: int) -> socket.socket:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         families = [family for family, *_rest in found]
         family = socket.AF_INET if socket.AF_INET in families else families[0]
-        return socket.create_server((host, port), family=family, backlog=64)
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            # Of a server that has ended, connections may still be on their way out.
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind((host, port))
+        except BaseException:
+            bound.close()
+            raise
     except (OSError, OverflowError, UnicodeError) as error:
-        raise cannot_listen(host, port, error) from error
+        raise _cannot_listen(host, port, error) from error
+    return bound
 
 
-def cannot_listen(host: str, port: int, error: Exception) -> InputError:
-    """Say that an address cannot be listened on."""
+def listen(bound: socket.socket) -> None:
+    """Let peers connect.
+
+    Raises
+    ------
+    InputError
+        Another server has bound the same address meanwhile, and listens.
+    """
+    try:
+        bound.listen(_BACKLOG)
+    except OSError as error:
+        host, port, *_rest = bound.getsockname()
+        raise _cannot_listen(host, port, error) from error
+
+
+def _cannot_listen(host: str, port: int, error: Exception) -> InputError:
     return InputError(
         f"expected an address to listen on, got {host}:{port} ({error}); "
         "is another server running there? Choose another --host or --port"

@@ -25,6 +25,7 @@ from moediff_rt.serve.dicom.send import Peer
 from moediff_rt.serve.dicom.server import DicomServer
 from moediff_rt.serve.dicom.spool import INCOMING, READY, SENDING, Spool
 from moediff_rt.serve.hold import Hold
+from moediff_rt.serve.listening import bind
 from moediff_rt.serve.logs import Log
 from moediff_rt.serve.metrics import Metrics
 from moediff_rt.serve.room import Room
@@ -189,7 +190,7 @@ class Served:
             self.arrivals,
             Asked(None, None, 0, None, settings["any_contrast"], settings["send_originals"]),
             Peer("127.0.0.1", archive.port, archive.title),
-            address=("127.0.0.1", 0),
+            bound=bind("127.0.0.1", 0),
             title="MOEDIFF",
             accepted=settings["accepted"],
             limits=limits,

@@ -12,6 +12,7 @@ import numpy as np
 
 from moediff_rt import Session
 from moediff_rt.serve.hold import Hold
+from moediff_rt.serve.listening import bind
 from moediff_rt.serve.metrics import Metrics
 from moediff_rt.serve.mrd.answers import Settings
 from moediff_rt.serve.mrd.enhance import Asked
@@ -145,8 +146,7 @@ class Served:
         asked = Asked(self.session.bundle, spacing, None, 0, None, limits.output_voxels)
         options = {"send_originals": False, "any_contrast": False, **settings}
         self.server = MrdServer(
-            "127.0.0.1",
-            0,
+            bind("127.0.0.1", 0),
             Room(Turns(self.session), self.metrics, threading.Event(), self.stopping),
             Settings(asked, limits=limits, **options),
             most_peers=most_peers,

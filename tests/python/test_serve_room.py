@@ -16,7 +16,7 @@ import pytest
 
 from moediff_rt import cli
 from moediff_rt.errors import Cancelled, InputError
-from moediff_rt.serve.listening import listen
+from moediff_rt.serve.listening import bind, listen
 from moediff_rt.serve.logs import Log, logging_as_json
 from moediff_rt.serve.turns import Turns
 
@@ -177,10 +177,32 @@ def test_an_address_of_either_family_is_listened_on(host):
         socket.create_server((host, 0), family=family).close()
     except OSError as error:
         pytest.skip(f"this computer has no {host}: {error}")
-    with listen(host, 0) as listener:
-        assert listener.family == family
-        with socket.create_connection((host, listener.getsockname()[1]), 30):
-            listener.accept()[0].close()
+    with bind(host, 0) as bound:
+        assert bound.family == family
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((host, bound.getsockname()[1]), 30)
+        listen(bound)
+        with socket.create_connection((host, bound.getsockname()[1]), 30):
+            bound.accept()[0].close()
+
+
+def test_of_two_servers_that_load_at_once_one_is_told_when_it_listens():
+    with bind("127.0.0.1", 0) as first, bind(*first.getsockname()) as second:
+        listen(second)
+        with pytest.raises(InputError, match="is another server running there"):
+            listen(first)
+
+
+@pytest.mark.parametrize("name", ["mrd", "dicom"])
+def test_a_port_in_use_is_told_before_anything_is_loaded(tmp_path, capsys, name):
+    if name == "dicom":
+        pytest.importorskip("pynetdicom", reason="needs the extra serve-dicom")
+    more = ["--send-to", "a:1:PACS", "--spool", str(tmp_path)] if name == "dicom" else []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        assert cli.main(["serve", name, "--bundle", "none", "--port", port, *more]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"got 127.0.0.1:{port}" in line and "--host or --port" in line
 
 
 @pytest.mark.parametrize(
@@ -188,7 +210,7 @@ def test_an_address_of_either_family_is_listened_on(host):
 )
 def test_an_address_that_is_none_is_refused_in_one_line(host, port):
     with pytest.raises(InputError, match="--host or --port"):
-        listen(host, port)
+        bind(host, port)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

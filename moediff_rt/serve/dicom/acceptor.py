@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import socketserver
 import threading
 import time
@@ -11,7 +12,7 @@ from typing import Any
 
 from ...dicom.kinds import READ
 from ..hold import Hold
-from ..listening import cannot_listen
+from ..listening import listen
 from ..logs import Log
 from ..metrics import Metrics
 from .guard import Guard
@@ -41,8 +42,8 @@ class Acceptor:
 
     Parameters
     ----------
-    host, port : str, int
-        Where to listen; port 0 is any free one.
+    bound : socket.socket
+        Where to listen, of `listening.bind`; closed at the end.
     title : str
         AE title that peers have to call.
     accepted : sequence of str
@@ -62,8 +63,7 @@ class Acceptor:
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        bound: socket.socket,
         title: str,
         accepted: Sequence[str],
         *,
@@ -90,18 +90,16 @@ class Acceptor:
             (evt.EVT_ABORTED, reception.association_ended(released=False)),
             (evt.EVT_REJECTED, self._rejected),
         ]
-        try:
-            self._server = entity.make_server(
-                (host, port),
-                evt_handlers=handlers,
-                server_class=_Listener,
-                limits=limits,
-                hold=hold,
-                metrics=metrics,
-                log=log,
-            )
-        except (OSError, OverflowError, UnicodeError) as error:
-            raise cannot_listen(host, port, error) from error
+        self._server = entity.make_server(
+            bound.getsockname(),
+            evt_handlers=handlers,
+            server_class=_Listener,
+            bound=bound,
+            limits=limits,
+            hold=hold,
+            metrics=metrics,
+            log=log,
+        )
         self._thread = threading.Thread(
             target=self._server.serve_forever,
             args=(_POLL_SECONDS,),
@@ -144,16 +142,34 @@ class _Listener(ThreadedAssociationServer):  # type: ignore[misc]
 
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 64
 
     def __init__(
-        self, *args: Any, limits: Limits, hold: Hold, metrics: Metrics, log: Log, **more: Any
+        self,
+        *args: Any,
+        bound: socket.socket,
+        limits: Limits,
+        hold: Hold,
+        metrics: Metrics,
+        log: Log,
+        **more: Any,
     ) -> None:
+        self._bound = bound
         self._limits, self._hold, self._metrics, self._log = limits, hold, metrics, log
         self._guards: set[Guard] = set()
         self._guards_lock = threading.Lock()
         self._numbers = itertools.count(1)
         super().__init__(*args, **more)
+
+    def server_bind(self) -> None:
+        """Take the socket that is bound already for the one that `socketserver` has made."""
+        self.socket.close()
+        self.socket: socket.socket = self._bound
+        self.socket.settimeout(self.ae.network_timeout)
+        self.server_address = self._bound.getsockname()
+
+    def server_activate(self) -> None:
+        """Let peers connect."""
+        listen(self.socket)
 
     def get_request(self) -> tuple[Guard, Any]:
         """Accept one connection; OSError for one too many, as `socketserver` has it."""

@@ -7,6 +7,7 @@ import contextlib
 import math
 import os
 import re
+import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from ...cache import NO_HOME, home_folder
 from ...errors import InputError, OutputError
 from ...leaving import ModelThread
 from ..hold import MIB, Hold
-from ..listening import check_numbers, say_listening
+from ..listening import bind, check_numbers, say_listening
 from ..logs import Log
 from ..room import AT_ONCE_SECONDS, Room, open_room
 from .acceptor import Acceptor
@@ -50,8 +51,8 @@ class DicomServer:
     asked : Asked
     peer : Peer
         Where results go.
-    address : (str, int)
-        Where to listen; port 0 is any free one.
+    bound : socket.socket
+        Where to listen, of `listening.bind`; closed at the end.
     title : str
         Its AE title.
     accepted : sequence of str
@@ -78,7 +79,7 @@ class DicomServer:
         asked: Asked,
         peer: Peer,
         *,
-        address: tuple[str, int],
+        bound: socket.socket,
         title: str,
         accepted: tuple[str, ...] = (),
         limits: Limits,
@@ -109,7 +110,7 @@ class DicomServer:
             arrivals.found(series)
         _watch(room.metrics.registry, spool)
         self._acceptor = Acceptor(
-            *address,
+            bound,
             title,
             accepted,
             reception=Reception(spool, arrivals, limits, hold, room.metrics, self._log),
@@ -250,7 +251,12 @@ def serve_dicom(options: argparse.Namespace) -> None:
     folder = Path(options.spool) if options.spool else default_spool()
     spool = Spool(folder, round(1e9 * options.spool_limit), limits.series_instances)
     log = Log("dicom")
-    with contextlib.closing(spool), open_room(options) as room, quiet_network(log):
+    with (
+        contextlib.closing(spool),
+        bind(options.host, options.port) as bound,
+        open_room(options) as room,
+        quiet_network(log),
+    ):
         server = DicomServer(
             room,
             spool,
@@ -264,7 +270,7 @@ def serve_dicom(options: argparse.Namespace) -> None:
                 options.send_originals,
             ),
             peer,
-            address=(options.host, options.port),
+            bound=bound,
             title=options.aet,
             accepted=tuple(options.accept_aet),
             limits=limits,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import socket
 import threading
 import time
 from functools import partial
 
 from ...leaving import ModelThread
 from ..hold import Hold
-from ..listening import check_numbers, listen, say_listening
+from ..listening import bind, check_numbers, listen, say_listening
 from ..logs import Log
 from ..room import AT_ONCE_SECONDS, Room, open_room
 from .answers import Answers, Settings
@@ -28,8 +29,8 @@ class MrdServer:
 
     Parameters
     ----------
-    host, port : str, int
-        Where to listen; port 0 is any free one.
+    bound : socket.socket
+        Where to listen, of `listening.bind`; closed at the end.
     room : Room
     settings : Settings
     most_peers : int
@@ -45,8 +46,7 @@ class MrdServer:
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        bound: socket.socket,
         room: Room,
         settings: Settings,
         *,
@@ -62,8 +62,9 @@ class MrdServer:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._log = Log("mrd")
-        self._listener = listen(host, port)
+        self._listener = bound
         self._listener.settimeout(TICK_SECONDS)
+        listen(bound)
 
     @property
     def port(self) -> int:
@@ -173,7 +174,7 @@ def serve_mrd(options: argparse.Namespace) -> None:
     """
     check_numbers(options, hold=0.01, stop_after=0, idle_timeout=1, max_connections=1)
     limits = Limits(idle_seconds=options.idle_timeout)
-    with open_room(options) as room:
+    with bind(options.host, options.port) as bound, open_room(options) as room:
         with room.model.turn() as session:
             bundle = session.bundle
         settings = Settings(
@@ -190,8 +191,7 @@ def serve_mrd(options: argparse.Namespace) -> None:
             limits,
         )
         server = MrdServer(
-            options.host,
-            options.port,
+            bound,
             room,
             settings,
             most_peers=options.max_connections,
