@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import struct
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -162,6 +164,31 @@ def test_a_volume_is_answered_before_the_connection_ends(mrd_server):
         item = next(ismrmrd.ProtocolDeserializer(peer._stream).deserialize())
         assert item.matrix_size == (24, 28, 20)
         peer.send(CLOSE)
+
+
+def test_a_result_gets_no_index_that_another_series_has(mrd_server):
+    meta = {"SeriesDescription": "t2_tse"}
+    sent = [*slices_of(head(SHAPE)), *slices_of(head(SHAPE), series=2)]
+    other = slices_of(head(SHAPE), series=1001, meta=meta)
+    images, texts = exchange(mrd_server.port, [*sent, *other])
+    found = [
+        (image.meta.get("MoediffSourceSeriesIndex"), image.image_series_index) for image in images
+    ]
+    assert Counter(found) == {(None, 1001): 10, ("1", 1002): 20, ("2", 1003): 20}
+    assert [text.rstrip("\0")[-4:] for text in texts if "is enhanced" in text] == ["1002", "1003"]
+
+
+def test_a_series_that_comes_after_a_result_of_its_index_is_warned_of(mrd_server, caplog):
+    with caplog.at_level(logging.WARNING), Peer(mrd_server.port) as peer:
+        peer.send(opening(), image_of(head(SHAPE), (0, 0, 0), (24, 28, 20)))
+        item = next(ismrmrd.ProtocolDeserializer(peer._stream).deserialize())
+        assert item.image_series_index == 1001
+        peer.send(*slices_of(head(SHAPE), series=1001), CLOSE)
+        images, _texts = peer.answer()
+    assert {image.image_series_index for image in images} == {2001}
+    (warning,) = [one for one in caplog.records if one.levelno == logging.WARNING]
+    assert warning.getMessage() == "series has the index of a result"
+    assert (warning.fields["series"], warning.fields["result_of"]) == (1001, 1)
 
 
 def test_originals_come_first_when_asked(tiny_bundle):

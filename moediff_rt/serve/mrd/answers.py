@@ -15,10 +15,11 @@ from ..hold import Share
 from ..logs import Log
 from ..metrics import ENHANCED, FAILED, PASSED
 from ..room import Room
-from .enhance import Asked, Result, Volume, enhanced_series
+from .enhance import Asked, Result, Volume
 from .images import MrdImage
 from .limits import Limits
 from .messages import send_close, send_image, send_text
+from .numbering import Numbering
 from .series import Series
 from .wire import Wire
 
@@ -82,6 +83,7 @@ class Answers:
         self._give_up = lambda: give_up() or wire.is_broken()
         self._log = log
         self._steps: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._numbering = Numbering()
         self._last_number: Counter[int] = Counter()
         self._thread = ModelThread(self._work, "mrd answers")
 
@@ -92,6 +94,11 @@ class Answers:
     def __exit__(self, *_exc: object) -> None:
         self._steps.put(None)
         self._thread.join()
+
+    def receive(self, series: int) -> None:
+        """Take note that images of a series come: no result gets its index from now on."""
+        if (source := self._numbering.receive(series)) is not None:
+            self._log.warning("series has the index of a result", series=series, result_of=source)
 
     def tell(self, severity: str, text: str) -> None:
         """Send a text; the severity (DBG, WRN, ERR) is for FIRE's log viewer."""
@@ -165,12 +172,11 @@ class Answers:
             self._send(series.images)
         first = self._last_number[series.index] + 1
         self._last_number[series.index] += len(result)
-        self._send(result.images(first))
+        enhanced = self._numbering.enhanced(series.index)
+        self._send(result.images(enhanced, first))
         shape = " x ".join(map(str, result.grid.shape))
         self._tell(
-            "DBG",
-            f"series {series.index} is enhanced to {shape} voxels, as series "
-            f"{enhanced_series(series.index)}",
+            "DBG", f"series {series.index} is enhanced to {shape} voxels, as series {enhanced}"
         )
         self._room.metrics.series.labels(ENHANCED).inc()
         self._log.info(

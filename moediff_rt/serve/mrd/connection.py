@@ -117,6 +117,7 @@ class Connection:
 
     def _take_image(self, image: MrdImage) -> None:
         index = int(image.head.image_series_index)
+        self._answers.receive(index)
         try:
             if self._any_contrast:
                 check_magnitude(image)

@@ -24,9 +24,6 @@ from .structures import ImageHeader, Meta
 if TYPE_CHECKING:
     from ..._core import Bundle
 
-# Enhanced images go into a series of their own, this far from that of the originals.
-SERIES_OFFSET = 1000
-
 # Who the original is in DICOM: no other image may say so.
 _IDENTITY = ("DicomJson", "SOPInstanceUID", "SeriesInstanceUID")
 # Header flags that mark the first or last image of something: 5, 7, ... and 6, 8, ... (one-based).
@@ -180,14 +177,21 @@ class Result:
         """How many images `images` makes."""
         return 1 if self.source.is_deep else len(self.slices)
 
-    def images(self, first_number: int) -> Iterator[MrdImage]:
+    def images(self, series: int, first_number: int) -> Iterator[MrdImage]:
         """Make the images to send: one for a 3-D image, slices for slices.
 
         Parameters
         ----------
+        series : int
+            Series index of all.
         first_number : int
             Image index of the first.
         """
+        for image in self._numbered(first_number):
+            image.head.image_series_index = series
+            yield image
+
+    def _numbered(self, first_number: int) -> Iterator[MrdImage]:
         if self.source.is_deep:
             yield self._image(self.source.images[0], 0, len(self.slices), first_number)
             return
@@ -210,7 +214,6 @@ class Result:
         head.matrix_size[:] = (grid.shape[0], grid.shape[1], count)
         head.position[:] = centre.tolist()
         head.field_of_view[:] = size.tolist()
-        head.image_series_index = enhanced_series(int(source.head.image_series_index))
         head.image_index = number % (1 << 16)
         attributes = self._meta(source).serialize().encode()
         head.attribute_string_len = len(attributes)
@@ -240,11 +243,6 @@ class Result:
         meta["MoediffSourceImageIndex"] = str(source.head.image_index)
         meta.update(self.made_by)
         return meta
-
-
-def enhanced_series(index: int) -> int:
-    """Series index of what was made from the series `index`."""
-    return (index + SERIES_OFFSET) % (1 << 16)
 
 
 def _stored(data: npt.NDArray[np.float32], source: Sequence[MrdImage]) -> npt.NDArray[Any]:
