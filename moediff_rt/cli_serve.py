@@ -49,7 +49,7 @@ def _add_mrd(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=4.0,
         metavar="GB",
-        help="memory for the images of all peers, half of it for one (default: 4)",
+        help="memory limit for the images of all peers; one peer may use half of it (default: 4)",
     )
     parser.add_argument(
         "--idle-timeout",

@@ -113,8 +113,8 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=4.0,
         metavar="GB",
-        help="memory for the instances that all peers have under way, half of it for one "
-        "(default: 4)",
+        help="memory limit for the instances that all peers have under way; one peer may use half "
+        "of it (default: 4)",
     )
     parser.add_argument(
         "--idle-timeout",

@@ -272,3 +272,11 @@ def test_serve_without_a_server_is_refused_in_one_line(capsys):
         cli.main(["serve"])
     assert stop.value.code == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["mrd", "dicom"])
+def test_the_help_says_that_one_peer_may_use_half_of_the_memory(capsys, name):
+    with pytest.raises(SystemExit):
+        cli.main(["serve", name, "--help"])
+    words = " ".join(capsys.readouterr().out.split())
+    assert "memory limit for the i" in words and "; one peer may use half of it" in words
