@@ -60,7 +60,7 @@ def _get_parser() -> argparse.ArgumentParser:
     )
     data.add_argument("--painted", type=float, help="share painted from tissue maps (default 0.6)")
     data.add_argument(
-        "--extracted", type=float, help="share that shows the extracted brain alone (default 0.3)"
+        "--extracted", type=float, help="share that shows the extracted brain alone (default 0.15)"
     )
     data.add_argument("--seed", type=natural, help="of the simulated slabs (default 0)")
     data.add_argument(

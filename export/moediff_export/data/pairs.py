@@ -70,7 +70,7 @@ class Mixture:
     """
 
     painted: float = 0.6
-    extracted: float = 0.3
+    extracted: float = 0.15
     coil: GradientCoil | None = None
 
 
