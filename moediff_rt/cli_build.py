@@ -59,8 +59,8 @@ def _why_lost(engines: Sequence[Report], folder: Path) -> str:
     if not lost:
         return ""
     return (
-        f"expected room for {len(engines)} engines in {folder}, {len(lost)} were not kept: "
-        f"{lost[0]}; free space, or choose another folder with -o"
+        f"expected to keep {len(engines)} engines in {folder}, {len(lost)} were not kept: "
+        f"{lost[0]}; free space, check permissions, or choose another folder with -o"
     )
 
 

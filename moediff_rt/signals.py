@@ -61,17 +61,29 @@ class HeldSignals:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # Before anything is given back: a handler that stays after all passes on what it gets.
+        stop = self._give_back()
         self._holding = False
         try:
-            for signum, handler in self._handlers.items():
-                signal.signal(signum, handler)
             for signum in self._came:
                 signal.raise_signal(signum)
-        except KeyboardInterrupt as stop:
-            if kind is not None:
-                raise
-            raise Late(self._done) from stop
+        except KeyboardInterrupt as raised:
+            stop = raised
+        if stop is None:
+            return
+        if kind is not None:
+            raise stop
+        raise Late(self._done) from stop
+
+    def _give_back(self) -> KeyboardInterrupt | None:
+        """Restore every handler, also where one that is back again already interrupts this."""
+        stop = None
+        while True:
+            try:
+                for signum, handler in self._handlers.items():
+                    signal.signal(signum, handler)
+                return stop
+            except KeyboardInterrupt as raised:
+                stop = raised
 
     def _take(self, signum: int, frame: FrameType | None) -> None:
         handler = self._handlers[signum]

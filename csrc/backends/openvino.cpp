@@ -10,6 +10,7 @@
 #include "backends/cpu_threads.h"
 #include "backends/engine_cache.h"
 #include "backends/openvino_engine.h"
+#include "backends/openvino_error.h"
 #include "backends/registry.h"
 #include "core/error.h"
 #include "core/files.h"

@@ -13,14 +13,6 @@
 
 namespace mdr {
 
-// What OpenVINO says of a failure, on one line.
-std::string one_line(const std::exception& error);
-
-// The error for it: where memory or threads ran out, of kind `exhausted` and with that as the
-// cause, otherwise of `kind` and with `remedy`. `expected` is "where: expected ...".
-Error openvino_error(ErrorKind kind, const std::string& expected, const std::exception& error,
-                     const std::string& remedy);
-
 // One compiled model and the asynchronous requests made for it so far.
 class OpenvinoEngine : public HostEngine {
  public:

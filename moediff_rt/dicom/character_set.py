@@ -14,7 +14,7 @@ _ASCII = ("", "ISO_IR 6", "ISO 2022 IR 6")
 _TEXT = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
 
 
-def hold(template: Any, text: str) -> str:
+def hold_text(template: Any, text: str) -> str:
     """Let a dataset's character set hold a text that is added.
 
     UTF-8 takes the place of one that does not. A dataset whose own text is of a set that it does

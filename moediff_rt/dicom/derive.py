@@ -20,7 +20,7 @@ from ..atomic import FolderWriter, Writer
 from ..errors import InputError
 from ..grid import LPS_TO_RAS, voxel_sizes
 from ..provenance import NOTICE
-from .character_set import hold
+from .character_set import hold_text
 from .files import frame_count, read_header
 from .intensity import Stored, decimal, store, window
 from .kinds import MR_IMAGE, OURS, words
@@ -165,7 +165,7 @@ def derive(
     backwards = _numbered_backwards(source)
     with quiet():
         template = template_of([instance.header for instance in source.instances])
-        how = hold(template, how)
+        how = hold_text(template, how)
         _describe(template, source, how)
         _describe_grid(template, affine, shape)
         _describe_voxels(template, source, stored, window(data, source.frames))

@@ -15,8 +15,8 @@ from .package import pydicom, quiet
 
 _PREAMBLE = 128
 _START = _PREAMBLE + 4
-# Endings that only DICOM files have, in any case.
-_ENDINGS = (".dcm", ".ima")
+# Endings of DICOM files, in any case; others have the second one, too.
+_ENDING, _OLD_ENDING = ".dcm", ".ima"
 # Files without a preamble start with a group length or the first element of these groups.
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
 # What files are told apart by. One that is no UID has taken in what follows it in a damaged file.
@@ -74,7 +74,7 @@ def is_dicom(path: str | os.PathLike[str]) -> bool:
 
 def named_dicom(name: str) -> bool:
     """Say whether a file is named .dcm or .ima."""
-    return name.lower().endswith(_ENDINGS)
+    return name.lower().endswith((_ENDING, _OLD_ENDING))
 
 
 def _start_of(path: Path) -> bytes:
@@ -118,19 +118,18 @@ def find_files(source: str | os.PathLike[str]) -> list[Path]:
 def _refuse_cut(starts: Mapping[Path, bytes]) -> None:
     """Refuse what is left of a DICOM file where too little is: its volume would lose a slice.
 
-    It is known by its ending, by zeros where a preamble begins, or by a name like those of the
-    DICOM files beside it.
+    It is known by its ending, or by a name like those of the DICOM files beside it.
     """
     named = {_kind_of_name(path) for path, start in starts.items() if _is_whole_start(start)}
     for path, start in starts.items():
-        short, blank = len(start) < _START, not any(start)
-        if path.name.startswith(".") or not (short or blank):
+        short = len(start) < _START
+        if path.name.startswith(".") or (not short and any(start)):
             continue
-        if named_dicom(path.name) or _kind_of_name(path) in named or (short and blank and start):
+        if path.name.lower().endswith(_ENDING) or _kind_of_name(path) in named:
             found = f"{len(start)} bytes" if short else "zeros where it starts"
             raise InputError(
-                f"expected a whole DICOM file, found {found} in {path.name}; it was cut short: "
-                "copy or export it again, or take it out of the folder"
+                f"expected a whole DICOM file, found {found} in {path.name}; it was probably cut "
+                "short: copy or export it again, or take it out of the folder"
             )
 
 

@@ -37,7 +37,7 @@ def sop_class_name(uid: str) -> str:
 
 
 def is_standard(uid: str) -> bool:
-    """Say whether the standard has a SOP class of this UID."""
+    """Say whether a UID is one of the standard's, none cut short."""
     from pydicom.uid import UID
 
     return str(UID(uid).name) != uid

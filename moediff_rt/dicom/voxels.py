@@ -100,11 +100,12 @@ def _without_bits_above(
     size = values.dtype.itemsize
     # A signed value's sign is in its highest bit.
     held = (values << (8 * size - stored)) >> (8 * size - stored)
-    signs_alone = np.array_equal(held, values) or not np.any(values.astype(f"u{size}") >> stored)
+    signs_alone = np.array_equal(held, values) or not np.any(values.view(f"u{size}") >> stored)
     if not (signs_alone or _has_overlay_above(instance.header, stored)):
         raise InputError(
             f"expected voxels of {stored} bits (BitsStored), found larger ones in "
-            f"{instance.name}; its header is of other voxels: export the series again"
+            f"{instance.name}; its header is of other voxels, or has lost the overlay that lies "
+            "there: export the series again"
         )
     return held
 
@@ -132,7 +133,7 @@ def _check_voxels(dataset: Any, name: str) -> None:
         )
     stored = int(dataset.BitsStored)
     high = int(dataset.get("HighBit", stored - 1))
-    if high != stored - 1:
+    if high != stored - 1 and stored < bits:
         raise InputError(
             f"expected voxels in the lowest bits, found BitsStored {stored} with HighBit {high} in "
             f"{name}; its header is damaged, or of old voxels: export it again"

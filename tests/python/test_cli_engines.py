@@ -161,8 +161,10 @@ def test_build_engines_fails_where_one_was_not_kept(
     assert (f"engines in {tmp_path / 'engines'}" in said.out) == (kept == 7)
     if kept < 7:
         (line,) = said.err.splitlines()
-        assert f"room for 7 engines in {tmp_path / 'engines'}, {7 - kept} were not kept" in line
-        assert line.endswith(": no space left; free space, or choose another folder with -o")
+        assert f"keep 7 engines in {tmp_path / 'engines'}, {7 - kept} were not kept" in line
+        assert line.endswith(
+            ": no space left; free space, check permissions, or choose another folder with -o"
+        )
 
 
 def engine_report(module, kept):

@@ -225,26 +225,3 @@ def test_a_module_replaced_since_the_bundle_was_loaded_is_refused(engines, tmp_p
     with pytest.raises(BundleError, match=r"expected SHA-256 .*, found .*load the bundle again"):
         load(loaded, engines)
     assert not list(engines.glob("gate-*"))
-
-
-LOAD_IN_LITTLE = """
-import resource, sys
-from moediff_rt import Session
-from moediff_rt.errors import EngineError
-used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]),) * 2)
-try:
-    Session(threads=1, engines_dir=sys.argv[2]).model
-except (EngineError, MemoryError) as error:
-    print(error or "memory or threads ran out")
-"""
-
-
-@pytest.mark.parametrize("megabytes", [150, 300])  # while OpenVINO starts, and compiles
-def test_memory_that_openvino_does_not_get_is_no_fault_of_the_bundle(tmp_path, megabytes):
-    given = [str(megabytes * 1_000_000), str(tmp_path)]
-    found = subprocess.run(
-        [sys.executable, "-c", LOAD_IN_LITTLE, *given], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert "memory or threads ran out" in found.stdout, found
-    assert "export the bundle again" not in found.stdout

@@ -150,6 +150,13 @@ def test_padding_is_found_signed_or_unsigned(tmp_path, signed, kind, value):
     assert data.min() == 0 and data.max() < 4096
 
 
+def test_the_high_bit_of_voxels_that_fill_their_words_says_nothing(tmp_path):
+    images = made.every(made.classic(), BitsStored=16, HighBit=11)
+    found = dicom.load_series(made.save(tmp_path / "in", images)).scan.data
+    expected = dicom.load_series(made.save(tmp_path / "whole", made.classic())).scan.data
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_eight_bits_are_read(tmp_path):
     images = made.classic()
     for k, image in enumerate(images):

@@ -11,6 +11,7 @@ pytest.importorskip("prometheus_client", reason="needs the extra mrd")
 import ismrmrd
 from mrd_peer import HEADER, exchange, head, identical, served, slices_of
 
+from moediff_rt.errors import EngineError
 from moediff_rt.serve.mrd.limits import Limits
 
 SHAPE = (12, 14, 10)
@@ -111,8 +112,15 @@ def test_any_contrast_takes_what_is_said_to_be_another(tiny_bundle):
     assert sorted({image.image_series_index for image in images}) == [2, 1001]
 
 
-@pytest.mark.parametrize("fault", [RuntimeError("a bug"), MemoryError()])
-def test_any_failure_returns_the_originals(mrd_server, monkeypatch, fault):
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (RuntimeError("a bug"), "unexpected RuntimeError"),
+        (MemoryError(), "unexpected MemoryError"),
+        (EngineError("memory ran out"), "memory ran out"),
+    ],
+)
+def test_any_failure_returns_the_originals(mrd_server, monkeypatch, fault, reason):
     failed = mrd_server.series("failed")
 
     def fail(*_args, **_settings):
@@ -123,7 +131,7 @@ def test_any_failure_returns_the_originals(mrd_server, monkeypatch, fault):
         patch.setattr(mrd_server.session, "run", fail)
         images, texts = exchange(mrd_server.port, sent)
     assert all(map(identical, images, sent)) and len(images) == 10
-    assert texts[0].startswith("ERR moediff-rt: series 1 is returned as it came: unexpected")
+    assert texts[0].startswith(f"ERR moediff-rt: series 1 is returned as it came: {reason}")
     assert mrd_server.series("failed") == failed + 1
     images, _ = exchange(mrd_server.port, sent)
     assert len(images) == 20, "the next series is enhanced again"

@@ -85,14 +85,16 @@ def send_dicom(port: int) -> None:
     send(port, T1)
 
 
-@pytest.mark.parametrize("manner", ["heeds", "deaf"])
-@pytest.mark.parametrize(
-    ("sent", "code", "words"),
-    [(signal.SIGTERM, 143, "stopped by SIGTERM"), (signal.SIGINT, 130, "interrupted")],
-)
 @pytest.mark.parametrize("name", ["mrd", "dicom"])
+@pytest.mark.parametrize(
+    ("manner", "sent", "code", "words"),
+    [
+        ("heeds", signal.SIGTERM, 143, "stopped by SIGTERM"),
+        ("deaf", signal.SIGINT, 130, "interrupted"),
+    ],
+)
 def test_a_second_signal_ends_a_server_that_is_at_work(
-    start, tmp_path, name, sent, code, words, manner
+    start, tmp_path, name, manner, sent, code, words
 ):
     spool = str(tmp_path / "spool")
     more = ["--send-to", "127.0.0.1:1:PACS", "--spool", spool, "--quiet-seconds", "0"]

@@ -26,6 +26,23 @@ def raising(monkeypatch):
         signal.signal(signum, handler)
 
 
+def test_a_signal_while_handlers_are_given_back_leaves_none_behind(monkeypatch):
+    real, given_back = signal.signal, []
+
+    def give_back(signum, handler):
+        before = real(signum, handler)
+        if handler is signal.default_int_handler:
+            given_back.append(signum)
+            if len(given_back) == 1:
+                signal.raise_signal(signum)
+        return before
+
+    with pytest.raises(Late, match="all written"), HeldSignals("all written"):
+        monkeypatch.setattr(signal, "signal", give_back)
+    assert set(given_back) == set(ENDING)
+    assert {signal.getsignal(signum) for signum in ENDING} == {signal.default_int_handler}
+
+
 def contents(folder) -> dict[str, str]:
     return {path.name: path.read_text() for path in folder.iterdir()}
 

@@ -13,7 +13,7 @@ from ...atomic import FolderWriter
 from ...dicom.enhance import EnhancedSeries, enhance
 from ...dicom.files import find_files, frame_count, read_header
 from ...dicom.series import Series, load_series
-from ...errors import Cancelled, InputError, OutputError
+from ...errors import Cancelled, EngineError, InputError, OutputError
 from ...io import record_writer
 from ...spacing import choose_output_shape
 from ..logs import Log
@@ -151,7 +151,7 @@ class Enhancing:
         except Exception as error:
             # Whatever it is: the next series gets its turn. Its words may quote the file.
             outcome, reason = FAILED, f"unexpected {type(error).__name__}"
-            if isinstance(error, _GivenUp):
+            if isinstance(error, _GivenUp | EngineError):
                 reason = str(error)
             log.error("series failed", reason=reason)
             log.debug("series failed", exc_info=True)

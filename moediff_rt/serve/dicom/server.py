@@ -200,9 +200,10 @@ class DicomServer:
         for worker in workers:
             worker.wait(max(0.0, deadline - time.monotonic()))
         self._give_up.set()
+        deadline = time.monotonic() + last_seconds
         self._acceptor.end(last_seconds)
         for worker in workers:
-            worker.wait(last_seconds)
+            worker.wait(max(0.0, deadline - time.monotonic()))
 
     def _working(self, work: Any) -> None:
         """Run a worker; without one the server is none, so its end ends the server."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from ...errors import Cancelled, InputError
+from ...errors import Cancelled, EngineError, InputError
 from ...leaving import ModelThread
 from ..errors import PeerGone, Refused
 from ..hold import Share
@@ -151,8 +151,8 @@ class Answers:
             raise
         except InputError as error:
             outcome, severity, reason = PASSED, "WRN", str(error)
-        except Refused as refused:
-            outcome, severity, reason = FAILED, "ERR", str(refused)
+        except (Refused, EngineError) as failed:
+            outcome, severity, reason = FAILED, "ERR", str(failed)
         except Cancelled:
             outcome, severity, reason = FAILED, "ERR", STOPPING
         except Exception as error:

@@ -22,6 +22,7 @@ from .wire import TICK_SECONDS, Wire
 
 # After the model was told to give up: for the last originals to go out.
 _LAST_SECONDS = 15.0
+_BREAK_SECONDS = 1.0  # for a thread to see that its connection is broken off
 
 
 class MrdServer:
@@ -99,11 +100,12 @@ class MrdServer:
     def _end(self, grace_seconds: float, last_seconds: float) -> None:
         self._join(grace_seconds)
         self._giving_up.set()
+        deadline = time.monotonic() + last_seconds
         self._join(last_seconds)
         with self._lock:
             for wire in self._peers:
                 wire.break_off()
-        self._join(last_seconds)
+        self._join(max(_BREAK_SECONDS, deadline - time.monotonic()))
 
     def _accept(self) -> bool:
         try:
