@@ -1,4 +1,4 @@
-"""moediff-rt: a brain MRI scan in, a sharper, 7T-like scan out.
+"""moediff-rt: a T1-weighted brain MRI scan in, a sharper scan out.
 
 Research software, not a medical device.
 """

@@ -48,7 +48,7 @@ class _Stopped(KeyboardInterrupt):
 def _get_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         prog="moediff-rt",
-        description="Brain MRI scan in, sharper, 7T-like scan out. Research software, "
+        description="T1-weighted brain MRI scan in, sharper scan out. Research software, "
         "not a medical device.",
     )
     parser.add_argument("--version", action="version", version=f"moediff-rt {__version__}")
