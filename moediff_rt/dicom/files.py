@@ -118,14 +118,16 @@ def find_files(source: str | os.PathLike[str]) -> list[Path]:
 def _refuse_cut(starts: Mapping[Path, bytes]) -> None:
     """Refuse what is left of a DICOM file where too little is: its volume would lose a slice.
 
-    It is known by its ending, or by a name like those of the DICOM files beside it.
+    It is known by its ending, the older one where it is alone, or by a name like those of the DICOM
+    files beside it.
     """
     named = {_kind_of_name(path) for path, start in starts.items() if _is_whole_start(start)}
     for path, start in starts.items():
         short = len(start) < _START
         if path.name.startswith(".") or (not short and any(start)):
             continue
-        if path.name.lower().endswith(_ENDING) or _kind_of_name(path) in named:
+        alone = len(starts) == 1 and short and named_dicom(path.name)
+        if alone or path.name.lower().endswith(_ENDING) or _kind_of_name(path) in named:
             found = f"{len(start)} bytes" if short else "zeros where it starts"
             raise InputError(
                 f"expected a whole DICOM file, found {found} in {path.name}; it was probably cut "
