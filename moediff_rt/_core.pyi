@@ -97,6 +97,9 @@ class Bundle:
     def input_max_mm(self) -> float: ...
     @property
     def modules(self) -> list[ModuleFile]: ...
+    @property
+    def int8_modules(self) -> list[ModuleFile]:
+        """8-bit forms of some of `modules`; may be none."""
 
 def load_bundle(path: str) -> Bundle:
     """Read a bundle folder and verify the size and SHA-256 of every file.
@@ -233,8 +236,8 @@ class Model:
     bundle
         From :func:`load_bundle`.
     backend, device, precision
-        "auto" lets the program choose; precision "auto" is bf16 where the processor computes it
-        natively, else fp32.
+        "auto" lets the program choose. Precision "auto" is int8 where the bundle has 8-bit modules
+        and the processor AVX-512 VNNI but no AMX; else bf16 where that is faster than fp32.
     threads
         0 means every core that this process may use.
     engines_dir

@@ -56,7 +56,7 @@ class Session:
         "auto", or a device that `moediff-rt info` lists; with TensorRT "auto" or "0", for the
         first GPU.
     precision : str
-        "auto", or a precision that `moediff-rt info` lists.
+        "auto", or a precision that `moediff-rt info` lists; "int8" of a bundle that has it.
     threads : int
         CPU threads; 0: as many as the computer has cores.
     engines_dir : path, optional

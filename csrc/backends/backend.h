@@ -26,6 +26,7 @@ struct DeviceRequest {
   std::string engines_dir;   // empty: engines are not kept on disk
   bool force = false;        // build even where the cache has the engine
   int64_t memory_limit = 0;  // bytes that one run may take on a GPU; 0: nine tenths of what is free
+  bool int8_there = false;   // whether the bundle has 8-bit modules, which "auto" may then take
 };
 
 struct EngineReport {
@@ -46,6 +47,7 @@ struct EngineSource {
   std::vector<std::string> inputs, outputs;  // the order in which the engine will be given them
   // Of the inputs, without the batch: what the file leaves free is built for these.
   std::vector<std::vector<int64_t>> input_dims;
+  bool int8 = false;  // whether it is the module's 8-bit form
 };
 
 struct TensorInfo {
@@ -90,6 +92,8 @@ class Device {
   virtual const std::string& backend() const = 0;
   virtual const std::string& name() const = 0;
   virtual const std::string& precision() const = 0;
+  // Whether load() wants a module's 8-bit form where the bundle has one.
+  virtual bool takes_int8() const { return false; }
   virtual int threads() const = 0;  // of the host
   // Whether load() makes engines for any tile of the bundle, or for the largest alone.
   virtual bool any_tile_size() const = 0;

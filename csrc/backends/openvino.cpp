@@ -6,7 +6,7 @@
 #include <openvino/openvino.hpp>
 #include <sstream>
 
-#include "backends/cpu_bfloat16.h"
+#include "backends/cpu_precision.h"
 #include "backends/cpu_threads.h"
 #include "backends/engine_cache.h"
 #include "backends/openvino_engine.h"
@@ -20,6 +20,7 @@ namespace mdr {
 namespace {
 
 constexpr const char* kName = "openvino";
+constexpr const char* kInt8 = "int8";
 
 std::string version() { return ov::get_openvino_version().buildNumber; }
 
@@ -33,12 +34,13 @@ bool contains(const std::vector<std::string>& words, const std::string& word) {
   return std::find(words.begin(), words.end(), word) != words.end();
 }
 
-// fp32 always; bf16 and fp16 where the device computes them natively.
+// fp32 always; bf16, fp16 and int8 where the device computes them natively.
 std::vector<std::string> precisions_of(ov::Core& core, const std::string& device) {
   const auto capabilities = core.get_property(device, ov::device::capabilities);
   std::vector<std::string> out = {"fp32"};
   if (contains(capabilities, ov::device::capability::BF16)) out.push_back("bf16");
   if (contains(capabilities, ov::device::capability::FP16)) out.push_back("fp16");
+  if (device == "CPU" && has_int8_products()) out.push_back(kInt8);
   return out;
 }
 
@@ -59,18 +61,32 @@ std::string choose_device(ov::Core& core, const std::string& wanted) {
        wanted, "; the device or its driver is probably not there; give one of these");
 }
 
-std::string choose_precision(ov::Core& core, const std::string& device, const std::string& wanted) {
+void check_precision(ov::Core& core, const std::string& device, const DeviceRequest& request) {
+  const std::string& wanted = request.precision;
   const auto known = precisions_of(core, device);
-  if (wanted == "auto") {
-    const bool low = contains(known, "bf16") && (device != "CPU" || bfloat16_is_faster());
-    return low ? "bf16" : "fp32";
+  if (wanted == kInt8 && contains(known, wanted) && !request.int8_there) {
+    fail(ErrorKind::backend,
+         "openvino: expected a bundle with 8-bit modules for precision int8, found one without; "
+         "it was probably exported without --int8; give another precision");
   }
-  if (contains(known, wanted)) return wanted;
-  const bool real = wanted == "bf16" || wanted == "fp16";
+  if (wanted == "auto" || contains(known, wanted)) return;
+  const bool real = wanted == "bf16" || wanted == "fp16" || wanted == kInt8;
   fail(ErrorKind::backend, "openvino: expected precision auto or one of ", joined(known),
        " on this ", device, ", found ", wanted, "; ",
        real ? "this processor has no instructions for it" : "probably mistyped",
        "; give one of these");
+}
+
+bool choose_int8(const std::string& device, const DeviceRequest& request) {
+  if (request.precision == kInt8) return true;
+  return request.precision == "auto" && request.int8_there && device == "CPU" && int8_is_faster();
+}
+
+// Of all that is not in 8 bits.
+std::string choose_float(ov::Core& core, const std::string& device, const std::string& wanted) {
+  if (wanted != "auto" && wanted != kInt8) return wanted;
+  const bool low = contains(precisions_of(core, device), "bf16");
+  return low && (device != "CPU" || bfloat16_is_faster()) ? "bf16" : "fp32";
 }
 
 // What the device calls itself, and for a CPU the instructions that OpenVINO compiles for, as many
@@ -129,23 +145,29 @@ class OpenvinoDevice : public HostDevice {
   explicit OpenvinoDevice(const DeviceRequest& request)
       : request_(request),
         name_(choose_device(core_, request.device)),
-        precision_(choose_precision(core_, name_, request.precision)),
+        int8_(choose_int8(name_, request)),
+        float_precision_(choose_float(core_, name_, request.precision)),
+        precision_(int8_ ? text(kInt8, "+", float_precision_) : float_precision_),
         full_name_(full_name_of(core_, name_)),
-        threads_(host_threads(request.threads)) {}
+        threads_(host_threads(request.threads)) {
+    check_precision(core_, name_, request);
+  }
 
   const std::string& backend() const override { return backend_; }
   const std::string& name() const override { return name_; }
   const std::string& precision() const override { return precision_; }
+  bool takes_int8() const override { return int8_; }
   int threads() const override { return threads_; }
   bool any_tile_size() const override { return true; }
   int requests_in_flight() const override { return threads_ > 1 ? threads_ + 1 : 1; }
   int tiles_per_request() const override { return 1; }
 
   std::shared_ptr<Engine> load(const EngineSource& source) override {
+    const std::string& precision = source.int8 ? precision_ : float_precision_;
     const EngineKey key{
-        source.module, source.onnx_sha256, kName,      version(),
-        name_,         full_name_,         precision_, profile_of(source, tiles_per_request())};
-    EngineReport report{source.module, kName, name_, precision_, "", 0, 0, false, ""};
+        source.module, source.onnx_sha256, kName,     version(),
+        name_,         full_name_,         precision, profile_of(source, tiles_per_request())};
+    EngineReport report{source.module, kName, name_, precision, "", 0, 0, false, ""};
     const auto begin = std::chrono::steady_clock::now();
     const auto seconds = [&] {
       return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -170,7 +192,7 @@ class OpenvinoDevice : public HostDevice {
 
  private:
   ov::AnyMap properties() const {
-    ov::AnyMap map{ov::hint::inference_precision(element_of(precision_))};
+    ov::AnyMap map{ov::hint::inference_precision(element_of(float_precision_))};
     if (name_ == "CPU") {
       map.insert({ov::num_streams(threads_), ov::inference_num_threads(threads_),
                   ov::hint::enable_cpu_pinning(false)});
@@ -252,7 +274,9 @@ class OpenvinoDevice : public HostDevice {
   ov::Core core_;
   DeviceRequest request_;
   std::string backend_ = kName;
-  std::string name_, precision_, full_name_;
+  std::string name_;
+  bool int8_;
+  std::string float_precision_, precision_, full_name_;
   int threads_;
 };
 

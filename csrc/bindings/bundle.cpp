@@ -59,7 +59,8 @@ void bind_bundle(py::module_& m) {
       .def_readonly("output_max_mm", &Bundle::output_max_mm)
       .def_readonly("input_min_mm", &Bundle::input_min_mm)
       .def_readonly("input_max_mm", &Bundle::input_max_mm)
-      .def_readonly("modules", &Bundle::modules);
+      .def_readonly("modules", &Bundle::modules)
+      .def_readonly("int8_modules", &Bundle::int8_modules);
 
   m.def(
       "load_bundle", [](const std::string& path) { return load_bundle(path); }, py::arg("path"),

@@ -18,7 +18,8 @@ std::shared_ptr<Model> make_model(const Bundle& bundle, const std::string& backe
                                   const std::string& device, const std::string& precision,
                                   int threads, const std::string& engines_dir, bool force,
                                   const std::optional<OnEngine>& on_engine) {
-  const DeviceRequest request{device, precision, threads, engines_dir, force};
+  DeviceRequest request{device, precision, threads, engines_dir, force};
+  request.int8_there = !bundle.int8_modules.empty();
   const auto told = [&](const EngineReport& report) {
     const py::gil_scoped_acquire acquire;
     if (on_engine) (*on_engine)(report);

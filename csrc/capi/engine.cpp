@@ -20,8 +20,9 @@ constexpr const char* kLoad = "mdr_engine_load";
 
 const char* or_auto(const char* word) { return word && *word ? word : "auto"; }
 
-DeviceRequest request_of(const mdr_engine_params& params, const Log& log) {
+DeviceRequest request_of(const mdr_engine_params& params, const Bundle& bundle, const Log& log) {
   DeviceRequest request;
+  request.int8_there = !bundle.int8_modules.empty();
   request.device = or_auto(params.device);
   request.precision = or_auto(params.precision);
   request.threads = params.threads;
@@ -57,7 +58,7 @@ mdr_engine* load(const char* folder, const mdr_engine_params& params, const Log&
   go_on();
   Bundle bundle = load_bundle(folder);
   log(MDR_LOG_DEBUG, "bundle ", bundle.name, ": ", bundle.hash, " in ", folder);
-  auto device = open_device(or_auto(params.backend), request_of(params, log));
+  auto device = open_device(or_auto(params.backend), request_of(params, bundle, log));
   auto model = std::make_shared<const Model>(std::move(bundle), std::move(device),
                                              [&](const EngineReport& report) {
                                                tell(log, report);

@@ -159,8 +159,7 @@ void read_settings(const BundleFields& card, Bundle& bundle) {
   bundle.input_max_mm = card.number("spacing_mm.input_max", bundle.input_min_mm, kMaxMm);
 }
 
-ModuleFile read_module(const BundleFields& card, const std::string& name) {
-  const std::string key = "modules." + name;
+ModuleFile read_module(const BundleFields& card, const std::string& name, const std::string& key) {
   ModuleFile module{name, card.string(key + ".file"), card.string(key + ".sha256"), 0};
   module.bytes = static_cast<int64_t>(card.number(key + ".bytes", 1, 9e15));
   const fs::path relative(module.file);
@@ -211,6 +210,13 @@ const ModuleFile& Bundle::module(const std::string& module_name) const {
        path.string(), "; export the bundle again");
 }
 
+const ModuleFile* Bundle::int8_module(const std::string& module_name) const {
+  for (const ModuleFile& module : int8_modules) {
+    if (module.name == module_name) return &module;
+  }
+  return nullptr;
+}
+
 TileSize Bundle::gate_size(TileSize size) const {
   return {gate_height * size.height / tile_height, gate_width * size.width / tile_width};
 }
@@ -244,8 +250,14 @@ Bundle load_bundle(const fs::path& path) {
   std::vector<std::string> names = {"encoder", "conditioner", "gate"};
   for (int i = 0; i < bundle.experts; ++i) names.push_back("expert_" + std::to_string(i));
   names.push_back("decoder");
-  for (const std::string& name : names) bundle.modules.push_back(read_module(card, name));
-  for (const ModuleFile& module : bundle.modules) verify_file(path, module);
+  for (const std::string& name : names) {
+    const std::string key = "modules." + name, int8 = key + ".int8";
+    bundle.modules.push_back(read_module(card, name, key));
+    if (card.has(int8)) bundle.int8_modules.push_back(read_module(card, name, int8));
+  }
+  for (const auto* files : {&bundle.modules, &bundle.int8_modules}) {
+    for (const ModuleFile& file : *files) verify_file(path, file);
+  }
   return bundle;
 }
 

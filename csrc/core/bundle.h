@@ -52,6 +52,7 @@ struct Bundle {
   int tile_overlap = 0;
   double output_min_mm = 0, output_max_mm = 0, input_min_mm = 0, input_max_mm = 0;
   std::vector<ModuleFile> modules;
+  std::vector<ModuleFile> int8_modules;  // 8-bit forms of some of them; may be none
 
   // Pixels per latent cell.
   int align_y() const { return tile_height / latent_height; }
@@ -59,6 +60,8 @@ struct Bundle {
   TileSize tile() const { return {tile_height, tile_width}; }
   TileSizes tile_sizes() const { return {smallest_tile, tile(), tile_pitch}; }
   const ModuleFile& module(const std::string& module_name) const;
+  // Null where the module has no 8-bit form.
+  const ModuleFile* int8_module(const std::string& module_name) const;
   // Gates along the axes of a tile of another size, in place of pixels.
   TileSize gate_size(TileSize size) const;
   // The same with the sizes of another tile, one of tile_sizes().

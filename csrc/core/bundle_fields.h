@@ -14,6 +14,7 @@ class BundleFields {
   BundleFields(const Json& document, std::string file);
 
   const std::string& file() const { return file_; }
+  bool has(const std::string& key) const { return look_up(key) != nullptr; }
   std::string string(const std::string& key) const;
   double number(const std::string& key, double low, double high) const;
   int integer(const std::string& key, int low, int high) const;

@@ -42,8 +42,10 @@ Model::Model(Bundle bundle, std::shared_ptr<Device> device, const OnEngine& on_e
     : bundle_(std::move(bundle)), device_(std::move(device)) {
   const auto load = [&](const std::string& name, const std::vector<TensorInfo>& inputs,
                         const std::vector<std::string>& outputs) {
-    const ModuleFile& file = bundle_.module(name);
+    const ModuleFile* int8 = device_->takes_int8() ? bundle_.int8_module(name) : nullptr;
+    const ModuleFile& file = int8 ? *int8 : bundle_.module(name);
     EngineSource source{name, (bundle_.path / file.file).string(), file.sha256, {}, outputs, {}};
+    source.int8 = int8 != nullptr;
     for (const TensorInfo& input : inputs) {
       source.inputs.push_back(input.name);
       source.input_dims.push_back(input.dims);
