@@ -135,7 +135,7 @@ train: $(VENV)/.authoring | $(RUNS)/shards
 	$(BIN)/moediff-export train $(RUNS)/shards --config edge -o $(RUNS)/edge \
 		--max-minutes 600 --max-steps $(STEPS) --threads $(THREADS) $(if $(wildcard $(RUNS)/edge/checkpoint),--resume)
 	$(BIN)/moediff-export onnx $(RUNS)/edge/checkpoint -o $(RUNS)/bundle --overwrite \
-		--card export/cards/edge.json
+		--card export/cards/edge.json --int8 $(RUNS)/shards
 
 # Each variant gets the same steps on the same data, at a size that trains in minutes.
 STUDY_STEPS ?= 1000

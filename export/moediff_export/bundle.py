@@ -14,12 +14,15 @@ from typing import Any
 from . import __version__
 from .config import ModelConfig, config_from_dict
 from .data.pairs import INTENSITY_PERCENTILE, OUTPUT_MM, RATIOS
+from .data.shards import read_shards
 from .diffusion import cosine_alphas_cumprod
 from .evaluation.provenance import modules_sha256
 from .folders import check_replaceable
+from .int8 import export_int8, record_inputs
 from .model import MoEDiffSR
 from .modules import list_modules
 from .onnx import export_module, read_weights, round_weights
+from .training.split import hold_out
 
 FORMAT = "moediff-bundle"
 FORMAT_VERSION = 3
@@ -164,7 +167,7 @@ def check_measured(report: dict[str, Any], bundle: Path, config: ModelConfig) ->
             raise ValueError(
                 f"write_bundle: expected a report of this bundle, {key} {value}, found one of "
                 f"{said.get('name')}, {key} {said.get(key)}; it is probably of another checkpoint, "
-                "or exported by other releases; evaluate this bundle"
+                "with or without --int8, or exported by other releases; evaluate this bundle"
             )
 
 
@@ -196,12 +199,19 @@ def load_reference(folder: Path) -> MoEDiffSR:
     return model
 
 
+def _described(file: Path) -> dict[str, Any]:
+    data = file.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    return {"file": file.name, "sha256": digest, "bytes": len(data)}
+
+
 def write_bundle(
     model: MoEDiffSR,
     folder: Path,
     card: dict[str, Any],
     overwrite: bool = False,
     reports: Sequence[dict[str, Any]] = (),
+    calibration: Path | None = None,
 ) -> dict[str, float]:
     """Export every module and write the bundle, whole or not at all.
 
@@ -219,20 +229,27 @@ def write_bundle(
     reports : sequence of dict
         What an earlier export of the same model was measured to do: its metrics, in place of the
         card's.
+    calibration : Path, optional
+        Folder of the shards that the model trained on: the bundle gets 8-bit modules, too. They
+        are unpacked beside the bundle for as long as it takes.
 
     Returns
     -------
     dict
-        Relative error of each exported module against PyTorch.
+        Relative error of each exported module against PyTorch, and of each 8-bit one
+        ("conditioner int8") against the module.
 
     Raises
     ------
     FileExistsError
         If the folder is there and ``overwrite`` is off.
     ExportError
-        If a module does not compute what PyTorch computes.
+        If a module does not compute what PyTorch computes; if an 8-bit one is far from it, or
+        NNCF is not there.
+    FileNotFoundError
+        If there are no shards to calibrate on.
     ValueError
-        If a report is none, or of another bundle.
+        If a report is none, or of another bundle; if a shard is damaged, or its slabs too small.
     """
     if reports:
         card = {**card, "metrics": [row for report in reports for row in metrics_of(report)]}
@@ -244,15 +261,19 @@ def write_bundle(
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         errors, modules = {}, {}
-        for item in list_modules(model):
+        items = list_modules(model)
+        seen = {}
+        if calibration:
+            slabs, _ = hold_out(read_shards(calibration, folder.parent))
+            seen = record_inputs(model, items, slabs)
+        for item in items:
             path = temporary / f"{item.name}.onnx"
             errors[item.name] = export_module(item, path)
-            data = path.read_bytes()
-            modules[item.name] = {
-                "file": path.name,
-                "sha256": hashlib.sha256(data).hexdigest(),
-                "bytes": len(data),
-            }
+            modules[item.name] = _described(path)
+            if item.name in seen:
+                int8 = temporary / f"{item.name}.int8.onnx"
+                errors[f"{item.name} int8"] = export_int8(item, path, seen[item.name], int8)
+                modules[item.name]["int8"] = _described(int8)
         for report in reports:
             check_measured(report, temporary, model.config)
         text = json.dumps(bundle_json(model, modules, card), indent=1)

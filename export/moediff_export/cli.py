@@ -135,6 +135,12 @@ def _get_parser() -> argparse.ArgumentParser:
         default=[],
         help="report.json of this export's evaluation: its metrics",
     )
+    onnx.add_argument(
+        "--int8",
+        type=Path,
+        metavar="SHARDS",
+        help="8-bit modules, too, calibrated on the shards of its training (needs NNCF)",
+    )
     onnx.add_argument("--steps", type=int, help="the bundle's default steps (the run's own)")
     onnx.add_argument(
         "--planes", type=int, choices=(1, 2, 3), help="the bundle's default planes (the run's own)"
@@ -285,9 +291,12 @@ def _onnx(args: argparse.Namespace) -> None:
             )
     card["training"] = {**card["training"], **progress}
     reports = [read_object(path) for path in args.report]
-    errors = write_bundle(model, args.output, card, overwrite=args.overwrite, reports=reports)
+    errors = write_bundle(
+        model, args.output, card, overwrite=args.overwrite, reports=reports, calibration=args.int8
+    )
     for name, error in errors.items():
-        print(f"{name:12s} relative error against PyTorch {error:.1e}")
+        truth = "float32" if name.endswith("int8") else "PyTorch"
+        print(f"{name:16s} relative error against {truth} {error:.1e}")
     size = sum(path.stat().st_size for path in args.output.iterdir())
     print(f"{args.output}: {size / 1e6:.1f} MB")
 

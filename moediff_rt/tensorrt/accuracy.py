@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from ..telemetry import stay_silent
 from .rounding import float_tensors, with_rounding
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -44,6 +45,7 @@ def random_inputs(model: onnx.ModelProto, seed: int = 0) -> dict[str, npt.NDArra
 
 def run_float32(model: onnx.ModelProto, inputs: Arrays) -> list[npt.NDArray[np.float32]]:
     """Outputs of a float32 graph, by OpenVINO on the CPU in float32."""
+    stay_silent()
     import openvino
 
     core = openvino.Core()
