@@ -15,14 +15,16 @@ from moediff_rt import _core
 ORDER = ("encoder", "conditioner", "gate", "experts", "decoder")
 
 
-def module_paths(bundle: _core.Bundle) -> dict[str, Path]:
+def module_paths(bundle: _core.Bundle, int8: bool) -> dict[str, Path]:
     """Each module's ONNX file, in an order in which inputs are known before they are needed."""
 
     def place(name: str) -> int:
         return ORDER.index("experts" if name.startswith("expert") else name)
 
-    modules = sorted(bundle.modules, key=lambda module: place(module.name))
-    return {module.name: Path(bundle.path) / module.file for module in modules}
+    modules = {module.name: module for module in bundle.modules}
+    if int8:
+        modules |= {module.name: module for module in bundle.int8_modules}
+    return {name: Path(bundle.path) / modules[name].file for name in sorted(modules, key=place)}
 
 
 def input_shapes(bundle: _core.Bundle, batch: int, tile: tuple[int, int]) -> dict[str, list[int]]:
@@ -42,12 +44,12 @@ def input_shapes(bundle: _core.Bundle, batch: int, tile: tuple[int, int]) -> dic
 
 
 def read_modules(
-    core: Any, bundle: _core.Bundle, batch: int, tile: tuple[int, int]
+    core: Any, bundle: _core.Bundle, batch: int, tile: tuple[int, int], int8: bool = False
 ) -> dict[str, Any]:
     """Each module as an OpenVINO model of fixed shapes, whatever its file leaves open."""
     shapes = input_shapes(bundle, batch, tile)
     models = {}
-    for name, path in module_paths(bundle).items():
+    for name, path in module_paths(bundle, int8).items():
         model = core.read_model(str(path))
         model.reshape({port.any_name: shapes[port.any_name] for port in model.inputs})
         for port in model.outputs:
@@ -57,16 +59,18 @@ def read_modules(
 
 
 class OnnxRuntimeModules:
-    """Sessions of ONNX Runtime on the CPU, float32: it has no bfloat16 there.
+    """Sessions of ONNX Runtime on the CPU, which has no bfloat16 there.
 
     Parameters
     ----------
     bundle : Bundle
+    int8 : bool
+        The 8-bit form of those modules that have one.
     threads : int
         Of one call.
     """
 
-    def __init__(self, bundle: _core.Bundle, threads: int) -> None:
+    def __init__(self, bundle: _core.Bundle, int8: bool, threads: int) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -77,7 +81,7 @@ class OnnxRuntimeModules:
             name: onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
-            for name, path in module_paths(bundle).items()
+            for name, path in module_paths(bundle, int8).items()
         }
 
     def __call__(self, name: str, **inputs: NDArray[np.float32]) -> Sequence[NDArray[np.float32]]:
@@ -94,7 +98,7 @@ class CompiledModules:
     models : dict
         Each module's model, of fixed shapes: see `read_modules`.
     precision : str
-        "fp32" or "bf16", as OpenVINO's hint.
+        "fp32" or "bf16", as OpenVINO's hint: of all that is not in 8 bits.
     threads : int
         In all.
     batch : int

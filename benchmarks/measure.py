@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 
+# What bf16 or int8 may be off from float32 over the whole way, as a relative error.
+LOW_PRECISION_ERROR = 5e-3
+
 
 def relative_error(found: np.ndarray, truth: np.ndarray) -> float:
     """Euclidean distance over the truth's norm."""

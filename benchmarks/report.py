@@ -87,6 +87,8 @@ def markdown(found: Record) -> str:
         parts += ["## By stage, seconds", stage_table(of_kind(records, "volume"))]
     if floor := of_kind(records, "module"):
         parts += ["## Floor of each module, one tile of the largest size", plain_table(floor)]
+    if precisions := of_kind(records, "precision"):
+        parts += ["## moediff-rt by precision", plain_table(precisions)]
     if start := of_kind(records, "start"):
         parts += ["## Start-up", plain_table(start)]
     if step := of_kind(records, "gated_step"):

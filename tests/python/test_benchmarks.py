@@ -122,7 +122,7 @@ def modules(request, tiny_bundle):
 
     bundle = _core.load_bundle(str(tiny_bundle))
     if request.param == "onnxruntime":
-        return lambda batch, workers: OnnxRuntimeModules(bundle, 1)
+        return lambda batch, workers: OnnxRuntimeModules(bundle, int8=False, threads=1)
     openvino = pytest.importorskip("openvino", reason="needs the Python package openvino")
     core, (height, width, _) = openvino.Core(), bundle.tile
     return lambda batch, workers: CompiledModules(
