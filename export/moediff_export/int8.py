@@ -105,12 +105,15 @@ def record_inputs(
         )
     shape = (1, config.latent_channels, size // config.factor, size // config.factor)
     usual = default_sampling(config)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # sums in one order: the same slabs give the same files
     try:
         for i in range(CROPS):
             slices = crop_batch(rng, pairs, size, 1, config.slices).slices
             sampling = replace(usual, steps=max(usual.steps, MORE_STEPS)) if i % 4 == 3 else usual
             sample(model, slices, sampling, lambda _: torch.randn(shape, generator=generator))
     finally:
+        torch.set_num_threads(threads)
         for hook in hooks:
             hook.remove()
     return seen

@@ -7,6 +7,8 @@ from moediff_export.data.held_out import load_subject, simulate_scan
 from moediff_export.data.scanner import interpolate
 from moediff_export.enhance import enhance_volume
 from moediff_export.evaluation.metrics import psnr, ssim
+from moediff_export.int8 import compare, record_inputs
+from moediff_export.modules import list_modules
 from moediff_export.onnx import relative_error
 
 from moediff_rt import Session, _core
@@ -49,6 +51,35 @@ def test_the_runtime_equals_the_reference_on_it(session):
     )
     assert relative_error(truth, prepared.volume) > 1e-2
     assert relative_error(result.volume, truth) <= 1e-3
+
+
+def test_its_conditioner_and_experts_have_8_bit_forms_that_compute_the_same(pairs):
+    bundle = _core.load_bundle(str(default_bundle()))
+    forms = {module.name: default_bundle() / module.file for module in bundle.int8_modules}
+    assert list(forms) == ["conditioner", "expert_0", "expert_1", "expert_2"]
+    model = load_reference(default_bundle())
+    items = {item.name: item for item in list_modules(model)}
+    for name, seen in record_inputs(model, list(items.values()), pairs).items():
+        plain, outputs = default_bundle() / f"{name}.onnx", list(items[name].outputs)
+        assert 0 < compare(plain, forms[name], outputs, seen[:4]) < 0.15, name
+
+
+@pytest.mark.parametrize("noise_percent", [1.0, 3.0])
+def test_its_8_bit_modules_cost_at_most_a_tenth_of_a_decibel(session, tmp_path, noise_percent):
+    (info,) = (info for info in _core.backends() if info.name == "openvino")
+    if "int8" not in info.precisions:
+        pytest.skip("needs a processor with AVX-512 VNNI")
+    held_out = load_subject("mni152")
+    low = np.asarray(simulate_scan(held_out, noise_percent).dataobj, dtype=np.float32)
+    inside = slice(2 * SLICES.start, 2 * SLICES.stop)
+    truth, brain = held_out.truth[:, :, inside], held_out.brain[:, :, inside]
+    with Session(precision="int8", engines_dir=tmp_path) as low_precision:
+        scores = [
+            psnr(one.enhance(low[:, :, SLICES], 2.0, output_spacing=1.0), truth, brain)
+            for one in (session, low_precision)
+        ]
+    assert scores[0] != scores[1], "int8 must do something for this to say anything"
+    assert scores[0] - scores[1] <= 0.1
 
 
 @pytest.mark.parametrize(("noise_percent", "gain_db"), [(1.0, 2.0), (3.0, 1.9)])
