@@ -101,8 +101,8 @@ typedef struct mdr_engine_params {
   size_t struct_size;
   const char* backend; /* NULL: OpenVINO, for now; "openvino", "tensorrt", "tensorrt-rtx" */
   const char* device;  /* NULL: the backend's first; "CPU"; the number of a GPU, as "0" */
-  /* NULL: the fastest that is accurate, in int8 to a tenth of a decibel; "fp32", "bf16", "fp16",
-   * "tf32" (TensorRT); "int8" (OpenVINO on a CPU, of a bundle that has 8-bit modules) */
+  /* NULL: the fastest that is accurate, in int8 to a tenth of a decibel on average; "fp32", "bf16",
+   * "fp16", "tf32" (TensorRT); "int8" (OpenVINO on a CPU, of a bundle that has 8-bit modules) */
   const char* precision;
   /* Folder of engines, kept between runs and shared with the moediff-rt command. NULL:
    * $MOEDIFF_RT_CACHE/engines, $XDG_CACHE_HOME/moediff-rt/engines, ~/.cache/moediff-rt/engines,
