@@ -90,11 +90,6 @@ def record_inputs(
         arrays = (tensor.numpy().copy() for tensor in given)
         seen[item.name].append(dict(zip(item.inputs, arrays, strict=True)))
 
-    hooks = [
-        item.module.register_forward_pre_hook(partial(keep, item))
-        for item in items
-        if in_int8(item.name)
-    ]
     generator = torch.Generator().manual_seed(SEED)
     unit, edge = crop_unit(config), min(min(pair.target.shape[1:]) for pair in pairs)
     size = min(config.smallest_tile, edge // unit * unit)
@@ -105,6 +100,11 @@ def record_inputs(
         )
     shape = (1, config.latent_channels, size // config.factor, size // config.factor)
     usual = default_sampling(config)
+    hooks = [
+        item.module.register_forward_pre_hook(partial(keep, item))
+        for item in items
+        if in_int8(item.name)
+    ]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums in one order: the same slabs give the same files
     try:
