@@ -195,7 +195,7 @@ def quantise(graph: onnx.ModelProto, inputs: Sequence[Inputs]) -> onnx.ModelProt
             StatisticsType.QUANTILE, kind, quantile_outlier_prob=OUTLIERS
         )
 
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # its own way sets everybody's handlers
     nodes = graph.graph.node
     others = {node.op_type for node in nodes} - {"Conv"}
     kept = [n.name for n in nodes if n.op_type == "Conv" and n.input[1].startswith(KEPT_FLOAT)]
