@@ -27,6 +27,14 @@ from moediff_rt import _core
 EXPERTS = ["expert_0", "expert_1", "expert_2"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_crops():
+    """One in six of what a real export looks at."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("moediff_export.int8.CROPS", 8)
+        yield
+
+
 @pytest.fixture(scope="module")
 def shards(pairs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("shards")
