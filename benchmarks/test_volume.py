@@ -32,7 +32,7 @@ def test_enhance_volume(
     error = relative_error(first.volume, same.volume)
     precision = how.split(",")[0]
     limit = FLOAT32_ERROR if precision == "fp32" else LOW_PRECISION_ERROR
-    if precision.startswith("bf16"):  # at most, however far off PyTorch's own run is
+    if precision.startswith("bf16"):  # nor more than twice as far off as PyTorch's own run
         limit = min(2 * request.getfixturevalue("low_precision_error"), limit)
     assert error <= limit, f"{name} ({how}) gives another volume"
     psnr = case.truth.psnr if case.truth else None

@@ -96,7 +96,7 @@ def record_inputs(
     if not size:
         raise ValueError(
             f"record_inputs: expected slabs of at least {unit} x {unit} pixels for {config.name}, "
-            f"found one whose edge is {edge}; leave that scan out"
+            f"found one whose edge is {edge}; it was probably cropped; leave that scan out"
         )
     shape = (1, config.latent_channels, size // config.factor, size // config.factor)
     usual = default_sampling(config)
@@ -186,8 +186,8 @@ def quantise(graph: onnx.ModelProto, inputs: Sequence[Inputs]) -> onnx.ModelProt
         )
     except ImportError as error:
         raise ExportError(
-            "export_int8: expected NNCF, which calibrates 8-bit modules, found none; "
-            "pip install 'moediff-export[int8]'"
+            "export_int8: expected NNCF, which calibrates 8-bit modules, found none; it is an "
+            "extra that is probably not installed: pip install 'moediff-export[int8]'"
         ) from error
 
     def widest(kind: AggregatorType) -> StatisticsCollectorParameters:

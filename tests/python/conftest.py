@@ -40,6 +40,16 @@ def gpu():
         pytest.skip(str(error))
 
 
+@pytest.fixture(scope="session")
+def int8_processor():
+    """A processor that OpenVINO runs 8-bit modules on."""
+    from moediff_rt import _core
+
+    (openvino,) = (info for info in _core.backends() if info.name == "openvino")
+    if "int8" not in openvino.precisions:
+        pytest.skip("needs a processor with AVX-512 VNNI")
+
+
 @pytest.fixture
 def rng():
     """New numbers in each run; a failure shows the seed that brings them back."""

@@ -65,11 +65,9 @@ def test_its_conditioner_and_experts_have_8_bit_forms_that_compute_the_same(pair
         assert 0 < compare(plain, forms[name], outputs, seen) < 0.15, name
 
 
+@pytest.mark.usefixtures("int8_processor")
 @pytest.mark.parametrize("noise_percent", [1.0, 3.0])
 def test_its_8_bit_modules_cost_at_most_a_tenth_of_a_decibel(session, tmp_path, noise_percent):
-    (info,) = (info for info in _core.backends() if info.name == "openvino")
-    if "int8" not in info.precisions:
-        pytest.skip("needs a processor with AVX-512 VNNI")
     held_out = load_subject("mni152")
     low = np.asarray(simulate_scan(held_out, noise_percent).dataobj, dtype=np.float32)
     inside = slice(2 * SLICES.start, 2 * SLICES.stop)

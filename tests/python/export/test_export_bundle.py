@@ -9,14 +9,13 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from export_fixtures import card, random_model
+from export_fixtures import card, random_model, save_run
 from moediff_export.bundle import check_measured, load_reference, metrics_of, write_bundle
 from moediff_export.cli import main
 from moediff_export.config import TINY, get_config
 from moediff_export.evaluation.provenance import modules_sha256
 from moediff_export.modules import ModuleExport, list_modules
 from moediff_export.onnx import ExportError, check_module, export_module, relative_error
-from moediff_export.training.checkpoint import write_checkpoint
 
 
 def test_bundle_lists_every_file_with_its_hash(tiny_bundle):
@@ -134,14 +133,6 @@ def test_an_existing_bundle_is_not_overwritten(tiny_model, tiny_bundle):
 def test_a_missing_checkpoint_is_one_line_and_exit_2(tmp_path, capsys):
     assert main(["onnx", str(tmp_path / "no.pt"), "-o", str(tmp_path / "b")]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
-
-
-def save_run(model, folder):
-    """A run's checkpoint that ended with the weights of a model."""
-    weights = {f"averaged/{name}": value for name, value in model.state_dict().items()}
-    record = {"config": model.config.to_dict(), "steps": 1, "minutes": 0, "plan": {}}
-    write_checkpoint(folder, weights, {**record, "machine": "here"})
-    return folder
 
 
 def test_a_bundles_defaults_may_be_others_than_the_runs(tiny_model, tiny_bundle, tmp_path):

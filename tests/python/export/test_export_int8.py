@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from export_fixtures import card, volume_and_boxes
+from export_fixtures import card, save_run, volume_and_boxes
 from moediff_export.bundle import write_bundle
 from moediff_export.cli import main
 from moediff_export.config import TINY
@@ -20,7 +20,6 @@ from moediff_export.evaluation.provenance import modules_sha256
 from moediff_export.int8 import KEPT_FLOAT, export_int8, in_int8, record_inputs
 from moediff_export.modules import list_modules
 from moediff_export.onnx import export_module, relative_error
-from moediff_export.training.checkpoint import write_checkpoint
 
 from moediff_rt import _core
 
@@ -83,11 +82,9 @@ def test_no_note_of_the_exporting_machine_is_written(folder):
         assert not graph.metadata_props and not graph.doc_string
 
 
+@pytest.mark.usefixtures("int8_processor")
 def test_the_runtime_is_near_float32_with_them(folder):
     bundle = _core.load_bundle(str(folder))
-    (info,) = (info for info in _core.backends() if info.name == "openvino")
-    if "int8" not in info.precisions:
-        pytest.skip("needs a processor with AVX-512 VNNI")
     volume, boxes = volume_and_boxes((4, 110, 90))
     truth, found = (
         _core.Model(bundle, precision=precision, threads=2).enhance(volume, boxes, seed=1).volume
@@ -159,11 +156,7 @@ def test_slabs_that_are_too_small_are_refused(tiny_model, pairs):
 
 @pytest.fixture
 def run(tiny_model, tmp_path):
-    """A run's checkpoint."""
-    weights = {f"averaged/{name}": value for name, value in tiny_model.state_dict().items()}
-    record = {"config": tiny_model.config.to_dict(), "steps": 1, "minutes": 0, "plan": {}}
-    write_checkpoint(tmp_path / "run", weights, {**record, "machine": "here"})
-    return tmp_path / "run"
+    return save_run(tiny_model, tmp_path / "run")
 
 
 def test_the_command_calibrates_on_shards(run, shards, folder, tmp_path, capsys):
