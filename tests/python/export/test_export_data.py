@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from moediff_export.cli import main
-from moediff_export.data import scanner
+from moediff_export.data import pairs, scanner
 from moediff_export.data.anatomy import draw_points, extract_brain, from_nodes, node_positions
 from moediff_export.data.batches import crop_batch
 from moediff_export.data.painting import T1_LEVELS, paint, t1_levels
@@ -223,6 +223,20 @@ def test_some_slabs_show_the_extracted_brain_alone(phantom):
     assert (
         cut.any() and (extracted.image[cut] == 0).all() and (extracted.regions[:, cut] == 0).all()
     )
+
+
+def test_an_extracted_brain_is_cut_after_the_blur_or_before_it(phantom, monkeypatch):
+    monkeypatch.setattr(pairs, "BLURRED_SHARE", 1.0)
+    monkeypatch.setattr(pairs, "BLUR_VOXELS", (1.0, 1.0))
+    images = []
+    for soft in (0.0, 1.0):
+        monkeypatch.setattr(pairs, "SOFT_SHARE", soft)
+        mixture = Mixture(painted=1, extracted=1)
+        images.append(draw_anatomy(np.random.default_rng(5), phantom, mixture).image)
+    hard, soft = images
+    outside = hard == 0
+    assert outside.any() and 0.1 * hard.max() < soft[outside].max() < hard.max()
+    assert (hard[~outside] >= soft[~outside]).mean() > 0.99  # what lies outside darkens the border
 
 
 def test_steep_maps_paint_sharper_borders_than_their_source():
