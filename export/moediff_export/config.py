@@ -61,6 +61,9 @@ class ModelConfig:
         Whether the decoder gets the slices beside the latent.
     cosine_attention : bool
         Whether the junction expert's attention scores are cosines instead of products.
+    expert_activation : str
+        What bends the experts' features: "silu", or "hardswish" (Howard et al. 2019), which is near
+        it and needs no exponential.
     gate_threshold : float
         An expert whose gate stays below this over a whole tile is not run for that tile.
     planes : int
@@ -102,6 +105,7 @@ class ModelConfig:
     gated: bool = True
     decoder_sees_scan: bool = True
     cosine_attention: bool = False
+    expert_activation: str = "silu"
 
     def __post_init__(self) -> None:
         if self.smallest_tile > self.tile or any(
@@ -166,6 +170,7 @@ EDGE = ModelConfig(
     start_timestep=150,
     planes=2,
     cosine_attention=True,
+    expert_activation="hardswish",
 )
 
 # The paper's sizes: 1024 codes of length 512 on an 8 x 8 grid, base width 128, T = 1000.

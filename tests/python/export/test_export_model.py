@@ -7,7 +7,7 @@ from export_fixtures import random_model
 from moediff_export.config import EDGE, PAPER, TINY, get_config
 from moediff_export.data.batches import Batch
 from moediff_export.model import MoEDiffSR, build_model
-from moediff_export.model.autoencoder import VectorQuantizer
+from moediff_export.model.autoencoder import VectorQuantizer, fine_detail
 from moediff_export.model.conditioner import (
     SwinBlock,
     from_windows,
@@ -17,6 +17,7 @@ from moediff_export.model.conditioner import (
 from moediff_export.model.experts import EdgeEnhancement, NonLocalAttention
 from moediff_export.training.step import REPORTED, LossPlan, TrainingStep, draw
 from moediff_export.training.variants import apply_variant, arithmetic
+from torch.nn import functional as F
 
 
 def crops(config, count=2, size=None):
@@ -138,6 +139,12 @@ def test_the_decoder_adds_to_the_low_field_slice(tiny_model):
         brighter = tiny_model.decoder(z0, slices + 100.0)
     # Far outside the trained range only the residual path keeps the slice's own level.
     assert abs(float((brighter - slices[:, 1:2]).mean()) - 100.0) < 50.0
+
+
+def test_fine_detail_is_what_exceeds_the_mean_of_the_5_x_5_pixels_that_there_are():
+    image = torch.rand(2, 1, 12, 20, dtype=torch.float64)
+    mean = F.avg_pool2d(image, 5, stride=1, padding=2, count_include_pad=False)
+    torch.testing.assert_close(fine_detail(image), 8 * (image - mean))
 
 
 def test_the_latent_sees_fine_detail(tiny_model):
