@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import io
 import os
-import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from types import FrameType
-from typing import NoReturn
+from collections.abc import Sequence
 
 from . import __version__
 from .cli_options import (
@@ -24,25 +20,15 @@ from .cli_options import (
 from .cli_serve import add_serve
 from .errors import Cancelled, EngineError, MoediffError
 from .progress import Unsaid, say
-from .signals import Late
+from .signals import Late, describe_end, signals_raised
 
 FAILED = 1
-# As shells say that a signal ended a command; 130 for Ctrl-C, 143 for SIGTERM.
-SIGNALLED = 128
 
 # What a command leaves when a signal ends it.
 _KEPT = {
     "build-engines": "the engines finished before are kept",
     "serve": "what was begun was given up at the second signal",
 }
-
-
-class _Stopped(KeyboardInterrupt):
-    """A scheduler or a closed terminal ended the command: clean up as after Ctrl-C."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signum)
-        self.signum = signum
 
 
 def _get_parser() -> argparse.ArgumentParser:
@@ -184,7 +170,7 @@ def main(args: Sequence[str] | None = None) -> int:
     options = _get_parser().parse_args(args)
     verbose = getattr(options, "verbose", False)
     try:
-        with _signals_raised():
+        with signals_raised():
             return _run(options)
     except (KeyboardInterrupt, Cancelled) as stop:
         return _say_stopped(options, stop)
@@ -225,27 +211,6 @@ def _drop_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-@contextlib.contextmanager
-def _signals_raised() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the command through its clean-up, unless they are in use."""
-
-    def stop(signum: int, _frame: FrameType | None) -> NoReturn:
-        raise _Stopped(signum)
-
-    taken = []
-    try:
-        for signum in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(signum) is signal.SIG_DFL:
-                # Only the main thread may; elsewhere signals are the caller's.
-                with contextlib.suppress(ValueError):
-                    signal.signal(signum, stop)
-                    taken.append(signum)
-        yield
-    finally:
-        for signum in taken:
-            signal.signal(signum, signal.SIG_DFL)
-
-
 def _run(options: argparse.Namespace) -> int:
     # Each command's module is imported only when asked for: --help and --version stay fast.
     if options.command == "infer":
@@ -270,10 +235,8 @@ def _say_stopped(options: argparse.Namespace, stop: BaseException | None) -> int
     if isinstance(stop, Late):
         kept, stop = str(stop), stop.__cause__
     kept = _KEPT.get(options.command, kept)
-    if isinstance(stop, _Stopped):
-        name = signal.Signals(stop.signum).name
-        return _say(options, f"stopped by {name}; {kept}", SIGNALLED + stop.signum)
-    return _say(options, f"interrupted; {kept}", SIGNALLED + signal.SIGINT)
+    how, code = describe_end(stop)
+    return _say(options, f"{how}; {kept}", code)
 
 
 def _say(options: argparse.Namespace, message: str, code: int) -> int:

@@ -1,13 +1,28 @@
-"""The signals that end a process, and holding them back where they would leave things half done."""
+"""The signals that end a process: raised, so that it cleans up, and held back where they must wait.
+
+They must where they would leave things half done.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# As shells say that a signal ended a command; 130 for Ctrl-C, 143 for SIGTERM.
+SIGNALLED = 128
+
+
+class Stopped(KeyboardInterrupt):
+    """A scheduler or a closed terminal ended the command: clean up as after Ctrl-C."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
 
 
 class Late(KeyboardInterrupt):
@@ -20,6 +35,34 @@ def is_heeded(signum: int) -> bool:
     `nohup` has SIGHUP ignored, and a shell without job control SIGINT for what runs behind it.
     """
     return signal.getsignal(signum) not in (signal.SIG_IGN, None)
+
+
+@contextlib.contextmanager
+def signals_raised() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a command through its clean-up, unless they are in use."""
+
+    def stop(signum: int, _frame: FrameType | None) -> NoReturn:
+        raise Stopped(signum)
+
+    taken = []
+    try:
+        for signum in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(signum) is signal.SIG_DFL:
+                # Only the main thread may; elsewhere signals are the caller's.
+                with contextlib.suppress(ValueError):
+                    signal.signal(signum, stop)
+                    taken.append(signum)
+        yield
+    finally:
+        for signum in taken:
+            signal.signal(signum, signal.SIG_DFL)
+
+
+def describe_end(stop: BaseException | None) -> tuple[str, int]:
+    """How a command ended, in words, and its exit code; what was raised, `Stopped` or Ctrl-C."""
+    if isinstance(stop, Stopped):
+        return f"stopped by {signal.Signals(stop.signum).name}", SIGNALLED + stop.signum
+    return "interrupted", SIGNALLED + signal.SIGINT
 
 
 class HeldSignals:

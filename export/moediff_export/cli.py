@@ -11,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from moediff_rt.errors import MoediffError
+from moediff_rt.signals import describe_end, signals_raised
 
 from . import __version__
 from .arguments import natural, positive
@@ -308,7 +309,11 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code (2: wrong input, 130: stopped)."""
+    """Run the command line; returns the exit code.
+
+    That is 2 for wrong input, and as shells count a signal: 130 for Ctrl-C, 143 for SIGTERM (a
+    training that either stopped returns 130, and its checkpoint is kept).
+    """
     parsed = _get_parser().parse_args(args)
     commands = {
         "data": _data,
@@ -320,7 +325,12 @@ def main(args: list[str] | None = None) -> int:
     }
     run = commands[parsed.command]
     try:
-        return run(parsed) or 0
+        with signals_raised():
+            return run(parsed) or 0
+    except KeyboardInterrupt as stop:
+        how, code = describe_end(stop)
+        print(f"moediff-export {parsed.command}: {how}", file=sys.stderr)
+        return code
     except (OSError, ValueError, CheckpointError, ExportError, MoediffError) as error:
         print(f"moediff-export {parsed.command}: {error}", file=sys.stderr)
         return 2

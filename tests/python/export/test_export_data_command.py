@@ -1,5 +1,7 @@
 """`moediff-export data`: what it refuses, and that its shards appear together."""
 
+import signal
+
 import pytest
 from moediff_export.cli import main
 from moediff_export.data.shards import read_shards, whole_folder, write_shards
@@ -41,6 +43,26 @@ def test_shards_appear_when_all_are_made(pairs, tmp_path, monkeypatch):
     assert main(command) == 0
     assert seen == [[], [], []]  # what a kill would have left to train on
     assert sorted(path.name for path in folder.iterdir()) == [f"real-000{i}.npz" for i in range(3)]
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_leaves_nothing_behind(pairs, tmp_path, monkeypatch, capsys, sent, code):
+    def slabs(low, target, *, n4):
+        if made:
+            signal.raise_signal(sent)
+        made.append(low)
+        return pairs[:1]
+
+    made = []
+    monkeypatch.setattr("moediff_export.data.shards.SHARD_BYTES", 1)
+    monkeypatch.setattr("moediff_export.data.bids.load_real_pair", slabs)
+    monkeypatch.setattr("moediff_export.data.bids.find_pairs", lambda root: [("a", "b")] * 3)
+    folder = tmp_path / "shards"
+    assert main(["data", "-o", str(folder), "--real", str(tmp_path), "--pairs", "0"]) == code
+    assert made and not (folder.exists() and list(folder.iterdir()))
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("moediff-export data: ")
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_what_a_kill_left_is_not_taken_up(pairs, tmp_path):
