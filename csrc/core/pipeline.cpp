@@ -83,12 +83,12 @@ class Laps {
   std::vector<std::pair<std::string, double>> laps_;
 };
 
-// The observer of one sample out of several: its progress is a part of that of all.
-EnhanceObserver share_of(const EnhanceObserver& observer, int sample, int samples) {
+// The observer of one sample out of several, which begins after `before` of `total` tiles.
+EnhanceObserver share_of(const EnhanceObserver& observer, int before, int total) {
   EnhanceObserver one = observer;
-  if (observer.progress && samples > 1) {
-    one.progress = [&observer, sample, samples](int done, int total) {
-      observer.progress(sample * total + done, samples * total);
+  if (observer.progress) {
+    one.progress = [&observer, before, total](int done, int) {
+      observer.progress(before + done, total);
     };
   }
   return one;
@@ -140,6 +140,11 @@ class Run {
 
   PipelineReport sample_all() {
     const int samples = options_.samples;
+    for (int number = 0; number < std::min(samples, kFlips); ++number) {
+      const int alike = (samples - number + kFlips - 1) / kFlips;
+      tiles_ += alike * count_tiles_in_planes(model_, report_.output, foreground_,
+                                              flip_of_sample(number), report_.planes);
+    }
     Average average(report_.output.voxels(), out_.volume, out_.deviation);
     sample(0, out_.volume);
     for (int number = 1; number < samples; ++number) {
@@ -167,11 +172,18 @@ class Run {
   void sample(int number, float* result) {
     EnhanceOptions sampling = options_.sampling;
     sampling.seed += static_cast<uint64_t>(number);
-    const EnhanceReport run = enhance_in_planes(
-        model_, parallel_, interpolated(), report_.output, foreground_, report_.planes, sampling,
-        result, number == 0 ? out_.gates : nullptr, share_of(observer_, number, options_.samples));
-    // As large as the result: let it go before the next stage.
-    if (number == options_.samples - 1) volume_.release();
+    const Flip flip = flip_of_sample(number);
+    flip_volume(parallel_, interpolated(), report_.output, flip);
+    const EnhanceReport run =
+        enhance_in_planes(model_, parallel_, interpolated(), report_.output, foreground_, flip,
+                          report_.planes, sampling, result, number == 0 ? out_.gates : nullptr,
+                          share_of(observer_, report_.tiles, tiles_));
+    flip_volume(parallel_, result, report_.output, flip);
+    if (number < options_.samples - 1) {
+      flip_volume(parallel_, interpolated(), report_.output, flip);
+    } else {
+      volume_.release();  // as large as the result: let it go before the next stage
+    }
     count(run);
     if (!options_.data_consistency) return;
     // Made again, so that it takes no memory beside the model.
@@ -207,6 +219,7 @@ class Run {
   double scale_ = 0, sigma_ = 0;
   SliceProfile profile_;
   Voxels another_;  // a sample after the first
+  int tiles_ = 0;   // of all samples and planes
   Laps laps_;
   PipelineReport report_;
 };

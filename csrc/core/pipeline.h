@@ -15,8 +15,10 @@ namespace mdr {
 struct PipelineOptions {
   EnhanceOptions sampling;       // with several samples, `seed` is that of the first
   double output_spacing_mm = 0;  // 0: half the smallest input edge, within the bundle's range
-  int samples = 1;               // results averaged, with the seeds from `sampling.seed` on
-  int planes = 0;                // that slices are enhanced in; 0: see choose_planes()
+  // Results averaged, with the seeds from `sampling.seed` on, each of the volume as
+  // flip_of_sample() has it.
+  int samples = 1;
+  int planes = 0;  // that slices are enhanced in; 0: see choose_planes()
   bool data_consistency = true;
   // What is otherwise measured in the scan, in its unit; 0: measured. For slabs of one scan, which
   // are to be treated alike.

@@ -30,6 +30,12 @@ std::vector<int> coarsest_first(const std::array<double, 3>& spacing_mm) {
   return order;
 }
 
+Flip seen_in_plane(const Flip& flip, int plane) {
+  std::array<bool, 3> axes{flip.z, flip.y, flip.x};
+  std::swap(axes[0], axes[plane]);
+  return {axes[0], axes[1], axes[2]};
+}
+
 Foreground foreground_in_plane(const Foreground& foreground, int plane) {
   Foreground seen = foreground;
   seen.shape = seen_in_plane(foreground.shape, plane);
@@ -109,6 +115,12 @@ void turn_gates_back(Parallel& parallel, int experts, const VolumeShape& shape, 
   }
 }
 
+std::vector<Box> flipped_boxes_in_plane(const Foreground& foreground, const VolumeShape& shape,
+                                        const Flip& flip, int plane) {
+  return flip_boxes(boxes_in_plane(foreground, shape, plane), seen_in_plane(shape, plane),
+                    seen_in_plane(flip, plane));
+}
+
 void add(const EnhanceReport& one, EnhanceReport& all) {
   all.tiles += one.tiles;
   all.expert_calls += one.expert_calls;
@@ -157,16 +169,24 @@ std::vector<Box> boxes_in_plane(const Foreground& foreground, const VolumeShape&
   return foreground_in_plane(foreground, plane).boxes(seen_in_plane(output, plane));
 }
 
+int count_tiles_in_planes(const Model& model, const VolumeShape& shape,
+                          const Foreground& foreground, const Flip& flip,
+                          const std::vector<int>& planes) {
+  int total = 0;
+  for (const int plane : planes) {
+    total += count_tiles(model, seen_in_plane(shape, plane),
+                         flipped_boxes_in_plane(foreground, shape, flip, plane));
+  }
+  return total;
+}
+
 EnhanceReport enhance_in_planes(const Model& model, Parallel& parallel, const float* volume,
                                 const VolumeShape& shape, const Foreground& foreground,
-                                const std::vector<int>& planes, const EnhanceOptions& options,
-                                float* out, uint8_t* gates, const EnhanceObserver& observer) {
-  std::map<int, std::vector<Box>> boxes;
-  int total = 0, before = 0, told = -1;
-  for (const int plane : planes) {
-    boxes[plane] = boxes_in_plane(foreground, shape, plane);
-    total += count_tiles(model, seen_in_plane(shape, plane), boxes[plane]);
-  }
+                                const Flip& flip, const std::vector<int>& planes,
+                                const EnhanceOptions& options, float* out, uint8_t* gates,
+                                const EnhanceObserver& observer) {
+  const int total = count_tiles_in_planes(model, shape, foreground, flip, planes);
+  int before = 0, told = -1;
   EnhanceReport report;
   const auto run = [&](int plane, const float* from, float* to) {
     const bool first = plane == planes.front();
@@ -180,7 +200,8 @@ EnhanceReport enhance_in_planes(const Model& model, Parallel& parallel, const fl
         observer.progress(told, total);
       };
     }
-    const EnhanceReport one = enhance(model, from, seen_in_plane(shape, plane), boxes[plane], own,
+    const EnhanceReport one = enhance(model, from, seen_in_plane(shape, plane),
+                                      flipped_boxes_in_plane(foreground, shape, flip, plane), own,
                                       to, first ? gates : nullptr, watching);
     if (first && gates && plane > 0) {
       turn_gates_back(parallel, model.bundle().experts, shape, plane, gates);

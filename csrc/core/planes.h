@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/enhance.h"
+#include "core/flip.h"
 #include "core/foreground.h"
 #include "core/parallel.h"
 
@@ -38,12 +39,19 @@ uint64_t plane_seed(uint64_t seed, int plane);
 // The foreground of each slice in a plane of `output`, as enhance() takes it.
 std::vector<Box> boxes_in_plane(const Foreground& foreground, const VolumeShape& output, int plane);
 
-// As enhance(), in each of the planes, averaged; `gates` are those of the first. Beside the result
-// it holds a volume for each plane but the axial one. The report counts all planes; its tile sizes
-// are the first's.
+// How many tiles enhance_in_planes() takes.
+int count_tiles_in_planes(const Model& model, const VolumeShape& shape,
+                          const Foreground& foreground, const Flip& flip,
+                          const std::vector<int>& planes);
+
+// As enhance(), in each of the planes, averaged; `gates` are those of the first. `volume` is
+// flipped against what the foreground was found in, and so are the results. Beside the result it
+// holds a volume for each plane but the axial one. The report counts all planes; its tile sizes are
+// the first's.
 EnhanceReport enhance_in_planes(const Model& model, Parallel& parallel, const float* volume,
                                 const VolumeShape& shape, const Foreground& foreground,
-                                const std::vector<int>& planes, const EnhanceOptions& options,
-                                float* out, uint8_t* gates, const EnhanceObserver& observer);
+                                const Flip& flip, const std::vector<int>& planes,
+                                const EnhanceOptions& options, float* out, uint8_t* gates,
+                                const EnhanceObserver& observer);
 
 }  // namespace mdr

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/parallel.h"
+#include "core/tiler.h"
+
+namespace mdr {
+
+// The axes along which a volume runs backwards, as in a mirror.
+struct Flip {
+  bool z = false, y = false, x = false;
+  bool any() const { return z || y || x; }
+};
+
+constexpr int kFlips = 8;
+
+// How the volume is seen by a sample: the first one as it is, each of the first eight in another
+// way, the next eight like these, and so on. A model has no side of its own; where its results of a
+// mirrored head differ it is in doubt, and their average is better than each (Timofte et al. 2016).
+Flip flip_of_sample(int number);
+
+// In place; twice the same is the identity.
+void flip_volume(Parallel& parallel, float* volume, const VolumeShape& shape, const Flip& flip);
+
+// Each slice's box of a volume of this shape, for the flipped one.
+std::vector<Box> flip_boxes(const std::vector<Box>& boxes, const VolumeShape& shape,
+                            const Flip& flip);
+
+}  // namespace mdr
