@@ -76,8 +76,8 @@ def _add_infer(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="average N seeds and write their voxelwise standard deviation as "
-        "*_desc-uncertainty_T1w.nii.gz (default: 1)",
+        help="average N results, each of the head mirrored in another way, and write their "
+        "voxelwise standard deviation as *_desc-uncertainty_T1w.nii.gz (default: 1)",
     )
     add_bundle(parser)
     add_placement(parser)
