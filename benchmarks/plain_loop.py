@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from clock import Clock
+from moediff_export.tiles import mirrored
 from numpy.typing import NDArray
 
 from moediff_rt import _core
@@ -203,9 +204,9 @@ class PlainLoop:
         height, width, count = self.bundle.tile
         z, y, x = corner
         nz, ny, nx = volume.shape
-        planes = np.clip(np.arange(z - count // 2, z + count // 2 + 1), 0, nz - 1)
-        rows = np.minimum(np.arange(y, y + height), ny - 1)
-        columns = np.minimum(np.arange(x, x + width), nx - 1)
+        planes = mirrored(np.arange(z - count // 2, z + count // 2 + 1), nz)
+        rows = mirrored(np.arange(y, y + height), ny)
+        columns = mirrored(np.arange(x, x + width), nx)
         return volume[np.ix_(planes, rows, columns)]
 
     def _noise(self, seed: int, index: int, corners: list[Corner]) -> Volume:

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "core/mirror.h"
 
 namespace mdr {
 namespace {
@@ -171,13 +172,12 @@ void read_tile(const float* volume, const VolumeShape& shape, const Tile& tile, 
   const auto [height, width] = tile.size;
   const int inside = std::clamp(shape.nx - tile.x, 0, width);
   for (int s = 0; s < count; ++s) {
-    const int z = std::clamp(tile.z + s - count / 2, 0, shape.nz - 1);
+    const int64_t z = mirrored(tile.z + s - count / 2, shape.nz);
     for (int i = 0; i < height; ++i) {
-      const int y = std::min(tile.y + i, shape.ny - 1);
-      const float* row = volume + z * shape.slice() + int64_t{y} * shape.nx;
+      const float* row = volume + z * shape.slice() + mirrored(tile.y + i, shape.ny) * shape.nx;
       float* to = slices + (int64_t{s} * height + i) * width;
       std::memcpy(to, row + tile.x, sizeof(float) * inside);
-      std::fill(to + inside, to + width, row[shape.nx - 1]);
+      for (int k = inside; k < width; ++k) to[k] = row[mirrored(tile.x + k, shape.nx)];
     }
   }
 }

@@ -54,7 +54,7 @@ std::vector<TileSize> fit_tiles(const VolumeShape& volume, const std::vector<Box
                                 const TileSizes& sizes, const TileSpacing& spacing);
 
 // The tile's slice in the middle of its `count` (odd) neighbours into `slices` (count, height,
-// width), of the tile's size; past an edge the edge voxel repeats.
+// width), of the tile's size; beyond its faces the volume is mirrored.
 void read_tile(const float* volume, const VolumeShape& shape, const Tile& tile, int count,
                float* slices);
 

@@ -164,12 +164,18 @@ def plan_tiles(
 
 
 def read_tile(volume: NDArray[np.float32], at: Tile, slices: int) -> NDArray[np.float32]:
-    """Voxels (slices, *at.size) around slice ``at.z``; past the volume its edge voxel repeats."""
-    nz, ny, nx = volume.shape
-    z = np.clip(np.arange(at.z - slices // 2, at.z + slices // 2 + 1), 0, nz - 1)
-    y = np.clip(np.arange(at.y, at.y + at.size[0]), 0, ny - 1)
-    x = np.clip(np.arange(at.x, at.x + at.size[1]), 0, nx - 1)
-    return volume[np.ix_(z, y, x)]
+    """Voxels (slices, *at.size) around slice ``at.z``; beyond its faces the volume is mirrored."""
+    starts = (at.z - slices // 2, at.y, at.x)
+    indices = (
+        mirrored(np.arange(start, start + size), n)
+        for start, size, n in zip(starts, (slices, *at.size), volume.shape, strict=True)
+    )
+    return volume[np.ix_(*indices)]
+
+
+def mirrored(index: NDArray[np.int_], n: int) -> NDArray[np.int_]:
+    """Where samples of the line d c b a | a b c d lie in a b c d, of ``n`` samples."""
+    return np.minimum(index % (2 * n), -(index + 1) % (2 * n))
 
 
 def ramp(tile: int, ramps: tuple[int, int]) -> NDArray[np.float32]:

@@ -137,8 +137,10 @@ const Claim none("without foreground the largest tile is as good as any", [] {
         "another");
 });
 
-const Claim reads("a tile past the edges repeats the edge voxel, for 1, 3 and 5 slices", [] {
+const Claim reads("beyond its faces a tile sees the volume mirrored, for 1, 3 and 5 slices", [] {
   const VolumeShape shape{4, 3, 5};
+  const int kMirrored[] = {1, 0, 0, 1, 2, 3, 3, 2};  // from slice -2
+  const int kRows[] = {0, 1, 2, 2, 1}, kColumns[] = {0, 1, 2, 3, 4, 4};
   std::vector<float> volume(shape.voxels());
   std::iota(volume.begin(), volume.end(), 0.0f);
   for (const int count : {1, 3, 5}) {
@@ -148,8 +150,8 @@ const Claim reads("a tile past the edges repeats the edge voxel, for 1, 3 and 5 
       for (int s = 0; s < count; ++s) {
         for (int y = 0; y < 4; ++y) {
           for (int x = 0; x < 4; ++x) {
-            const int z = std::clamp(middle - count / 2 + s, 0, shape.nz - 1);
-            const int row = std::min(2, 1 + y), column = std::min(4, 2 + x);
+            const int z = kMirrored[middle - count / 2 + s + 2];
+            const int row = kRows[1 + y], column = kColumns[2 + x];
             equal(slices[(s * 4 + y) * 4 + x], volume[z * 15 + row * 5 + column]);
           }
         }

@@ -101,6 +101,12 @@ def list_tiles(shape, boxes, sizes, overlap, align):
     ]
 
 
+def mirrored(line, n):
+    """Indices of a line of n samples that goes back at its ends, each end seen twice."""
+    there_and_back = [*range(n), *reversed(range(n))]
+    return [there_and_back[i % (2 * n)] for i in line]
+
+
 def ends(start, starts, n, tile, overlap):
     """Ramps of a tile along an axis."""
     low = overlap if start > min(starts) else EDGE * (start > 0)
@@ -140,11 +146,12 @@ class ContractLoop:
     def enhance_tile(self, volume, at, size, settings):
         """The enhanced tile, its applied gates, and how many experts ran."""
         card, (z, y, x) = self.card, at
-        rows = np.minimum(np.arange(y, y + size[0]), volume.shape[1] - 1)
-        columns = np.minimum(np.arange(x, x + size[1]), volume.shape[2] - 1)
+        rows, columns = range(y, y + size[0]), range(x, x + size[1])
         half = card["tile"]["slices"] // 2
-        planes = np.clip(np.arange(z - half, z + half + 1), 0, volume.shape[0] - 1)
-        slices = volume[np.ix_(planes, rows, columns)]
+        seen = (range(z - half, z + half + 1), rows, columns)
+        slices = volume[
+            np.ix_(*(mirrored(at, n) for at, n in zip(seen, volume.shape, strict=True)))
+        ]
         middle, zeros = slices[half], np.zeros_like(slices[half])
         (z_low,) = self.module("encoder", image=np.stack([middle, zeros, zeros]))
         z_c, tokens = self.module("conditioner", slices=slices, z_low=z_low)
