@@ -114,7 +114,7 @@ class ModelConfig:
             raise ValueError(
                 f"ModelConfig: expected a tile and a smallest tile, no larger, in multiples of "
                 f"{self.tile_pitch} pixels, found {self.tile} and {self.smallest_tile}; the "
-                "networks' grids would not fit; change them, or the patches and windows"
+                "networks' grids would not fit; change them, or the patches"
             )
 
     @property
@@ -124,10 +124,9 @@ class ModelConfig:
 
     @property
     def tile_pitch(self) -> int:
-        """What a tile's edges are multiples of: every network's grid fits whole, in pixels."""
-        windows = self.patch_sizes[-1] * self.swin_window
+        """What a tile's edges are multiples of, pixels: whole patches and cells of every level."""
         experts = self.factor * 2 ** (len(self.expert_mults) - 1)
-        return math.lcm(windows, self.patch_sizes[0], experts)
+        return math.lcm(self.patch_sizes[0], experts)
 
     @property
     def z_c_channels(self) -> int:

@@ -139,8 +139,8 @@ def export_module(item: ModuleExport, path: Path, half: bool = True) -> float:
 def check_module(item: ModuleExport, path: Path) -> float:
     """Largest relative error of an ONNX file against PyTorch in float64.
 
-    Over a batch of 1 in the largest tile, and the example's batch in the smallest and in two that
-    are not square.
+    Over a batch of 1 in the largest tile, and the example's batch in the smallest, in two that are
+    not square, and in the one that is a pitch larger and smaller than these.
 
     Raises
     ------
@@ -152,7 +152,8 @@ def check_module(item: ModuleExport, path: Path) -> float:
     errors, own_errors = [], []
     batch = len(next(iter(item.inputs.values())))
     large, small = item.config.tile, item.config.smallest_tile
-    others = ((small, large), (large, small), (small, small))
+    pitch = item.config.tile_pitch if large > small else 0
+    others = ((small, large), (large, small), (small, small), (small + pitch, large - pitch))
     # A model of one size has no others.
     for size in dict.fromkeys([(1, large, large), *((batch, *other) for other in others)]):
         inputs = item.cut(*size)

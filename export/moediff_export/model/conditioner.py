@@ -145,7 +145,7 @@ class Conditioner(nn.Module):
         dim, slices, factor = config.token_dim, config.slices, config.factor
         self.patch_sizes = config.patch_sizes
         self.embed = nn.ModuleList(nn.Conv2d(slices, dim, p, stride=p) for p in config.patch_sizes)
-        window = config.swin_window
+        self.window = window = config.swin_window
         self.blocks = nn.Sequential(
             *(
                 SwinBlock(dim, config.swin_heads, window, shift=(i % 2) * (window // 2))
@@ -175,7 +175,10 @@ class Conditioner(nn.Module):
             for size, embed in zip(self.patch_sizes, self.embed, strict=True)
         )
         assert isinstance(grid, Tensor)
-        grid = self.norm(self.blocks(grid.permute(0, 2, 3, 1)))
+        h, w = grid.shape[2], grid.shape[3]
+        # Windows that do not fit go on past the edge with its tokens, as tiles do with voxels.
+        grid = F.pad(grid, (0, -w % self.window, 0, -h % self.window), mode="replicate")
+        grid = self.norm(self.blocks(grid.permute(0, 2, 3, 1))[:, :h, :w])
         semantic = shuffle_cells(self.to_latent(grid), self.cells)
         if self.pool > 1:
             semantic = F.avg_pool2d(semantic.permute(0, 3, 1, 2), self.pool).permute(0, 2, 3, 1)

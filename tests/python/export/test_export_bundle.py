@@ -80,6 +80,19 @@ def test_attention_of_cosines_is_exported_and_read_back(tmp_path):
     assert next(iter(again.experts[2].speciality.values())).cosines
 
 
+def test_windows_that_do_not_fit_go_on_past_the_edge_with_its_tokens(tmp_path):
+    model = random_model(get_config("tiny", swin_window=8, smallest_tile=48))
+    item = next(m for m in list_modules(model) if m.name == "conditioner")
+    export_module(item, tmp_path / "conditioner.onnx")  # holds it against PyTorch
+    seen = []
+    model.conditioner.blocks.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    with torch.inference_mode():
+        _, tokens = item.module(*item.cut(1, 48, 64).values())
+    (windows,) = seen
+    assert windows.shape[1:3] == (16, 16) and tokens.shape[1:3] == (12, 16)
+    assert torch.equal(windows[:, 12:], windows[:, 11:12].expand(-1, 4, -1, -1))
+
+
 def test_a_model_of_one_tile_size_is_exported_for_it_alone(tmp_path):
     item = list_modules(random_model(get_config("tiny", smallest_tile=64)))[0]
     export_module(item, tmp_path / "encoder.onnx")
