@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 import numpy as np
 from clock import Clock
-from moediff_export.tiles import mirrored
 from numpy.typing import NDArray
 
 from moediff_rt import _core
@@ -204,9 +203,10 @@ class PlainLoop:
         height, width, count = self.bundle.tile
         z, y, x = corner
         nz, ny, nx = volume.shape
-        planes = mirrored(np.arange(z - count // 2, z + count // 2 + 1), nz)
-        rows = mirrored(np.arange(y, y + height), ny)
-        columns = mirrored(np.arange(x, x + width), nx)
+        around = count // 2
+        planes = np.pad(np.arange(nz), around, "symmetric")[z : z + count]
+        rows = np.pad(np.arange(ny), (0, height), "symmetric")[y : y + height]
+        columns = np.pad(np.arange(nx), (0, width), "symmetric")[x : x + width]
         return volume[np.ix_(planes, rows, columns)]
 
     def _noise(self, seed: int, index: int, corners: list[Corner]) -> Volume:

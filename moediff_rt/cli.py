@@ -76,7 +76,7 @@ def _add_infer(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="average N results, each of the head mirrored in another way, and write their "
+        help="average N results, of the head mirrored in up to eight ways, and write their "
         "voxelwise standard deviation as *_desc-uncertainty_T1w.nii.gz (default: 1)",
     )
     add_bundle(parser)
@@ -233,7 +233,7 @@ def _run(options: argparse.Namespace) -> int:
 def _say_stopped(options: argparse.Namespace, stop: BaseException | None) -> int:
     kept = "nothing was written"
     if isinstance(stop, Late):
-        kept, stop = str(stop), stop.__cause__
+        kept = str(stop)
     kept = _KEPT.get(options.command, kept)
     how, code = describe_end(stop)
     return _say(options, f"{how}; {kept}", code)

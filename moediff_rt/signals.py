@@ -1,6 +1,6 @@
-"""The signals that end a process: raised, so that it cleans up, and held back where they must wait.
+"""The signals that end a process: raised so that it cleans up, or held back where it may not end.
 
-They must where they would leave things half done.
+That is where things would be left half done.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def signals_raised() -> Iterator[None]:
 
 
 def describe_end(stop: BaseException | None) -> tuple[str, int]:
-    """How a command ended, in words, and its exit code; what was raised, `Stopped` or Ctrl-C."""
+    """How a command ended, in words, and its exit code, by what ended it."""
+    if isinstance(stop, Late):
+        stop = stop.__cause__
     if isinstance(stop, Stopped):
         return f"stopped by {signal.Signals(stop.signum).name}", SIGNALLED + stop.signum
     return "interrupted", SIGNALLED + signal.SIGINT

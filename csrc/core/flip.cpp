@@ -19,7 +19,7 @@ void flip_volume(Parallel& parallel, float* volume, const VolumeShape& shape, co
     const int64_t z = row / shape.ny, y = row % shape.ny;
     const int64_t other =
         (flip.z ? shape.nz - 1 - z : z) * shape.ny + (flip.y ? shape.ny - 1 - y : y);
-    if (other < row) return;  // whose turn it is
+    if (other < row) return;  // turned from there
     float *one = volume + row * shape.nx, *two = volume + other * shape.nx;
     if (one != two) std::swap_ranges(one, one + shape.nx, two);
     if (!flip.x) return;

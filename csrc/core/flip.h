@@ -17,8 +17,9 @@ struct Flip {
 constexpr int kFlips = 8;
 
 // How the volume is seen by a sample: the first one as it is, each of the first eight in another
-// way, the next eight like these, and so on. A model has no side of its own; where its results of a
-// mirrored head differ it is in doubt, and their average is better than each (Timofte et al. 2016).
+// way, the next eight like these, and so on. Training mirrors slices at random; where results of
+// mirrored heads differ the model is in doubt, and their average is better than each (Timofte et
+// al. 2016).
 Flip flip_of_sample(int number);
 
 // In place; twice the same is the identity.

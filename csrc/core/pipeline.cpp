@@ -8,6 +8,7 @@
 #include "core/average.h"
 #include "core/consistency.h"
 #include "core/error.h"
+#include "core/flip.h"
 #include "core/memory.h"
 #include "core/noise_level.h"
 #include "core/parallel.h"
@@ -83,17 +84,6 @@ class Laps {
   std::vector<std::pair<std::string, double>> laps_;
 };
 
-// The observer of one sample out of several, which begins after `before` of `total` tiles.
-EnhanceObserver share_of(const EnhanceObserver& observer, int before, int total) {
-  EnhanceObserver one = observer;
-  if (observer.progress) {
-    one.progress = [&observer, before, total](int done, int) {
-      observer.progress(before + done, total);
-    };
-  }
-  return one;
-}
-
 // One run: the scan prepared, then sampled as often as asked.
 class Run {
  public:
@@ -141,9 +131,11 @@ class Run {
   PipelineReport sample_all() {
     const int samples = options_.samples;
     for (int number = 0; number < std::min(samples, kFlips); ++number) {
+      boxes_.push_back(
+          boxes_in_planes(foreground_, report_.output, flip_of_sample(number), report_.planes));
       const int alike = (samples - number + kFlips - 1) / kFlips;
-      tiles_ += alike * count_tiles_in_planes(model_, report_.output, foreground_,
-                                              flip_of_sample(number), report_.planes);
+      all_tiles_ +=
+          alike * count_tiles_in_planes(model_, report_.output, report_.planes, boxes_.back());
     }
     Average average(report_.output.voxels(), out_.volume, out_.deviation);
     sample(0, out_.volume);
@@ -174,10 +166,9 @@ class Run {
     sampling.seed += static_cast<uint64_t>(number);
     const Flip flip = flip_of_sample(number);
     flip_volume(parallel_, interpolated(), report_.output, flip);
-    const EnhanceReport run =
-        enhance_in_planes(model_, parallel_, interpolated(), report_.output, foreground_, flip,
-                          report_.planes, sampling, result, number == 0 ? out_.gates : nullptr,
-                          share_of(observer_, report_.tiles, tiles_));
+    const EnhanceReport run = enhance_in_planes(
+        model_, parallel_, interpolated(), report_.output, report_.planes, boxes_[number % kFlips],
+        sampling, result, number == 0 ? out_.gates : nullptr, watching());
     flip_volume(parallel_, result, report_.output, flip);
     if (number < options_.samples - 1) {
       flip_volume(parallel_, interpolated(), report_.output, flip);
@@ -193,6 +184,18 @@ class Run {
                                      sigma_, kKappa, profile_);
     report_.largest_correction = std::max(report_.largest_correction.value_or(0), correction);
     laps_.lap("consistency");
+  }
+
+  // Progress of all samples and planes, each number of tiles told once.
+  EnhanceObserver watching() {
+    EnhanceObserver watching = observer_;
+    if (!observer_.progress) return watching;
+    watching.progress = [this](int done, int) {
+      if (report_.tiles + done <= told_) return;  // a plane begins where the last one ended
+      told_ = report_.tiles + done;
+      observer_.progress(told_, all_tiles_);
+    };
+    return watching;
   }
 
   float* interpolated() { return options_.samples > 1 ? volume_.data() : out_.volume; }
@@ -218,8 +221,9 @@ class Run {
   Foreground foreground_;
   double scale_ = 0, sigma_ = 0;
   SliceProfile profile_;
-  Voxels another_;  // a sample after the first
-  int tiles_ = 0;   // of all samples and planes
+  Voxels another_;                                    // a sample after the first
+  std::vector<std::vector<std::vector<Box>>> boxes_;  // of each flip, in each plane
+  int all_tiles_ = 0, told_ = -1;
   Laps laps_;
   PipelineReport report_;
 };

@@ -115,12 +115,6 @@ void turn_gates_back(Parallel& parallel, int experts, const VolumeShape& shape, 
   }
 }
 
-std::vector<Box> flipped_boxes_in_plane(const Foreground& foreground, const VolumeShape& shape,
-                                        const Flip& flip, int plane) {
-  return flip_boxes(boxes_in_plane(foreground, shape, plane), seen_in_plane(shape, plane),
-                    seen_in_plane(flip, plane));
-}
-
 void add(const EnhanceReport& one, EnhanceReport& all) {
   all.tiles += one.tiles;
   all.expert_calls += one.expert_calls;
@@ -169,55 +163,63 @@ std::vector<Box> boxes_in_plane(const Foreground& foreground, const VolumeShape&
   return foreground_in_plane(foreground, plane).boxes(seen_in_plane(output, plane));
 }
 
-int count_tiles_in_planes(const Model& model, const VolumeShape& shape,
-                          const Foreground& foreground, const Flip& flip,
-                          const std::vector<int>& planes) {
-  int total = 0;
+std::vector<std::vector<Box>> boxes_in_planes(const Foreground& foreground,
+                                              const VolumeShape& output, const Flip& flip,
+                                              const std::vector<int>& planes) {
+  std::vector<std::vector<Box>> boxes;
   for (const int plane : planes) {
-    total += count_tiles(model, seen_in_plane(shape, plane),
-                         flipped_boxes_in_plane(foreground, shape, flip, plane));
+    boxes.push_back(flip_boxes(boxes_in_plane(foreground, output, plane),
+                               seen_in_plane(output, plane), seen_in_plane(flip, plane)));
+  }
+  return boxes;
+}
+
+int count_tiles_in_planes(const Model& model, const VolumeShape& shape,
+                          const std::vector<int>& planes,
+                          const std::vector<std::vector<Box>>& boxes) {
+  int total = 0;
+  for (size_t i = 0; i < planes.size(); ++i) {
+    total += count_tiles(model, seen_in_plane(shape, planes[i]), boxes[i]);
   }
   return total;
 }
 
 EnhanceReport enhance_in_planes(const Model& model, Parallel& parallel, const float* volume,
-                                const VolumeShape& shape, const Foreground& foreground,
-                                const Flip& flip, const std::vector<int>& planes,
+                                const VolumeShape& shape, const std::vector<int>& planes,
+                                const std::vector<std::vector<Box>>& boxes,
                                 const EnhanceOptions& options, float* out, uint8_t* gates,
                                 const EnhanceObserver& observer) {
-  const int total = count_tiles_in_planes(model, shape, foreground, flip, planes);
-  int before = 0, told = -1;
+  const int total = count_tiles_in_planes(model, shape, planes, boxes);
   EnhanceReport report;
-  const auto run = [&](int plane, const float* from, float* to) {
-    const bool first = plane == planes.front();
+  const auto run = [&](size_t index, const float* from, float* to) {
+    const int plane = planes[index];
+    const bool first = index == 0;
     EnhanceOptions own = options;
     own.seed = plane_seed(options.seed, plane);
     EnhanceObserver watching = observer;
     if (observer.progress) {
-      watching.progress = [&](int done, int) {
-        if (before + done <= told) return;  // a plane begins where the last one ended
-        told = before + done;
-        observer.progress(told, total);
-      };
+      watching.progress = [&](int done, int) { observer.progress(report.tiles + done, total); };
     }
-    const EnhanceReport one = enhance(model, from, seen_in_plane(shape, plane),
-                                      flipped_boxes_in_plane(foreground, shape, flip, plane), own,
+    const EnhanceReport one = enhance(model, from, seen_in_plane(shape, plane), boxes[index], own,
                                       to, first ? gates : nullptr, watching);
     if (first && gates && plane > 0) {
       turn_gates_back(parallel, model.bundle().experts, shape, plane, gates);
     }
-    before += one.tiles;
     add(one, report);
     if (first) report.tile_sizes = one.tile_sizes;
   };
   std::map<int, Voxels> turned;
-  for (const int plane : planes) {
-    if (plane == 0) continue;
-    Voxels& seen = turned[plane] = turned_to_plane(parallel, volume, shape, plane);
-    run(plane, seen.data(), seen.data());
+  size_t axial = planes.size();  // none
+  for (size_t i = 0; i < planes.size(); ++i) {
+    if (planes[i] == 0) {
+      axial = i;
+      continue;
+    }
+    Voxels& seen = turned[planes[i]] = turned_to_plane(parallel, volume, shape, planes[i]);
+    run(i, seen.data(), seen.data());
   }
   size_t summed = planes.size() - turned.size();
-  if (summed > 0) run(0, volume, out);  // the last one, since `out` may be `volume`
+  if (summed > 0) run(axial, volume, out);  // the last one, since `out` may be `volume`
   for (const auto& [plane, seen] : turned) {
     const bool first = summed++ == 0;
     const float scale = summed == planes.size() ? 1.0f / static_cast<float>(summed) : 1.0f;

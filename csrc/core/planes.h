@@ -39,18 +39,23 @@ uint64_t plane_seed(uint64_t seed, int plane);
 // The foreground of each slice in a plane of `output`, as enhance() takes it.
 std::vector<Box> boxes_in_plane(const Foreground& foreground, const VolumeShape& output, int plane);
 
+// The same for each of the planes of a volume that is flipped against what the foreground was found
+// in.
+std::vector<std::vector<Box>> boxes_in_planes(const Foreground& foreground,
+                                              const VolumeShape& output, const Flip& flip,
+                                              const std::vector<int>& planes);
+
 // How many tiles enhance_in_planes() takes.
 int count_tiles_in_planes(const Model& model, const VolumeShape& shape,
-                          const Foreground& foreground, const Flip& flip,
-                          const std::vector<int>& planes);
+                          const std::vector<int>& planes,
+                          const std::vector<std::vector<Box>>& boxes);
 
-// As enhance(), in each of the planes, averaged; `gates` are those of the first. `volume` is
-// flipped against what the foreground was found in, and so are the results. Beside the result it
-// holds a volume for each plane but the axial one. The report counts all planes; its tile sizes are
-// the first's.
+// As enhance(), in each of the planes, each with its boxes, averaged; `gates` are those of the
+// first. Beside the result it holds a volume for each plane but the axial one. The report counts
+// all planes; its tile sizes are the first's.
 EnhanceReport enhance_in_planes(const Model& model, Parallel& parallel, const float* volume,
-                                const VolumeShape& shape, const Foreground& foreground,
-                                const Flip& flip, const std::vector<int>& planes,
+                                const VolumeShape& shape, const std::vector<int>& planes,
+                                const std::vector<std::vector<Box>>& boxes,
                                 const EnhanceOptions& options, float* out, uint8_t* gates,
                                 const EnhanceObserver& observer);
 

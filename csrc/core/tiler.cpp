@@ -171,13 +171,16 @@ void read_tile(const float* volume, const VolumeShape& shape, const Tile& tile, 
                float* slices) {
   const auto [height, width] = tile.size;
   const int inside = std::clamp(shape.nx - tile.x, 0, width);
+  std::vector<int64_t> beyond;  // columns past the far face
+  for (int k = inside; k < width; ++k) beyond.push_back(mirrored(tile.x + k, shape.nx));
   for (int s = 0; s < count; ++s) {
     const int64_t z = mirrored(tile.z + s - count / 2, shape.nz);
     for (int i = 0; i < height; ++i) {
       const float* row = volume + z * shape.slice() + mirrored(tile.y + i, shape.ny) * shape.nx;
       float* to = slices + (int64_t{s} * height + i) * width;
       std::memcpy(to, row + tile.x, sizeof(float) * inside);
-      for (int k = inside; k < width; ++k) to[k] = row[mirrored(tile.x + k, shape.nx)];
+      to += inside;
+      for (const int64_t x : beyond) *to++ = row[x];
     }
   }
 }

@@ -7,9 +7,12 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+from moediff_rt.signals import HeldSignals
 
 from . import __version__
 from .config import ModelConfig, config_from_dict
@@ -185,7 +188,10 @@ def load_reference(folder: Path) -> MoEDiffSR:
             f"load_reference: expected the model's configuration in {folder}/bundle.json, found "
             "none; the bundle was written by another tool, export it with moediff-export onnx"
         )
-    model = MoEDiffSR(config_from_dict(values["config"])).eval()
+    config = config_from_dict(values["config"])
+    if (pitch := values["tile"]["pitch"]["height"]) != config.tile_pitch:
+        config = replace(config, pitch=pitch)  # its tiles are the runtime's
+    model = MoEDiffSR(config).eval()
     for item in list_modules(model):
         weights = read_weights(folder / values["modules"][item.name]["file"])
         names = dict(item.module.named_parameters())
@@ -280,15 +286,17 @@ def write_bundle(
         (temporary / "bundle.json").write_text(text + "\n")
         temporary.chmod(0o755)
         old = temporary.with_name(temporary.name + ".old")
-        if folder.exists():
-            folder.rename(old)
-        try:
-            temporary.rename(folder)
-        except BaseException:
-            if old.exists():
-                old.rename(folder)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
+        with HeldSignals(f"{folder} is written") as held:
+            held.hold()
+            if folder.exists():
+                folder.rename(old)
+            try:
+                temporary.rename(folder)
+            except OSError:
+                if old.exists():
+                    old.rename(folder)
+                raise
+            shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return errors

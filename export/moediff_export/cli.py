@@ -311,8 +311,8 @@ def _evaluate(args: argparse.Namespace) -> None:
 def main(args: list[str] | None = None) -> int:
     """Run the command line; returns the exit code.
 
-    That is 2 for wrong input, and as shells count a signal: 130 for Ctrl-C, 143 for SIGTERM (a
-    training that either stopped returns 130, and its checkpoint is kept).
+    That is 2 for wrong input, and as shells count a signal: 130 for Ctrl-C, 143 for SIGTERM (130
+    for a training that any signal ended, whose checkpoint is kept).
     """
     parsed = _get_parser().parse_args(args)
     commands = {

@@ -22,6 +22,8 @@ class ModelConfig:
     smallest_tile : int
         Smallest edge of a tile: a tile may have any height and width from here to `tile` that are
         multiples of `tile_pitch`.
+    pitch : int, optional
+        That `tile_pitch`, of a bundle whose exporter had another; default: the least.
     slices : int
         Neighbouring slices that come in as channels (2.5-D), odd; the middle one is enhanced.
     latent_channels, latent_size : int
@@ -61,9 +63,6 @@ class ModelConfig:
         Whether the decoder gets the slices beside the latent.
     cosine_attention : bool
         Whether the junction expert's attention scores are cosines instead of products.
-    expert_activation : str
-        What bends the experts' features: "silu", or "hardswish" (Howard et al. 2019), which is near
-        it and needs no exponential.
     gate_threshold : float
         An expert whose gate stays below this over a whole tile is not run for that tile.
     planes : int
@@ -76,6 +75,7 @@ class ModelConfig:
     name: str
     tile: int = 256
     smallest_tile: int = 128
+    pitch: int | None = None
     slices: int = 3
     latent_channels: int = 8
     latent_size: int = 64
@@ -105,7 +105,6 @@ class ModelConfig:
     gated: bool = True
     decoder_sees_scan: bool = True
     cosine_attention: bool = False
-    expert_activation: str = "silu"
 
     def __post_init__(self) -> None:
         if self.smallest_tile > self.tile or any(
@@ -126,7 +125,7 @@ class ModelConfig:
     def tile_pitch(self) -> int:
         """What a tile's edges are multiples of, pixels: whole patches and cells of every level."""
         experts = self.factor * 2 ** (len(self.expert_mults) - 1)
-        return math.lcm(self.patch_sizes[0], experts)
+        return self.pitch or math.lcm(self.patch_sizes[0], experts)
 
     @property
     def z_c_channels(self) -> int:
@@ -169,7 +168,6 @@ EDGE = ModelConfig(
     start_timestep=150,
     planes=2,
     cosine_attention=True,
-    expert_activation="hardswish",
 )
 
 # The paper's sizes: 1024 codes of length 512 on an 8 x 8 grid, base width 128, T = 1000.

@@ -140,7 +140,7 @@ def check_module(item: ModuleExport, path: Path) -> float:
     """Largest relative error of an ONNX file against PyTorch in float64.
 
     Over a batch of 1 in the largest tile, and the example's batch in the smallest, in two that are
-    not square, and in the one that is a pitch larger and smaller than these.
+    not square, and in one whose windows may not fit.
 
     Raises
     ------

@@ -139,20 +139,22 @@ const Claim none("without foreground the largest tile is as good as any", [] {
 
 const Claim reads("beyond its faces a tile sees the volume mirrored, for 1, 3 and 5 slices", [] {
   const VolumeShape shape{4, 3, 5};
-  const int kMirrored[] = {1, 0, 0, 1, 2, 3, 3, 2};  // from slice -2
-  const int kRows[] = {0, 1, 2, 2, 1}, kColumns[] = {0, 1, 2, 3, 4, 4};
+  const std::vector<int> slice_at = {1, 0, 0, 1, 2, 3, 3, 2};  // from slice -2
+  const std::vector<int> row_at = {0, 1, 2, 2, 1, 0, 0, 1};    // there and back again
+  const std::vector<int> column_at = {0, 1, 2, 3, 4, 4, 3, 2, 1, 0};
   std::vector<float> volume(shape.voxels());
   std::iota(volume.begin(), volume.end(), 0.0f);
   for (const int count : {1, 3, 5}) {
     for (int middle = 0; middle < shape.nz; ++middle) {
-      std::vector<float> slices(count * 4 * 4);
-      read_tile(volume.data(), shape, {middle, 1, 2, {}, {}, {4, 4}}, count, slices.data());
+      const TileSize size{7, 8};
+      std::vector<float> slices(count * size.pixels());
+      read_tile(volume.data(), shape, {middle, 1, 2, {}, {}, size}, count, slices.data());
+      const float* found = slices.data();
       for (int s = 0; s < count; ++s) {
-        for (int y = 0; y < 4; ++y) {
-          for (int x = 0; x < 4; ++x) {
-            const int z = kMirrored[middle - count / 2 + s + 2];
-            const int row = kRows[1 + y], column = kColumns[2 + x];
-            equal(slices[(s * 4 + y) * 4 + x], volume[z * 15 + row * 5 + column]);
+        for (int y = 0; y < size.height; ++y) {
+          for (int x = 0; x < size.width; ++x) {
+            const int z = slice_at[middle - count / 2 + s + 2];
+            equal(*found++, volume[z * 15 + row_at[1 + y] * 5 + column_at[2 + x]]);
           }
         }
       }

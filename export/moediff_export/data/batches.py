@@ -9,6 +9,7 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
+from ..tiles import mirrored
 from .shards import Pair
 
 TISSUE_ABOVE = 0.1  # of the intensity scale
@@ -40,7 +41,7 @@ def crop_batch(rng: Generator, pairs: list[Pair], size: int, count: int, slices:
     """Cut ``count`` crops of ``size`` x ``size`` that show some anatomy, flipped at random.
 
     A pair is drawn in proportion to its voxels: real ones are larger than simulated ones.
-    ``slices`` neighbours, an odd number, come from the scan; past the slab its last one repeats.
+    ``slices`` neighbours, an odd number, come from the scan; past the slab it is mirrored.
     """
     groups: list[list[Tensor]] = [[], [], [], []]
     share = np.array([pair.target.size for pair in pairs], dtype=float)
@@ -56,7 +57,7 @@ def crop_batch(rng: Generator, pairs: list[Pair], size: int, count: int, slices:
         target = pair.target[z][window]
         if (target > TISSUE_ABOVE).mean() < LEAST_TISSUE and rng.random() < 0.95:
             continue
-        around = np.clip(np.arange(z - half, z + half + 1), 0, nz - 1)
+        around = mirrored(np.arange(z - half, z + half + 1), nz)
         told = np.float32(rng.random() < 0.5)
         cut = [
             target[None],

@@ -45,7 +45,7 @@ COARSEST_MM = 2.0
 # truths as smooth as an averaged head it takes noise for detail there: docs/simulator.md.
 BLURRED_SHARE = 0.5
 BLUR_VOXELS = (0.2, 1.5)  # standard deviation of a Gaussian, target voxels
-SOFT_SHARE = 0.5  # of extracted brains: cut before the blur, as if smoothed or resampled since
+SOFT_SHARE = 0.5  # of extracted brains: cut before the blur, if any, as if smoothed since
 LESION_SHARE = 0.5
 LESIONS = (1, 50)  # in such a slab; so many that small ones are not rare
 # Brightest tissue over brain: scalp fat sets the intensity scale of a scan with its skull.
@@ -144,12 +144,15 @@ def draw_anatomy(rng: Generator, source: Source, mixture: Mixture) -> Anatomy:
         vessels = integrate(structures.draw_vessels(rng, SLAB, spacing)) * (image > 0.1)
         image += vessels * (np.float32(rng.uniform(0.0, 1.8)) - image)
     blur = rng.uniform(*BLUR_VOXELS) if rng.random() < BLURRED_SHARE else 0.0
-    kept = extract_brain(rng, inside) if rng.random() < mixture.extracted else np.float32(1)
-    regions *= kept
-    if rng.random() < SOFT_SHARE:
-        image = ndimage.gaussian_filter(image * kept, blur)
+    if rng.random() < mixture.extracted:
+        kept = extract_brain(rng, inside)
+        regions *= kept
+        if rng.random() < SOFT_SHARE:
+            image = ndimage.gaussian_filter(image * kept, blur)
+        else:
+            image = ndimage.gaussian_filter(image, blur) * kept
     else:
-        image = ndimage.gaussian_filter(image, blur) * kept
+        image = ndimage.gaussian_filter(image, blur)
     return Anatomy(image, regions, from_nodes(jacobian, SLAB))
 
 

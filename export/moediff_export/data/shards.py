@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moediff_rt.atomic import write_whole
+from moediff_rt.signals import HeldSignals
 
 SHARD_BYTES = 55_000_000  # so that a file travels where 60 MB may
 MAP_STEPS = 512  # maps are smooth: kept to a 512th, they compress to almost nothing
@@ -57,8 +58,10 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     making.mkdir(parents=True)
     try:
         yield making
-        for path in sorted(making.iterdir()):
-            path.replace(folder / path.name)
+        with HeldSignals(f"all shards are in {folder}") as held:
+            held.hold()
+            for path in sorted(making.iterdir()):
+                path.replace(folder / path.name)
     finally:
         shutil.rmtree(making, ignore_errors=True)
 

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 # Latents are details brought up to size: what is added to them learns as fast as an image would.
 LATENT_GAIN = 8.0
-ACTIVATIONS = {"silu": F.silu, "hardswish": F.hardswish}
 
 
 def conv3(in_channels: int, out_channels: int, stride: int = 1, gain: float = 1.0) -> nn.Conv2d:
@@ -60,20 +59,19 @@ class ResBlock(nn.Module):
 
 
 class TimeResBlock(ResBlock):
-    """Residual block of an expert, modulated by the timestep (FiLM, Perez et al. 2018)."""
+    """Residual block with SiLU, modulated by the timestep (FiLM, Perez et al. 2018)."""
 
-    def __init__(self, channels: int, time_dim: int, activation: str) -> None:
-        super().__init__(channels, channels)
-        self.activation = ACTIVATIONS[activation]
-        self.film = nn.Linear(time_dim, 2 * channels)
+    def __init__(self, in_channels: int, out_channels: int, time_dim: int) -> None:
+        super().__init__(in_channels, out_channels)
+        self.film = nn.Linear(time_dim, 2 * out_channels)
         nn.init.zeros_(self.film.weight)
         nn.init.zeros_(self.film.bias)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:  # type: ignore[override]
-        """Map (N, channels, H, W) and (N, time_dim) to (N, channels, H, W)."""
+        """Map (N, in_channels, H, W) and (N, time_dim) to (N, out_channels, H, W)."""
         scale, shift = self.film(embedding)[:, :, None, None].chunk(2, dim=1)
-        hidden = self.conv1(self.activation(x)) * (1 + scale) + shift
-        return self.skip(x) + self.conv2(self.activation(hidden))
+        hidden = self.conv1(F.silu(x)) * (1 + scale) + shift
+        return self.skip(x) + self.conv2(F.silu(hidden))
 
 
 class TimeEmbedding(nn.Module):

@@ -176,7 +176,7 @@ class Conditioner(nn.Module):
         )
         assert isinstance(grid, Tensor)
         h, w = grid.shape[2], grid.shape[3]
-        # Windows that do not fit go on past the edge with its tokens, as tiles do with voxels.
+        # Windows that do not fit go on past the edge with its last tokens.
         grid = F.pad(grid, (0, -w % self.window, 0, -h % self.window), mode="replicate")
         grid = self.norm(self.blocks(grid.permute(0, 2, 3, 1))[:, :h, :w])
         semantic = shuffle_cells(self.to_latent(grid), self.cells)

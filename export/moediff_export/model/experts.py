@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import ModelConfig
-from .blocks import ACTIVATIONS, LATENT_GAIN, TimeEmbedding, TimeResBlock, conv1, conv3, upsample
+from .blocks import LATENT_GAIN, TimeEmbedding, TimeResBlock, conv1, conv3, upsample
 
 SMALLEST_NORM = 1e-6
 
@@ -99,26 +99,27 @@ class Expert(nn.Module):
         super().__init__()
         widths = [config.expert_base * m for m in config.expert_mults]
         time_dim = 2 * config.expert_base
-        blocks, activation = config.expert_blocks, config.expert_activation
-        self.activation = ACTIVATIONS[activation]
-
-        def block(width: int) -> TimeResBlock:
-            return TimeResBlock(width, time_dim, activation)
-
+        blocks = config.expert_blocks
         self.time = TimeEmbedding(time_dim)
         self.stem = conv3(config.latent_channels + config.z_c_channels, widths[0])
         self.down_blocks = nn.ModuleList()
         self.down = nn.ModuleList()
         for i, width in enumerate(widths[:-1]):
-            self.down_blocks.append(nn.ModuleList(block(width) for _ in range(blocks - 1)))
+            self.down_blocks.append(
+                nn.ModuleList(TimeResBlock(width, width, time_dim) for _ in range(blocks - 1))
+            )
             self.down.append(conv3(width, widths[i + 1], stride=2))
-        self.middle = nn.ModuleList(block(widths[-1]) for _ in range(blocks))
+        self.middle = nn.ModuleList(
+            TimeResBlock(widths[-1], widths[-1], time_dim) for _ in range(blocks)
+        )
         self.speciality = self.make_speciality(config, widths)
         self.up = nn.ModuleList()
         self.up_blocks = nn.ModuleList()
         for i in range(len(widths) - 2, -1, -1):
             self.up.append(conv1(widths[i + 1], widths[i]))
-            self.up_blocks.append(nn.ModuleList(block(widths[i]) for _ in range(blocks)))
+            self.up_blocks.append(
+                nn.ModuleList(TimeResBlock(widths[i], widths[i], time_dim) for _ in range(blocks))
+            )
         self.out = conv3(widths[0], config.latent_channels, gain=0.02)
 
     def make_speciality(self, config: ModelConfig, widths: list[int]) -> nn.ModuleDict:
@@ -162,7 +163,7 @@ class Expert(nn.Module):
                 x = block(x, embedding)
             x = self.specialise(level, x)
         z_low = z_c[..., : z_t.shape[1]].permute(0, 3, 1, 2)
-        return z_low + LATENT_GAIN * self.out(self.activation(x))
+        return z_low + LATENT_GAIN * self.out(F.silu(x))
 
     def read(self, z_t: Tensor, z_c: Tensor) -> Tensor:
         """The stem on ``z_t`` and ``z_c``, (N, expert_base, h, w).

@@ -81,12 +81,8 @@ class Rhythm:
 
 
 def crop_unit(config: ModelConfig) -> int:
-    """What the edge of a crop must be a multiple of, pixels: whole patches, windows, UNet cells."""
-    if not config.experts:
-        return int(2 ** len(config.autoencoder_widths))
-    window = config.swin_window * config.patch_sizes[-1]
-    cell = config.factor * 2 ** (len(config.expert_mults) - 1)
-    return math.lcm(*config.patch_sizes, window, cell)
+    """What the edge of a crop must be a multiple of, pixels: what every network's grid fits."""
+    return config.tile_pitch if config.experts else int(2 ** len(config.autoencoder_widths))
 
 
 def check_plan(config: ModelConfig, plan: TrainingPlan, pairs: list[Pair]) -> None:

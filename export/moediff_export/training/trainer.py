@@ -27,6 +27,8 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
+from moediff_rt.signals import ENDING, is_heeded
+
 from ..config import ModelConfig, config_from_dict
 from ..data.batches import Batch, crop_batch
 from ..data.shards import Pair
@@ -303,7 +305,9 @@ class Trainer:
         return score(self.averaged.module.eval(), [b.to(self.fabric.device) for b in batches])
 
     def run(self, rhythm: Rhythm | None = None) -> bool:
-        """Train until the budget is spent, or SIGINT/SIGTERM; then save, validate and plot.
+        """Train until the budget is spent, or a signal ends it; then save, validate and plot.
+
+        Such are SIGINT, SIGTERM and SIGHUP, unless they are ignored.
 
         Returns
         -------
@@ -312,7 +316,14 @@ class Trainer:
         """
         rhythm = rhythm or Rhythm()
         self.folder.mkdir(parents=True, exist_ok=True)
-        handlers = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {s: signal.signal(s, self._stop) for s in filter(is_heeded, ENDING)}
+        try:
+            return self._run(rhythm)
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def _run(self, rhythm: Rhythm) -> bool:
         plan = self.plan
         held_out = draw_crops(self.held_out, plan.seed, plan.crop, self.config.slices)
         budget = 60 * plan.minutes
@@ -349,8 +360,6 @@ class Trainer:
         self.save()
         if self.fabric.is_global_zero:
             plot_run(self.folder)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
         return not self.stopping
 
     def _goes_on(self) -> bool:

@@ -235,6 +235,15 @@ def test_the_reference_is_read_back_from_the_bundle(tiny_model, tiny_bundle):
         assert torch.equal(parameter, again.get_parameter(name)), name
 
 
+def test_the_reference_has_the_tiles_of_its_bundle(tiny_bundle, tmp_path):
+    shutil.copytree(tiny_bundle, tmp_path / "older")
+    values = json.loads((tmp_path / "older/bundle.json").read_text())
+    values["tile"]["pitch"] = {"height": 32, "width": 32}
+    (tmp_path / "older/bundle.json").write_text(json.dumps(values))
+    assert load_reference(tmp_path / "older").config.tile_pitch == 32
+    assert load_reference(tiny_bundle).config == TINY
+
+
 def test_only_a_bundle_is_overwritten(tiny_model, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "scan.nii").write_bytes(b"precious")

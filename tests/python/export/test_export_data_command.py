@@ -1,6 +1,7 @@
 """`moediff-export data`: what it refuses, and that its shards appear together."""
 
 import signal
+from pathlib import Path
 
 import pytest
 from moediff_export.cli import main
@@ -45,8 +46,15 @@ def test_shards_appear_when_all_are_made(pairs, tmp_path, monkeypatch):
     assert sorted(path.name for path in folder.iterdir()) == [f"real-000{i}.npz" for i in range(3)]
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_leaves_nothing_behind(pairs, tmp_path, monkeypatch, capsys, sent, code):
+@pytest.mark.parametrize(
+    ("sent", "code", "words"),
+    [
+        (signal.SIGTERM, 143, "stopped by SIGTERM"),
+        (signal.SIGHUP, 129, "stopped by SIGHUP"),
+        (signal.SIGINT, 130, "interrupted"),
+    ],
+)
+def test_a_signal_leaves_nothing_behind(pairs, tmp_path, monkeypatch, capsys, sent, code, words):
     def slabs(low, target, *, n4):
         if made:
             signal.raise_signal(sent)
@@ -60,9 +68,24 @@ def test_a_signal_leaves_nothing_behind(pairs, tmp_path, monkeypatch, capsys, se
     folder = tmp_path / "shards"
     assert main(["data", "-o", str(folder), "--real", str(tmp_path), "--pairs", "0"]) == code
     assert made and not (folder.exists() and list(folder.iterdir()))
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith("moediff-export data: ")
+    assert capsys.readouterr().err.splitlines()[-1] == f"moediff-export data: {words}"
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_signal_while_shards_move_in_waits_for_the_last(pairs, tmp_path, monkeypatch, capsys):
+    real = Path.replace
+
+    def replace(path, target):
+        signal.raise_signal(signal.SIGTERM)
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr("moediff_export.data.shards.SHARD_BYTES", 1)
+    monkeypatch.setattr("moediff_export.data.bids.load_real_pair", lambda *a, n4: pairs[:1])
+    monkeypatch.setattr("moediff_export.data.bids.find_pairs", lambda root: [("a", "b")] * 3)
+    folder = tmp_path / "shards"
+    assert main(["data", "-o", str(folder), "--real", str(tmp_path), "--pairs", "0"]) == 143
+    assert sorted(path.name for path in folder.iterdir()) == [f"real-000{i}.npz" for i in range(3)]
 
 
 def test_what_a_kill_left_is_not_taken_up(pairs, tmp_path):

@@ -13,7 +13,7 @@ import pytest
 import torch
 from export_fixtures import plan
 from moediff_export.cli import main
-from moediff_export.config import SMALL, TINY, config_from_dict, get_config
+from moediff_export.config import SMALL, TINY, get_config
 from moediff_export.data.shards import write_shards
 from moediff_export.errors import CheckpointError
 from moediff_export.training.checkpoint import load_trained, read_checkpoint, write_checkpoint
@@ -132,27 +132,6 @@ def test_a_run_has_the_attention_of_the_weights_that_it_begins_with(pairs, tmp_p
     assert main([*command, "--from", str(first.checkpoint)]) == 0
     assert main([*command, "--resume"]) == 0
     assert load_trained(tmp_path / "run/checkpoint")[0].config == cosines
-
-
-def test_a_run_may_bend_its_experts_features_otherwise_than_its_beginning(pairs, tmp_path):
-    first = Trainer(TINY, plan(1), pairs, tmp_path / "first")
-    first.save()
-    hard = get_config("tiny", expert_activation="hardswish")
-    second = Trainer(hard, plan(1), pairs, tmp_path / "second")
-    second.start_from(first.checkpoint)
-    second.save()
-    soft, hard = (load_trained(run.checkpoint)[0].eval() for run in (first, second))
-    z = torch.randn(1, TINY.latent_channels, 16, 16)
-    z_c, t = torch.randn(1, 16, 16, TINY.z_c_channels), torch.full((1,), 100.0)
-    with torch.no_grad():
-        change = [expert(z, z_c, t) for expert in (soft.experts[0], hard.experts[0])]
-    assert 0 < (change[0] - change[1]).abs().max() < 0.1 * change[0].abs().max()
-
-
-def test_weights_of_before_hardswish_keep_silu():
-    values = TINY.to_dict()
-    del values["expert_activation"]
-    assert config_from_dict(values).expert_activation == "silu"
 
 
 @pytest.mark.parametrize(
