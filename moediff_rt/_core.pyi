@@ -367,8 +367,8 @@ class Model:
             As in :meth:`enhance`; progress is that of all samples and planes, the gates are those
             of the first sample and plane.
         samples
-            Results averaged, with the seeds from ``seed`` on, each of the volume mirrored in
-            another way, up to eight.
+            Results averaged, with the seeds from ``seed`` on, each with slices mirrored in
+            another way, up to four.
         planes
             In how many planes slices are enhanced, along the coarsest axis first, and the results
             averaged. 0: the bundle's own number where the edges are alike, else one; fewer where

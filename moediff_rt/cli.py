@@ -76,7 +76,7 @@ def _add_infer(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="average N results, of the head mirrored in up to eight ways, and write their "
+        help="average N results, with slices mirrored in up to four ways, and write their "
         "voxelwise standard deviation as *_desc-uncertainty_T1w.nii.gz (default: 1)",
     )
     add_bundle(parser)

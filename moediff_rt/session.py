@@ -230,8 +230,8 @@ class Session:
         seed : int
             Noise seed, 0 to 2**64 - 1: the same scan, seed and settings give the same result.
         samples : int
-            Results averaged, with the seeds from `seed` on, each of the head mirrored in another
-            way, up to eight; `run` gives their spread, too. Each takes as long again.
+            Results averaged, with the seeds from `seed` on, each with slices mirrored in another
+            way, up to four; `run` gives their spread, too. Each takes as long again.
         planes : int, optional
             In how many planes slices are enhanced, from 1 to 3, and the results averaged; each
             takes as long again. The first one's slices lie along the coarsest axis, or the last one

@@ -9,8 +9,11 @@ constexpr int64_t kRows = 64;  // at a time
 
 }  // namespace
 
-Flip flip_of_sample(int number) {
-  return {(number & 4) != 0, (number & 2) != 0, (number & 1) != 0};
+Flip flip_of_sample(int number, int plane) {
+  const bool along = (number & 1) != 0, across = (number & 2) != 0;  // a slice's rows
+  if (plane == 0) return {false, across, along};
+  if (plane == 1) return {across, false, along};
+  return {across, along, false};
 }
 
 void flip_volume(Parallel& parallel, float* volume, const VolumeShape& shape, const Flip& flip) {

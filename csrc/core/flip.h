@@ -14,13 +14,14 @@ struct Flip {
   bool any() const { return z || y || x; }
 };
 
-constexpr int kFlips = 8;
+constexpr int kFlips = 4;
 
-// How the volume is seen by a sample: the first one as it is, each of the first eight in another
-// way, the next eight like these, and so on. Training mirrors slices at random; where results of
-// mirrored heads differ the model is in doubt, and their average is better than each (Timofte et
+// How the volume is seen by a sample whose slices lie along axis `plane` of (z, y, x): the first
+// one as it is, each of the first four with its slices mirrored in another way, the next four like
+// these, and so on. Training mirrors slices at random, too, but keeps their order. Where results of
+// mirrored slices differ the model is in doubt, and their average is better than each (Timofte et
 // al. 2016).
-Flip flip_of_sample(int number);
+Flip flip_of_sample(int number, int plane);
 
 // In place; twice the same is the identity.
 void flip_volume(Parallel& parallel, float* volume, const VolumeShape& shape, const Flip& flip);

@@ -131,8 +131,9 @@ class Run {
   PipelineReport sample_all() {
     const int samples = options_.samples;
     for (int number = 0; number < std::min(samples, kFlips); ++number) {
-      boxes_.push_back(
-          boxes_in_planes(foreground_, report_.output, flip_of_sample(number), report_.planes));
+      boxes_.push_back(boxes_in_planes(foreground_, report_.output,
+                                       flip_of_sample(number, report_.planes.front()),
+                                       report_.planes));
       const int alike = (samples - number + kFlips - 1) / kFlips;
       all_tiles_ +=
           alike * count_tiles_in_planes(model_, report_.output, report_.planes, boxes_.back());
@@ -164,7 +165,7 @@ class Run {
   void sample(int number, float* result) {
     EnhanceOptions sampling = options_.sampling;
     sampling.seed += static_cast<uint64_t>(number);
-    const Flip flip = flip_of_sample(number);
+    const Flip flip = flip_of_sample(number, report_.planes.front());
     flip_volume(parallel_, interpolated(), report_.output, flip);
     const EnhanceReport run = enhance_in_planes(
         model_, parallel_, interpolated(), report_.output, report_.planes, boxes_[number % kFlips],

@@ -184,8 +184,8 @@ typedef struct mdr_enhance_params {
   double noise_sigma;
   uint64_t seed;   /* of the noise: the same scan, settings and seed give the same voxels */
   int32_t steps;   /* of the sampler; 0: the bundle's own number */
-  int32_t samples; /* results averaged, with the seeds from seed on, each of the head mirrored in
-                      another way, up to eight; default 1, at most 1000 */
+  int32_t samples; /* results averaged, with the seeds from seed on, each with slices mirrored in
+                      another way, up to four; default 1, at most 1000 */
   int32_t data_consistency; /* default 1: the result agrees with the scan at its resolution */
   int32_t tiles; /* under way at once, up to 1024; 0: the best for the device. Same result. */
   uint32_t deadline_ms; /* 0: none */

@@ -139,10 +139,12 @@ def mirrored_boxes(boxes: np.ndarray, shape: tuple[int, int, int], axes: list[in
 
 
 def samples(model, volume, seed: int, count: int, planes: tuple[int, ...] = (0,)):
-    """Results of a prepared volume, each mirrored along other axes and back: bit 0 along x."""
+    """Results of a prepared volume, whose slices of the first plane are mirrored, and back."""
     shape = volume.volume.shape
+    columns, rows = (axis for axis in (2, 1, 0) if axis != planes[0])
     for number in range(count):
-        mirrored = [axis for axis in range(3) if number >> (2 - axis) & 1]
+        ways = ([], [columns], [rows], [rows, columns])
+        mirrored = ways[number % 4]
         seen = np.flip(volume.volume, mirrored)
         results, tiles = [], 0
         for plane in planes:
@@ -156,14 +158,22 @@ def samples(model, volume, seed: int, count: int, planes: tuple[int, ...] = (0,)
         yield np.flip(np.mean(results, axis=0), mirrored), tiles
 
 
-@pytest.mark.parametrize("planes", [(0,), (0, 1, 2)])
-def test_samples_are_of_mirrored_heads_and_their_spread_is_told(model, bundle, planes):
+@pytest.mark.parametrize(
+    ("spacing", "planes"),
+    [
+        ((2.0, 2.0, 2.0), (0,)),
+        ((2.0, 2.0, 2.0), (0, 1, 2)),
+        ((2, 2.5, 2), (1,)),
+        ((2, 2, 2.5), (2,)),
+    ],
+)
+def test_samples_are_of_mirrored_slices_and_their_spread_is_told(model, bundle, spacing, planes):
     scan = head((18, 30, 26))  # no two axes alike
     scan[:, :9], scan[..., 20:] = scan[0, 0, 0], scan[0, 0, 0]  # and no symmetry
-    seed, count = 2**64 - 1, 9  # the ninth as the first, but for its seed
+    seed, count = 2**64 - 1, 5  # the fifth as the first, but for its seed
     found = model.enhance_scan(
         scan,
-        (2.0, 2.0, 2.0),
+        spacing,
         seed=seed,
         samples=count,
         planes=len(planes),
@@ -172,7 +182,7 @@ def test_samples_are_of_mirrored_heads_and_their_spread_is_told(model, bundle, p
     )
     volume = _core.prepare(
         scan,
-        (2.0, 2.0, 2.0),
+        spacing,
         found.volume.shape,
         percentile=bundle.percentile,
         value=bundle.intensity_value,
@@ -184,7 +194,7 @@ def test_samples_are_of_mirrored_heads_and_their_spread_is_told(model, bundle, p
     np.testing.assert_allclose(found.volume, results.mean(axis=0), rtol=1e-5, atol=1e-2)
     np.testing.assert_allclose(found.deviation, results.std(axis=0, ddof=1), rtol=1e-2, atol=1e-2)
     assert found.tiles == sum(tiles for _, tiles in single)
-    one = model.enhance_scan(scan, (2.0, 2.0, 2.0), seed=seed, planes=len(planes), save_gates=True)
+    one = model.enhance_scan(scan, spacing, seed=seed, planes=len(planes), save_gates=True)
     np.testing.assert_array_equal(found.gates, one.gates)
 
 
