@@ -23,7 +23,7 @@ class ModelConfig:
         Smallest edge of a tile: a tile may have any height and width from here to `tile` that are
         multiples of `tile_pitch`.
     pitch : int, optional
-        That `tile_pitch`, of a bundle whose exporter had another; default: the least.
+        `tile_pitch` as an older bundle states it; default: the least that every grid fits.
     slices : int
         Neighbouring slices that come in as channels (2.5-D), odd; the middle one is enhanced.
     latent_channels, latent_size : int

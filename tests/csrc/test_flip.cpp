@@ -20,7 +20,7 @@ std::vector<float> numbered(const VolumeShape& shape) {
   return volume;
 }
 
-const std::vector<Flip> kFlipped = {
+const std::vector<Flip> kEveryFlip = {
     {false, false, false}, {true, false, false}, {false, true, false}, {false, false, true},
     {true, true, false},   {false, true, true},  {true, false, true},  {true, true, true}};
 
@@ -43,7 +43,7 @@ const Claim four("four samples see slices in four ways, the first as they are, t
 const Claim mirrors("each voxel goes to its mirror image, on any number of threads", [] {
   for (const VolumeShape& shape : kShapes) {
     const std::vector<float> before = numbered(shape);
-    for (const Flip& flip : kFlipped) {
+    for (const Flip& flip : kEveryFlip) {
       for (const int threads : {1, 3}) {
         Parallel parallel(threads);
         std::vector<float> found = before;

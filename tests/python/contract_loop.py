@@ -149,9 +149,8 @@ class ContractLoop:
         rows, columns = range(y, y + size[0]), range(x, x + size[1])
         half = card["tile"]["slices"] // 2
         seen = (range(z - half, z + half + 1), rows, columns)
-        slices = volume[
-            np.ix_(*(mirrored(at, n) for at, n in zip(seen, volume.shape, strict=True)))
-        ]
+        lines = (mirrored(line, n) for line, n in zip(seen, volume.shape, strict=True))
+        slices = volume[np.ix_(*lines)]
         middle, zeros = slices[half], np.zeros_like(slices[half])
         (z_low,) = self.module("encoder", image=np.stack([middle, zeros, zeros]))
         z_c, tokens = self.module("conditioner", slices=slices, z_low=z_low)

@@ -38,6 +38,12 @@ def head(shape: tuple[int, int, int] = SHAPE, level: float = 800.0) -> np.ndarra
     return np.hypot(level * tissue + 8 * noise[0], 8 * noise[1]).astype(np.float32)
 
 
+def prepared(bundle, scan: np.ndarray, spacing: tuple[float, ...], shape: tuple[int, ...]):
+    return _core.prepare(
+        scan, spacing, shape, percentile=bundle.percentile, value=bundle.intensity_value
+    )
+
+
 def test_the_result_is_the_steps_one_after_the_other(model, bundle):
     scan = head()
     found = model.enhance_scan(scan, SPACING, seed=3, save_gates=True)
@@ -84,9 +90,7 @@ def test_planes_are_enhanced_as_volumes_of_their_own_and_averaged(model, bundle,
     )
     shape = found.volume.shape
     assert len(set(shape)) == 3 and found.planes == planes
-    volume = _core.prepare(
-        scan, spacing, shape, percentile=bundle.percentile, value=bundle.intensity_value
-    )
+    volume = prepared(bundle, scan, spacing, shape)
     results, tiles = [], 0
     for axis in planes:
         turned = np.ascontiguousarray(volume.volume.swapaxes(0, axis))
@@ -180,13 +184,7 @@ def test_samples_are_of_mirrored_slices_and_their_spread_is_told(model, bundle, 
         save_gates=True,
         data_consistency=False,
     )
-    volume = _core.prepare(
-        scan,
-        spacing,
-        found.volume.shape,
-        percentile=bundle.percentile,
-        value=bundle.intensity_value,
-    )
+    volume = prepared(bundle, scan, spacing, found.volume.shape)
     single = list(samples(model, volume, seed, count, planes))
     results = volume.scale * np.array([result for result, _ in single], np.float64)
     for other in results[1:]:
@@ -201,13 +199,7 @@ def test_samples_are_of_mirrored_slices_and_their_spread_is_told(model, bundle, 
 def test_each_sample_is_made_consistent_with_the_scan(model, bundle):
     scan = head()
     found = model.enhance_scan(scan, SPACING, seed=5, samples=3)
-    volume = _core.prepare(
-        scan,
-        SPACING,
-        found.volume.shape,
-        percentile=bundle.percentile,
-        value=bundle.intensity_value,
-    )
+    volume = prepared(bundle, scan, SPACING, found.volume.shape)
     made = [
         oracle.consistency.enforce_consistency(
             result,

@@ -4,6 +4,8 @@ import hashlib
 import json
 import re
 import shutil
+import signal
+from pathlib import Path
 
 import onnx
 import onnxruntime
@@ -141,6 +143,24 @@ def test_an_existing_bundle_is_not_overwritten(tiny_model, tiny_bundle):
     with pytest.raises(FileExistsError, match="--overwrite"):
         write_bundle(tiny_model, tiny_bundle, card())
     assert (tiny_bundle / "bundle.json").read_bytes() == before
+
+
+def test_a_signal_while_a_bundle_is_replaced_waits_until_it_is(tiny_model, tmp_path, monkeypatch):
+    run, folder = save_run(tiny_model, tmp_path / "run"), tmp_path / "made/bundle"
+    command = ["onnx", str(run), "-o", str(folder), "--overwrite"]
+    assert main(command) == 0
+    before = (folder / "bundle.json").stat().st_ino
+    real = Path.rename
+
+    def rename(path, target):
+        signal.raise_signal(signal.SIGTERM)
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    assert main(command) == 143
+    assert [path.name for path in folder.parent.iterdir()] == ["bundle"]
+    assert (folder / "bundle.json").stat().st_ino != before
+    load_reference(folder)
 
 
 def test_a_missing_checkpoint_is_one_line_and_exit_2(tmp_path, capsys):

@@ -23,6 +23,8 @@ from moediff_export.training.step import LossPlan
 from moediff_export.training.trainer import Trainer
 from moediff_export.training.variants import VARIANTS, apply_variant, arithmetic
 
+from moediff_rt.signals import ENDING
+
 
 def test_training_lowers_the_loss_on_what_it_sees(pairs, tmp_path):
     trainer = Trainer(
@@ -201,6 +203,24 @@ def test_a_killed_run_resumes(pairs, tmp_path):
     )
     assert again.returncode == 0, again.stderr
     assert read_checkpoint(run / "checkpoint")[1]["steps"] == record["steps"] + 2
+
+
+@pytest.mark.parametrize("sent", ENDING)
+def test_a_signal_ends_a_run_that_goes_on_later(pairs, tmp_path, monkeypatch, capsys, sent):
+    real, before = Trainer.train_step, signal.getsignal(sent)
+
+    def train_step(trainer):
+        signal.raise_signal(sent)
+        return real(trainer)
+
+    monkeypatch.setattr(Trainer, "train_step", train_step)
+    write_shards(pairs, tmp_path / "data")
+    command = ["train", str(tmp_path / "data"), "--config", "tiny", "--crop", "64"]
+    command += ["--max-minutes", "60", "--max-steps", "100", "-o", str(tmp_path / "run")]
+    assert main(command) == 130
+    assert "stopped at step 1; go on with --resume" in capsys.readouterr().err
+    assert read_checkpoint(tmp_path / "run/checkpoint")[1]["steps"] == 1
+    assert signal.getsignal(sent) == before
 
 
 def test_another_configurations_run_is_not_resumed(pairs, tmp_path):
