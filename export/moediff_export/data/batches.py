@@ -40,7 +40,8 @@ class Batch(NamedTuple):
 def crop_batch(rng: Generator, pairs: list[Pair], size: int, count: int, slices: int) -> Batch:
     """Cut ``count`` crops of ``size`` x ``size`` that show some anatomy, flipped at random.
 
-    A pair is drawn in proportion to its voxels: real ones are larger than simulated ones.
+    A pair is drawn in proportion to its voxels: real ones are larger than simulated ones. The flips
+    are along all three axes, and the two in the plane change places at random, too.
     ``slices`` neighbours, an odd number, come from the scan; past the slab it is mirrored.
     """
     groups: list[list[Tensor]] = [[], [], [], []]
@@ -65,6 +66,8 @@ def crop_batch(rng: Generator, pairs: list[Pair], size: int, count: int, slices:
             np.stack([pair.bias[z][window], pair.jacobian[z][window]]) * told,
             pair.regions[(slice(None), z, *window)].astype(np.float32) / 255,
         ]
+        if rng.random() < 0.5:
+            cut[1] = cut[1][::-1]
         if rng.random() < 0.5:
             cut = [c[:, :, ::-1] for c in cut]
         if rng.random() < 0.5:
