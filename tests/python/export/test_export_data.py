@@ -346,6 +346,14 @@ def test_crops_are_windows_of_the_pair(slices):
     assert any(np.array_equal(found, w) for w in windows)
 
 
+def test_slices_come_in_either_order():
+    pair = small_pair()
+    pair.low[:] = np.arange(len(pair.low))[:, None, None]
+    batch = crop_batch(np.random.default_rng(0), [pair], 32, 16, 3)
+    steps = batch.slices.diff(dim=1).mean(dim=(1, 2, 3))
+    assert set(steps.tolist()) == {1.0, -1.0}
+
+
 def test_a_real_scan_can_be_drawn_from(tmp_path, phantom):
     path = tmp_path / "sub-01_T1w.nii.gz"
     Nifti1Image(700 * phantom.data.T[:60, :60, :60], np.diag([0.5, 0.5, 0.5, 1])).to_filename(path)
