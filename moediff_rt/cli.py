@@ -20,7 +20,7 @@ from .cli_options import (
 from .cli_serve import add_serve
 from .errors import Cancelled, EngineError, MoediffError
 from .progress import Unsaid, say
-from .signals import Late, describe_end, signals_raised
+from .signals import describe_end, signals_raised
 
 FAILED = 1
 
@@ -231,12 +231,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _say_stopped(options: argparse.Namespace, stop: BaseException | None) -> int:
-    kept = "nothing was written"
-    if isinstance(stop, Late):
-        kept = str(stop)
-    kept = _KEPT.get(options.command, kept)
-    how, code = describe_end(stop)
-    return _say(options, f"{how}; {kept}", code)
+    how, kept, code = describe_end(stop)
+    return _say(options, f"{how}; {_KEPT.get(options.command, kept)}", code)
 
 
 def _say(options: argparse.Namespace, message: str, code: int) -> int:

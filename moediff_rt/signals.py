@@ -58,13 +58,14 @@ def signals_raised() -> Iterator[None]:
             signal.signal(signum, signal.SIG_DFL)
 
 
-def describe_end(stop: BaseException | None) -> tuple[str, int]:
-    """How a command ended, in words, and its exit code, by what ended it."""
+def describe_end(stop: BaseException | None) -> tuple[str, str, int]:
+    """How a command ended and what it leaves, in words, and its exit code, by what ended it."""
+    kept = "nothing was written"
     if isinstance(stop, Late):
-        stop = stop.__cause__
+        kept, stop = str(stop), stop.__cause__
     if isinstance(stop, Stopped):
-        return f"stopped by {signal.Signals(stop.signum).name}", SIGNALLED + stop.signum
-    return "interrupted", SIGNALLED + signal.SIGINT
+        return f"stopped by {signal.Signals(stop.signum).name}", kept, SIGNALLED + stop.signum
+    return "interrupted", kept, SIGNALLED + signal.SIGINT
 
 
 class HeldSignals:

@@ -328,8 +328,8 @@ def main(args: list[str] | None = None) -> int:
         with signals_raised():
             return run(parsed) or 0
     except KeyboardInterrupt as stop:
-        how, code = describe_end(stop)
-        print(f"moediff-export {parsed.command}: {how}", file=sys.stderr)
+        how, kept, code = describe_end(stop)
+        print(f"moediff-export {parsed.command}: {how}; {kept}", file=sys.stderr)
         return code
     except (OSError, ValueError, CheckpointError, ExportError, MoediffError) as error:
         print(f"moediff-export {parsed.command}: {error}", file=sys.stderr)

@@ -68,7 +68,8 @@ def test_a_signal_leaves_nothing_behind(pairs, tmp_path, monkeypatch, capsys, se
     folder = tmp_path / "shards"
     assert main(["data", "-o", str(folder), "--real", str(tmp_path), "--pairs", "0"]) == code
     assert made and not (folder.exists() and list(folder.iterdir()))
-    assert capsys.readouterr().err.splitlines()[-1] == f"moediff-export data: {words}"
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == f"moediff-export data: {words}; nothing was written"
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
@@ -86,6 +87,8 @@ def test_a_signal_while_shards_move_in_waits_for_the_last(pairs, tmp_path, monke
     folder = tmp_path / "shards"
     assert main(["data", "-o", str(folder), "--real", str(tmp_path), "--pairs", "0"]) == 143
     assert sorted(path.name for path in folder.iterdir()) == [f"real-000{i}.npz" for i in range(3)]
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == f"moediff-export data: stopped by SIGTERM; all shards are in {folder}"
 
 
 def test_what_a_kill_left_is_not_taken_up(pairs, tmp_path):
