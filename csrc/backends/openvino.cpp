@@ -161,6 +161,7 @@ class OpenvinoDevice : public HostDevice {
   bool any_tile_size() const override { return true; }
   int requests_in_flight() const override { return threads_ > 1 ? threads_ + 1 : 1; }
   int tiles_per_request() const override { return 1; }
+  int loads_at_once() const override { return threads_; }
 
   std::shared_ptr<Engine> load(const EngineSource& source) override {
     const std::string& precision = source.int8 ? precision_ : float_precision_;

@@ -1,9 +1,12 @@
 #include "core/model.h"
 
+#include <mutex>
+
 #include "backends/gpu.h"
 #include "core/error.h"
 #include "core/gpu_types.h"
 #include "core/load_model.h"
+#include "core/parallel.h"
 
 namespace mdr {
 namespace {
@@ -40,6 +43,7 @@ void check(const Bundle& bundle, const Engine& engine, const char* what,
 
 Model::Model(Bundle bundle, std::shared_ptr<Device> device, const OnEngine& on_engine)
     : bundle_(std::move(bundle)), device_(std::move(device)) {
+  std::mutex telling;
   const auto load = [&](const std::string& name, const std::vector<TensorInfo>& inputs,
                         const std::vector<std::string>& outputs) {
     const ModuleFile* int8 = device_->takes_int8() ? bundle_.int8_module(name) : nullptr;
@@ -51,7 +55,10 @@ Model::Model(Bundle bundle, std::shared_ptr<Device> device, const OnEngine& on_e
       source.input_dims.push_back(input.dims);
     }
     auto engine = device_->load(source);
-    if (on_engine) on_engine(engine->report());
+    if (on_engine) {
+      const std::lock_guard<std::mutex> one_at_a_time(telling);
+      on_engine(engine->report());
+    }
     check(bundle_, *engine, "inputs", inputs, engine->inputs());
     return engine;
   };
@@ -64,21 +71,33 @@ Model::Model(Bundle bundle, std::shared_ptr<Device> device, const OnEngine& on_e
   const std::vector<int64_t> latent = {b.latent_channels, b.latent_height, b.latent_width};
   const TensorInfo z_c{"z_c", {b.latent_height, b.latent_width, b.condition_channels}};
 
-  encoder_ = load("encoder", {{"image", {3, height, width}}}, {"z"});
-  check_outputs(*encoder_, {{"z", latent}});
-  conditioner_ = load("conditioner", {slices, {"z_low", latent}}, {"z_c", "tokens"});
-  TensorInfo tokens = conditioner_->outputs().back();
-  tokens.name = "tokens";
-  token_elements_ = tokens.elements();
-  check_outputs(*conditioner_, {z_c, tokens});
-  gate_ = load("gate", {tokens}, {"gates"});
-  check_outputs(*gate_, {{"gates", {b.experts, b.gate_height, b.gate_width}}});
+  std::vector<std::function<void()>> loads;
+  loads.emplace_back([&] {
+    encoder_ = load("encoder", {{"image", {3, height, width}}}, {"z"});
+    check_outputs(*encoder_, {{"z", latent}});
+  });
+  loads.emplace_back([&] {
+    conditioner_ = load("conditioner", {slices, {"z_low", latent}}, {"z_c", "tokens"});
+    TensorInfo tokens = conditioner_->outputs().back();
+    tokens.name = "tokens";
+    token_elements_ = tokens.elements();
+    check_outputs(*conditioner_, {z_c, tokens});
+    gate_ = load("gate", {tokens}, {"gates"});
+    check_outputs(*gate_, {{"gates", {b.experts, b.gate_height, b.gate_width}}});
+  });
+  experts_.resize(b.experts);
   for (int i = 0; i < b.experts; ++i) {
-    experts_.push_back(load(text("expert_", i), {{"z_t", latent}, z_c, {"t", {}}}, {"z0"}));
-    check_outputs(*experts_.back(), {{"z0", latent}});
+    loads.emplace_back([&, i] {
+      experts_[i] = load(text("expert_", i), {{"z_t", latent}, z_c, {"t", {}}}, {"z0"});
+      check_outputs(*experts_[i], {{"z0", latent}});
+    });
   }
-  decoder_ = load("decoder", {{"z0", latent}, slices}, {"image"});
-  check_outputs(*decoder_, {{"image", {1, height, width}}});
+  loads.emplace_back([&] {
+    decoder_ = load("decoder", {{"z0", latent}, slices}, {"image"});
+    check_outputs(*decoder_, {{"image", {1, height, width}}});
+  });
+  Parallel(device_->loads_at_once())
+      .ranges(static_cast<int64_t>(loads.size()), 1, [&](int64_t i, int64_t) { loads[i](); });
   if (dynamic_cast<const GpuDevice*>(device_.get())) check_gpu_types(*this);
 }
 

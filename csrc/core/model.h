@@ -15,8 +15,8 @@ class Model {
  public:
   using OnEngine = std::function<void(const EngineReport&)>;
 
-  // Loads every engine, calling `on_engine` after each. Throws Error(ErrorKind::bundle) when a
-  // module's tensors are not those that bundle.json promises.
+  // Loads every engine, calling `on_engine` after each, from any thread but one at a time. Throws
+  // Error(ErrorKind::bundle) when a module's tensors are not those that bundle.json promises.
   Model(Bundle bundle, std::shared_ptr<Device> device, const OnEngine& on_engine);
 
   const Bundle& bundle() const { return bundle_; }

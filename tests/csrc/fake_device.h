@@ -27,6 +27,7 @@ struct FakeSettings {
   bool bfloat16 = false;        // what experts read and write is rounded to it
   int experts_meet = 1;         // an expert's request ends once so many of them are under way
   std::function<void()> on_load = [] {};  // called before a module is loaded
+  int loads_at_once = 1;
   bool any_tile_size = false;
 };
 
@@ -250,6 +251,7 @@ class FakeDevice : public mdr::HostDevice {
   int threads() const override { return 3; }
   bool any_tile_size() const override { return settings_.any_tile_size; }
   int requests_in_flight() const override { return settings_.requests_in_flight; }
+  int loads_at_once() const override { return settings_.loads_at_once; }
   int tiles_per_request() const override { return settings_.tiles_per_request; }
   std::shared_ptr<mdr::Engine> load(const mdr::EngineSource& source) override {
     settings_.on_load();

@@ -36,6 +36,27 @@ const Claim order("each engine is told in order on the caller's thread, before t
   equal(model->reports().size(), 7u);
 });
 
+const Claim together("a device that can loads two at once, told one at a time", [] {
+  Meeting first_two(2);
+  std::atomic<int> loads{0}, telling{0}, told{0};
+  FakeSettings settings;
+  settings.loads_at_once = 2;
+  settings.on_load = [&] {
+    if (loads++ < 2) first_two.attend();
+  };
+  const auto on_engine = [&](const EngineReport&) {
+    equal(++telling, 1);
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    --telling;
+    ++told;
+  };
+  const Model model(fake_bundle(), std::make_shared<FakeDevice>(settings), on_engine);
+  check(!first_two.missed(), "one after the other");
+  equal(told.load(), 7);
+  equal(model.reports().front().module, "encoder");
+  equal(model.reports().back().module, "decoder");
+});
+
 const Claim leaves("what poll throws comes back while an engine is still under way", [] {
   std::promise<void> release;
   const std::shared_future<void> released = release.get_future().share();

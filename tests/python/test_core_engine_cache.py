@@ -122,15 +122,17 @@ def test_engines_of_a_fitted_tile_are_kept_beside_those_of_the_largest(bundle, e
 def test_each_engine_is_told_as_it_is_loaded(bundle, engines):
     told = []
     model = load(bundle, engines, on_engine=lambda report: told.append(report.module))
-    assert told == [e.module for e in model.engines] == MODULES
+    assert sorted(told) == sorted(MODULES)  # as they are ready
+    assert [e.module for e in model.engines] == MODULES
 
 
 def test_an_error_in_on_engine_comes_back_as_it_was(bundle, engines):
     def refuse(report):
         raise KeyError(report.module)
 
-    with pytest.raises(KeyError, match="encoder"):
+    with pytest.raises(KeyError) as stop:
         load(bundle, engines, on_engine=refuse)
+    assert stop.value.args[0] in MODULES
 
 
 def test_force_builds_again(bundle, engines):
