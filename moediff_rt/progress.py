@@ -6,7 +6,7 @@ import contextlib
 from types import TracebackType
 from typing import Any, Protocol, TextIO
 
-from .signals import Late
+from .signals import already
 
 
 class ProgressReport(Protocol):
@@ -60,13 +60,10 @@ def answer(text: str, done: str = "") -> None:
         Whoever reads it left early, as `head` does.
     """
     try:
-        print(text, flush=True)
+        with already(done) if done else contextlib.nullcontext():
+            print(text, flush=True)
     except BrokenPipeError:
         raise
-    except KeyboardInterrupt as stop:
-        if not done:
-            raise
-        raise Late(done) from stop
     except OSError as error:
         line = f"stdout cannot be written: {error.strerror}; free space where it goes"
         raise Unsaid(f"{line}; {done}" if done else line) from error

@@ -153,7 +153,7 @@ class Session:
         force : bool
             Build even what is cached.
         on_engine : callable, optional
-            Called with a report after each engine, as they are ready.
+            Called with a report after each engine, in the order in which they are ready.
 
         Raises
         ------

@@ -29,6 +29,15 @@ class Late(KeyboardInterrupt):
     """A signal came when all was done; the text says what, the cause is what the signal raised."""
 
 
+@contextlib.contextmanager
+def already(done: str) -> Iterator[None]:
+    """Let what ends a command within the block say what was done before it."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise Late(done) from stop
+
+
 def is_heeded(signum: int) -> bool:
     """Say whether a signal does anything here, and Python knows what.
 

@@ -98,7 +98,7 @@ class Device {
   // Whether load() makes engines for any tile of the bundle, or for the largest alone.
   virtual bool any_tile_size() const = 0;
   virtual std::shared_ptr<Engine> load(const EngineSource& source) = 0;
-  // How many threads are worth calling load() at once.
+  // How many threads may call load() at once, and are worth it.
   virtual int loads_at_once() const { return 1; }
 };
 

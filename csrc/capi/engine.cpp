@@ -10,6 +10,7 @@
 #include "capi/params.h"
 #include "capi/status.h"
 #include "core/bundle.h"
+#include "core/load_model.h"
 
 namespace mdr::capi {
 namespace {
@@ -56,14 +57,14 @@ mdr_engine* load(const char* folder, const mdr_engine_params& params, const Log&
          ": expected to finish, but cancel() asked to stop; call again for an engine");
   };
   go_on();
-  Bundle bundle = load_bundle(folder);
+  const Bundle bundle = load_bundle(folder);
   log(MDR_LOG_DEBUG, "bundle ", bundle.name, ": ", bundle.hash, " in ", folder);
-  auto device = open_device(or_auto(params.backend), request_of(params, bundle, log));
-  auto model = std::make_shared<const Model>(std::move(bundle), std::move(device),
-                                             [&](const EngineReport& report) {
-                                               tell(log, report);
-                                               go_on();
-                                             });
+  const auto open = [backend = std::string(or_auto(params.backend)),
+                     request = request_of(params, bundle, log)] {
+    return open_device(backend, request);
+  };
+  std::shared_ptr<const Model> model =
+      load_model(bundle, open, [&](const EngineReport& report) { tell(log, report); }, go_on);
   log(MDR_LOG_INFO, "engine: ", model->bundle().name, " on ", model->device().backend(), " ",
       model->device().name(), " ", model->device().precision(), ", ready in ",
       seconds_text(std::chrono::duration<double>(Clock::now() - begin).count()));

@@ -18,9 +18,9 @@ constexpr int kFlips = 4;
 
 // How the volume is seen by a sample whose slices lie along axis `plane` of (z, y, x): the first
 // one as it is, each of the first four with its slices mirrored in another way, the next four like
-// these, and so on. Training mirrors slices at random, too, but keeps their order. Where results of
-// mirrored slices differ the model is in doubt, and their average is better than each (Timofte et
-// al. 2016).
+// these, and so on, as training mirrors them at random. It shows them in either order, too, but
+// eight ways with that gained no more than four. Where results of mirrored slices differ the model
+// is in doubt, and their average is better than each (Timofte et al. 2016).
 Flip flip_of_sample(int number, int plane);
 
 // In place; twice the same is the identity.

@@ -9,7 +9,7 @@ namespace mdr {
 
 // Loads a model on a thread of its own while the caller's thread calls `on_engine` after each
 // engine and `poll` ten times a second, where they are set. What they throw comes back at once; the
-// engine then under way, which no backend can stop, is finished and dropped behind the caller's
+// engines then under way, which no backend can stop, are finished and dropped behind the caller's
 // back.
 std::shared_ptr<Model> load_model(const Bundle& bundle,
                                   std::function<std::shared_ptr<Device>()> open,

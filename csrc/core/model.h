@@ -15,7 +15,8 @@ class Model {
  public:
   using OnEngine = std::function<void(const EngineReport&)>;
 
-  // Loads every engine, calling `on_engine` after each, from any thread but one at a time. Throws
+  // Loads every engine, calling `on_engine` after each: on any thread, one at a time, also of those
+  // under way when one has failed; load_model() calls it on the caller's. Throws
   // Error(ErrorKind::bundle) when a module's tensors are not those that bundle.json promises.
   Model(Bundle bundle, std::shared_ptr<Device> device, const OnEngine& on_engine);
 

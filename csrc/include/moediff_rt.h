@@ -89,8 +89,8 @@ typedef enum mdr_log_level {
 typedef void (*mdr_log_callback)(mdr_log_level level, const char* message, void* user_data);
 /* Tiles done, and tiles in all; the last call has both equal. */
 typedef void (*mdr_progress_callback)(int32_t done, int32_t total, void* user_data);
-/* Asked about ten times a second while a volume is enhanced (on a GPU once a batch of tiles), and
- * between the modules of a bundle while an engine is loaded. Anything but 0 stops the call. */
+/* Asked about ten times a second while a volume is enhanced (on a GPU once a batch of tiles) and
+ * while an engine is loaded. Anything but 0 stops the call. */
 typedef int (*mdr_cancel_callback)(void* user_data);
 
 /* ---- An engine: a bundle on a device. Shared by threads. ---- */

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
 
 from moediff_rt.errors import MoediffError
-from moediff_rt.signals import describe_end, signals_raised
+from moediff_rt.signals import already, describe_end, signals_raised
 
 from . import __version__
 from .arguments import natural, positive
@@ -20,6 +21,8 @@ from .errors import CheckpointError, ExportError
 from .evaluation.command import add_arguments as add_evaluation_arguments
 
 STOPPED = 130  # as a shell counts Ctrl-C
+# What a stopped command leaves, where it is not nothing.
+_KEPT = {"train": "what the run saved before is kept"}
 
 
 def _get_parser() -> argparse.ArgumentParser:
@@ -153,6 +156,11 @@ def _get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def megabytes(paths: Iterable[Path]) -> float:
+    """Size of all the files."""
+    return sum(path.stat().st_size for path in paths) / 1e6
+
+
 def _check_data(args: argparse.Namespace) -> None:
     """Refuse what makes nothing, what nothing would come of, and a folder that has shards."""
     if args.pairs < 0 or not (args.pairs or args.real):
@@ -203,9 +211,9 @@ def _data(args: argparse.Namespace) -> None:
     with whole_folder(args.output) as making:
         write_shards(slabs, making, prefix="real")
         write_shards(progress, making)
-    paths = list(args.output.glob("*.npz"))
-    size = sum(path.stat().st_size for path in paths)
-    print(f"{args.output}: {len(paths)} shards, {size / 1e6:.0f} MB")
+    with already(f"all shards are in {args.output}"):
+        paths = list(args.output.glob("*.npz"))
+        print(f"{args.output}: {len(paths)} shards, {megabytes(paths):.0f} MB")
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -256,8 +264,9 @@ def _average(args: argparse.Namespace) -> None:
     from .training.average import write_average
 
     write_average(args.checkpoints, args.output, overwrite=args.overwrite)
-    size = sum(path.stat().st_size for path in args.output.iterdir())
-    print(f"{args.output}: {len(args.checkpoints)} averaged, {size / 1e6:.1f} MB")
+    with already(f"{args.output} is written"):
+        size = megabytes(args.output.iterdir())
+        print(f"{args.output}: {len(args.checkpoints)} averaged, {size:.1f} MB")
 
 
 def _curves(args: argparse.Namespace) -> None:
@@ -295,11 +304,11 @@ def _onnx(args: argparse.Namespace) -> None:
     errors = write_bundle(
         model, args.output, card, overwrite=args.overwrite, reports=reports, calibration=args.int8
     )
-    for name, error in errors.items():
-        truth = "float32" if name.endswith("int8") else "PyTorch"
-        print(f"{name:16s} relative error against {truth} {error:.1e}")
-    size = sum(path.stat().st_size for path in args.output.iterdir())
-    print(f"{args.output}: {size / 1e6:.1f} MB")
+    with already(f"{args.output} is written"):
+        for name, error in errors.items():
+            truth = "float32" if name.endswith("int8") else "PyTorch"
+            print(f"{name:16s} relative error against {truth} {error:.1e}")
+        print(f"{args.output}: {megabytes(args.output.iterdir()):.1f} MB")
 
 
 def _evaluate(args: argparse.Namespace) -> None:
@@ -329,6 +338,7 @@ def main(args: list[str] | None = None) -> int:
             return run(parsed) or 0
     except KeyboardInterrupt as stop:
         how, kept, code = describe_end(stop)
+        kept = _KEPT.get(parsed.command, kept)
         print(f"moediff-export {parsed.command}: {how}; {kept}", file=sys.stderr)
         return code
     except (OSError, ValueError, CheckpointError, ExportError, MoediffError) as error:

@@ -122,6 +122,19 @@ static void loading_can_be_cancelled(void) {
   check(asked == 1, "cancel is not asked again once it said yes");
 }
 
+static int stop_at_the_third(void* user_data) { return ++*(int*)user_data >= 3; }
+
+static void loading_can_be_cancelled_on_the_way(void) {
+  int asked = 0;
+  mdr_engine* engine = NULL;
+  mdr_engine_params params = mdr_engine_default_params();
+  params.cancel = stop_at_the_third;
+  params.user_data = &asked;
+  check_refused(mdr_engine_load(MDR_BUNDLE, &params, &engine), MDR_CANCELLED, WORDS("cancel()"),
+                "a load cancelled on the way");
+  check(asked == 3, "nor then");
+}
+
 static void the_output_covers_the_same_box(void) {
   Bench bench = open_bench(NULL);
   mdr_grid output;
@@ -461,6 +474,7 @@ int main(void) {
   null_pointers_are_refused_by_name();
   what_cannot_be_loaded_is_refused();
   loading_can_be_cancelled();
+  loading_can_be_cancelled_on_the_way();
   the_output_covers_the_same_box();
   a_scan_is_enhanced();
   slabs_of_a_scan_can_be_treated_alike();

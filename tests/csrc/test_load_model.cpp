@@ -15,8 +15,9 @@ using namespace mdr;
 
 namespace {
 
-std::function<std::shared_ptr<Device>()> opens(std::function<void()> on_load) {
+std::function<std::shared_ptr<Device>()> opens(std::function<void()> on_load, int at_once = 1) {
   FakeSettings settings;
+  settings.loads_at_once = at_once;
   settings.on_load = std::move(on_load);
   return [settings] { return std::make_shared<FakeDevice>(settings); };
 }
@@ -36,25 +37,42 @@ const Claim order("each engine is told in order on the caller's thread, before t
   equal(model->reports().size(), 7u);
 });
 
-const Claim together("a device that can loads two at once, told one at a time", [] {
+const Claim together("two engines at once where the device can, told on the caller's thread", [] {
   Meeting first_two(2);
-  std::atomic<int> loads{0}, telling{0}, told{0};
-  FakeSettings settings;
-  settings.loads_at_once = 2;
-  settings.on_load = [&] {
+  std::atomic<int> loads{0};
+  std::vector<std::string> told;
+  const std::thread::id caller = std::this_thread::get_id();
+  const auto on_engine = [&](const EngineReport& report) {
+    check(std::this_thread::get_id() == caller, "told on another thread");
+    told.push_back(report.module);
+  };
+  const auto begin = [&] {
     if (loads++ < 2) first_two.attend();
   };
-  const auto on_engine = [&](const EngineReport&) {
-    equal(++telling, 1);
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    --telling;
-    ++told;
-  };
-  const Model model(fake_bundle(), std::make_shared<FakeDevice>(settings), on_engine);
+  const auto model = load_model(fake_bundle(), opens(begin, 2), on_engine, [] {});
   check(!first_two.missed(), "one after the other");
-  equal(told.load(), 7);
-  equal(model.reports().front().module, "encoder");
-  equal(model.reports().back().module, "decoder");
+  equal(told.size(), 7u);
+  equal(model->reports().front().module, "encoder");
+  equal(model->reports().back().module, "decoder");
+});
+
+const Claim both_left("what an observer throws leaves both engines under way behind", [] {
+  Meeting first_two(2);
+  std::atomic<int> loaded{0};
+  int told = 0;
+  const auto refuse = [&](const EngineReport&) {
+    ++told;
+    throw std::runtime_error("refused");
+  };
+  const auto begin = [&] {
+    first_two.attend();
+    ++loaded;
+  };
+  throws<std::runtime_error>("refused",
+                             [&] { load_model(fake_bundle(), opens(begin, 2), refuse, [] {}); });
+  join_left_loads();
+  equal(loaded.load(), 2);
+  equal(told, 1);
 });
 
 const Claim leaves("what poll throws comes back while an engine is still under way", [] {

@@ -12,6 +12,8 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from moediff_rt.signals import HeldSignals
+
 from ..config import config_from_dict
 from ..errors import CheckpointError
 from ..model import MoEDiffSR, RegressionUNet, build_model
@@ -37,6 +39,20 @@ def write_checkpoint(folder: Path, tensors: dict[str, Tensor], record: dict[str,
     new, old = _beside(folder, "new"), _beside(folder, "old")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
+    try:
+        _fill(new, tensors, record)
+        with HeldSignals(f"{folder} is written") as held:
+            held.hold()
+            if folder.exists():
+                shutil.rmtree(old, ignore_errors=True)
+                folder.rename(old)
+            new.rename(folder)
+            shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _fill(new: Path, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
     parts: list[dict[str, Tensor]] = [{}]
     size = 0
     for name, tensor in tensors.items():
@@ -53,11 +69,6 @@ def write_checkpoint(folder: Path, tensors: dict[str, Tensor], record: dict[str,
     for path in new.iterdir():
         with open(path, "rb") as file:
             os.fsync(file.fileno())
-    if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
-    new.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def has_checkpoint(folder: Path) -> bool:

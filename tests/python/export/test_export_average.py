@@ -1,5 +1,8 @@
 """One model of several that have the same beginning."""
 
+import signal
+from pkgutil import resolve_name
+
 import pytest
 import torch
 from export_fixtures import plan
@@ -47,6 +50,35 @@ def test_what_is_worth_keeping_of_one_checkpoint(pairs, tmp_path):
     assert of_kept == history and history["steps"] == 1
     weights = kept.state_dict()
     assert all(torch.equal(weights[k], v.half().float()) for k, v in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("where", "words", "there"),
+    [
+        ("moediff_export.training.checkpoint.save", "nothing was written", False),
+        ("pathlib.Path.rename", "is written", True),
+        ("moediff_export.cli.megabytes", "is written", True),
+    ],
+)
+def test_a_signal_leaves_the_mean_or_nothing(
+    pairs, tmp_path, monkeypatch, capsys, where, words, there
+):
+    trainer = Trainer(TINY, plan(1), pairs, tmp_path / "run")
+    trainer.run()
+    name, attribute = where.rsplit(".", 1)
+    real = getattr(resolve_name(name), attribute)
+
+    def stopped(*args):
+        signal.raise_signal(signal.SIGTERM)
+        return real(*args)
+
+    monkeypatch.setattr(where, stopped)
+    folder = tmp_path / "out" / "mean"
+    assert main(["average", str(trainer.checkpoint), "-o", str(folder)]) == 143
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("moediff-export average: stopped by SIGTERM; ") and words in said
+    assert [path.name for path in folder.parent.iterdir()] == (["mean"] if there else [])
+    assert not there or load_trained(folder)
 
 
 def test_models_of_two_configurations_have_no_mean(pairs, tmp_path):

@@ -349,9 +349,13 @@ def test_crops_are_windows_of_the_pair(slices):
 def test_slices_come_in_either_order():
     pair = small_pair()
     pair.low[:] = np.arange(len(pair.low))[:, None, None]
+    pair.regions[:] = np.arange(3)[:, None, None, None]
     batch = crop_batch(np.random.default_rng(0), [pair], 32, 16, 3)
     steps = batch.slices.diff(dim=1).mean(dim=(1, 2, 3))
     assert set(steps.tolist()) == {1.0, -1.0}
+    # Bias field and Jacobian, and the experts' regions, do not change places.
+    assert set(batch.maps.flatten(2).mean(2)[:, 0].tolist()) == {0.0, 0.125}
+    assert (batch.regions.diff(dim=1) > 0).all()
 
 
 def test_a_real_scan_can_be_drawn_from(tmp_path, phantom):
