@@ -156,7 +156,7 @@ def _get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def megabytes(paths: Iterable[Path]) -> float:
+def _megabytes(paths: Iterable[Path]) -> float:
     """Size of all the files."""
     return sum(path.stat().st_size for path in paths) / 1e6
 
@@ -213,7 +213,7 @@ def _data(args: argparse.Namespace) -> None:
         write_shards(progress, making)
     with already(f"all shards are in {args.output}"):
         paths = list(args.output.glob("*.npz"))
-        print(f"{args.output}: {len(paths)} shards, {megabytes(paths):.0f} MB")
+        print(f"{args.output}: {len(paths)} shards, {_megabytes(paths):.0f} MB")
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -265,7 +265,7 @@ def _average(args: argparse.Namespace) -> None:
 
     write_average(args.checkpoints, args.output, overwrite=args.overwrite)
     with already(f"{args.output} is written"):
-        size = megabytes(args.output.iterdir())
+        size = _megabytes(args.output.iterdir())
         print(f"{args.output}: {len(args.checkpoints)} averaged, {size:.1f} MB")
 
 
@@ -308,7 +308,7 @@ def _onnx(args: argparse.Namespace) -> None:
         for name, error in errors.items():
             truth = "float32" if name.endswith("int8") else "PyTorch"
             print(f"{name:16s} relative error against {truth} {error:.1e}")
-        print(f"{args.output}: {megabytes(args.output.iterdir()):.1f} MB")
+        print(f"{args.output}: {_megabytes(args.output.iterdir()):.1f} MB")
 
 
 def _evaluate(args: argparse.Namespace) -> None:

@@ -57,7 +57,7 @@ def test_what_is_worth_keeping_of_one_checkpoint(pairs, tmp_path):
     [
         ("moediff_export.training.checkpoint.save", "nothing was written", False),
         ("pathlib.Path.rename", "is written", True),
-        ("moediff_export.cli.megabytes", "is written", True),
+        ("moediff_export.cli._megabytes", "is written", True),
     ],
 )
 def test_a_signal_leaves_the_mean_or_nothing(
